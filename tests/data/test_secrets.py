@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import pytest
+
+from dask_gmm.data.secrets import public_url, without_secrets
+
+
+def test_credentials_are_left_out_at_any_depth():
+    options = {
+        "key": "AKIA",
+        "secret": "s3cret",
+        "anon": False,
+        "client_kwargs": {
+            "endpoint_url": "http://u:pw@host:9000",
+            "aws_session_token": "t",
+            "region_name": "eu",
+        },
+        "headers": {"Authorization": "Bearer t", "X-Api-Key": "t", "User-Agent": "me"},
+        "config_kwargs": {"signature_version": "s3v4", "retries": {"max_attempts": 3}},
+        "connection_string": "AccountKey=t",
+        "account_name": "me",
+        "sas_token": "t",
+        "session": object(),
+    }
+    assert without_secrets(options) == {
+        "anon": False,
+        "client_kwargs": {"endpoint_url": "http://host:9", "region_name": "eu"},
+        "headers": {"User-Agent": "me"},
+        "config_kwargs": {"signature_version": "s3v4", "retries": {"max_attempts": 3}},
+        "account_name": "me",
+    }
+    assert without_secrets(None) == {}
+
+
+def test_ways_to_find_a_token_stay():
+    assert without_secrets({"token": "anon"}) == {"token": "anon"}
+    assert without_secrets({"token": {"refresh_token": "t"}}) == {}
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("s3://bucket/a?.parquet", "s3://bucket/a?.parquet"),
+        ("s3://bucket/a?/year=2020/key=3/*.parquet", "s3://bucket/a?/year=2020/key=3/*.parquet"),
+        (
+            "abfs://container@account.dfs.core.windows.net/x",
+            "abfs://container@account.dfs.core.windows.net/x",
+        ),
+        ("ftp://me:p@ss@host/x", "ftp://host/x"),
+        ("simplecache::https://me:pw@host/x", "simplecache::https://host/x"),
+        ("https://h/x?sv=1&sig=abc&se=2", "https://h/x?sv=1&se=2"),
+        ("https://h/x?X-Amz-Credential=a&X-Amz-Signature=b", "https://h/x"),
+        ("/data/odd?", "/data/odd?"),
+    ],
+)
+def test_urls_are_shown_without_credentials(url, shown):
+    assert public_url(url) == shown
