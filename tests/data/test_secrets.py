@@ -11,7 +11,7 @@ def test_credentials_are_left_out_at_any_depth():
         "secret": "s3cret",
         "anon": False,
         "client_kwargs": {
-            "endpoint_url": "http://u:pw@host:9000",
+            "endpoint_url": "http://u:pw@host:9",
             "aws_session_token": "t",
             "region_name": "eu",
         },
