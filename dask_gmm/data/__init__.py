@@ -1,0 +1,1 @@
+"""Where rows come from: one protocol, one file for each kind of data."""

@@ -1,0 +1,75 @@
+"""Which source serves a given object. Packages are imported only when the object needs them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from dask_gmm.data.source import Source
+
+
+def lazy_source(X: Any) -> Source | None:
+    """Return the source of data that are read chunk by chunk, None for data in memory.
+
+    Parameters
+    ----------
+    X : Source, dask array or dataframe, zarr.Array, or path or URL of a Zarr array or Parquet data
+        Anything else is taken for data in memory.
+
+    Raises
+    ------
+    TypeError
+        Dask's bags and delayed values, which have no columns.
+    """
+    if isinstance(X, (str, os.PathLike)):
+        return _stored(os.fspath(X))
+    if all(hasattr(X, name) for name in ("chunks", "reader", "apply", "with_weights")):
+        source: Source = X
+        return source
+    if _is_a(X, "zarr", "Array"):
+        from dask_gmm.data.zarr import ZarrSource
+
+        return ZarrSource.from_array(X)
+    if _is_a(X, "dask.array", "Array"):
+        from dask_gmm.data.collections import DaskArraySource
+
+        return DaskArraySource(X)
+    if _is_a(X, "dask.dataframe", "DataFrame"):
+        from dask_gmm.data.frames import DaskFrameSource
+
+        return DaskFrameSource(X)
+    if hasattr(X, "__dask_graph__"):
+        raise TypeError(
+            f"X is a dask {type(X).__name__}; give a two-dimensional dask array or a dask DataFrame "
+            "(a Series becomes one with .to_frame())."
+        )
+    return None
+
+
+def _is_a(X: Any, module: str, name: str) -> bool:
+    # An object of a package that was never imported cannot have been passed.
+    package = sys.modules.get(module)
+    return package is not None and isinstance(X, getattr(package, name))
+
+
+def _stored(url: str) -> Source:
+    if _looks_like_parquet(url):
+        from dask_gmm.data.parquet import read_parquet
+
+        return read_parquet(url)
+    from dask_gmm.data.zarr import from_zarr
+
+    return from_zarr(url)
+
+
+def _looks_like_parquet(url: str) -> bool:
+    path = url.split("?")[0].rstrip("/")
+    if path.endswith((".parquet", ".parq", ".pq")):
+        return True
+    if path.endswith(".zarr"):
+        return False
+    import fsspec
+
+    filesystem, root = fsspec.core.url_to_fs(url)
+    return any(name.endswith((".parquet", ".parq", ".pq")) for name in filesystem.find(root, maxdepth=4))

@@ -1,0 +1,181 @@
+"""What every kind of data offers the engine: chunks to list, rows to read, an answer to give.
+
+A :class:`Source` lists its chunks without reading any. A worker receives a :class:`Reader`, the part of
+a source that it needs for one group of chunks, and turns chunk numbers into :class:`Block` objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class DataError(ValueError):
+    """Rows that cannot be used; the message names the chunk, the first bad row and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One stored or computed piece of the rows, described without reading it.
+
+    Attributes
+    ----------
+    name : str
+        What an error calls it: a stored key, a file and row group, a block number.
+    n_rows : int or None
+        Rows (sample positions) in the chunk; None where only reading tells.
+    n_bytes : int or None
+        Bytes of the chunk's rows once in memory, or None where only reading tells.
+    """
+
+    name: str
+    n_rows: int | None
+    n_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The rows of one chunk, in memory.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (n, n_features), float32 or float64
+        C- or Fortran-ordered, native byte order; rows dropped by ``nan="drop"`` are not among them.
+    weights : ndarray of shape (n,), float64, or None
+        Sample weights, None where all are one.
+    numbers : callable returning an ndarray of shape (n,), int64
+        The row numbers, global where the source knows them (see `Source.numbered`): the position in
+        C order over the sample axes, whatever the chunking. A function because few passes need them.
+    kept : ndarray of shape (m,), bool, or None
+        Which of the chunk's m sample positions are in `rows`; None when all are.
+    name : str
+        The chunk's name, for errors.
+    """
+
+    rows: NDArray[Any]
+    weights: NDArray[np.float64] | None
+    numbers: Callable[[], NDArray[np.int64]]
+    kept: NDArray[np.bool_] | None
+    name: str
+
+
+class Reader(Protocol):
+    """The part of a source that travels to a worker; small, picklable, free of secrets once pickled."""
+
+    def read(self, index: int) -> Block:
+        """Read chunk `index` (its number in ``Source.chunks``)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a prediction gives for each row, so that a lazy result has its dtype and shape beforehand.
+
+    Attributes
+    ----------
+    function : callable
+        Maps rows of shape (n, n_features) to an ndarray of shape (n,) or (n, n_columns). Picklable.
+    dtype : dtype
+        Of the result.
+    n_columns : int or None
+        None for one value a row.
+    missing : scalar
+        What stands at the positions of rows dropped by ``nan="drop"``: -1 for labels, NaN otherwise.
+    """
+
+    function: Callable[[NDArray[Any]], NDArray[Any]]
+    dtype: np.dtype[Any]
+    n_columns: int | None
+    missing: float
+
+
+class Source(Protocol):
+    """Rows somewhere: in memory, in a Dask collection, in a store.
+
+    Attributes
+    ----------
+    n_features : int
+        Columns of every block.
+    dtype : dtype
+        Of the rows as read: float32, or float64 for everything else (integers and float16 are converted).
+    feature_names : tuple of str or None
+        Names of the features where the data have them.
+    chunks : sequence of Chunk
+        In row order.
+    sample_shape : tuple of (int or None)
+        Shape of the sample axes, (n_rows,) for a table; None where unknown.
+    numbered : bool
+        Whether ``Block.numbers`` is global, that is, row counts before each chunk are known. Where False
+        the numbers are unique, but depend on the chunking.
+    in_memory : bool
+        The rows live in this process and are read without cost; they are not sent to a cluster.
+    """
+
+    n_features: int
+    dtype: np.dtype[Any]
+    feature_names: tuple[str, ...] | None
+    chunks: Sequence[Chunk]
+    sample_shape: tuple[int | None, ...]
+    numbered: bool
+    in_memory: bool
+
+    def reader(self, indices: Sequence[int]) -> Reader:
+        """Return what a worker needs to read the chunks `indices`."""
+        ...
+
+    def futures(self, indices: Sequence[int]) -> Mapping[Any, Any]:
+        """Return the cluster futures that chunks `indices` are computed from (persisted data), by key.
+
+        The engine hands their results to ``reader.supply(results)`` before the first read.
+        Empty for everything that is not persisted.
+        """
+        ...
+
+    def apply(self, answer: Answer) -> Any:
+        """Return the answer for every row as this kind of data gives it back, lazily where it is lazy."""
+        ...
+
+    def with_weights(self, sample_weight: Any) -> Source:
+        """Return the same rows with `sample_weight`, aligned by sample position, in every block.
+
+        Raises
+        ------
+        DataError
+            Wrong length where lengths are known; otherwise at the first read of the chunk that differs.
+            Values are not checked here, but in the first pass.
+        """
+        ...
+
+
+def as_answer(block: Block, answer: Answer) -> NDArray[Any]:
+    """Apply `answer` to a block and put `answer.missing` where rows were dropped."""
+    values = answer.function(block.rows) if len(block.rows) else None
+    if block.kept is None and values is not None:
+        return values
+    n_positions = len(block.rows) if block.kept is None else len(block.kept)
+    shape = (n_positions,) if answer.n_columns is None else (n_positions, answer.n_columns)
+    filled = np.full(shape, answer.missing, dtype=answer.dtype)
+    if values is not None:
+        filled[block.kept] = values
+    return filled
+
+
+def working_dtype(dtype: np.dtype[Any], where: str) -> np.dtype[Any]:
+    """Return the dtype that rows stored as `dtype` are read as: float32 stays, other numbers become float64.
+
+    Raises
+    ------
+    TypeError
+        Anything that is not boolean, integer or real floating point; `where` names the data.
+    """
+    if dtype.kind == "c":
+        raise ValueError(f"Complex data not supported: {where} has dtype {dtype}.")
+    if dtype.kind not in "biuf":
+        raise TypeError(
+            f"{where} has dtype {dtype}; GaussianMixture needs real numbers. Convert or select numeric columns."
+        )
+    return np.dtype(np.float32) if dtype == np.float32 else np.dtype(np.float64)

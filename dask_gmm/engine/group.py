@@ -1,0 +1,48 @@
+"""What one task does: read a group's chunks one ahead, and add each to the value of every work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from dask_gmm.data.source import Block, Reader
+from dask_gmm.engine.work import Work
+
+
+def run_group(reader: Reader, indices: Sequence[int], works: Sequence[Work], *, ahead: bool) -> list[Any]:
+    """Return the value of each work over the chunks `indices`.
+
+    Parameters
+    ----------
+    reader : Reader
+    indices : sequence of int
+    works : sequence of Work
+        All see each block while it is in memory.
+    ahead : bool
+        Read the next chunk while working on this one. Not worth a thread for rows in memory.
+    """
+    values = [work.start() for work in works]
+    for block in _read_ahead(reader, indices) if ahead else map(reader.read, indices):
+        values = [work.add(value, block) for work, value in zip(works, values, strict=True)]
+    return values
+
+
+def merge_values(works: Sequence[Work], parts: Sequence[Sequence[Any]]) -> list[Any]:
+    """Merge the values of several groups, work by work, in the order given."""
+    return [work.merge([part[number] for part in parts]) for number, work in enumerate(works)]
+
+
+def _read_ahead(reader: Reader, indices: Sequence[int]) -> Iterator[Block]:
+    # One chunk ahead: at most two are in memory, and reading hides behind arithmetic.
+    if len(indices) == 1:
+        yield reader.read(indices[0])
+        return
+    with ThreadPoolExecutor(1, thread_name_prefix="dask-gmm-read") as executor:
+        pending = executor.submit(reader.read, indices[0])
+        for following in indices[1:]:
+            block = pending.result()
+            pending = executor.submit(reader.read, following)
+            yield block
+            del block
+        yield pending.result()

@@ -1,0 +1,63 @@
+"""Which chunks go together: groups of consecutive chunks and a tree to merge their values.
+
+Both depend on the data alone, never on the cluster: that, with one BLAS thread a task, is what makes
+the result the same to the last bit on any number of workers, in any order of arrival.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dask_gmm.data.source import Chunk, Source
+
+# A group should cost far more than the few milliseconds that a scheduler spends on a task ...
+_GROUP_BYTES = 16 << 20
+# ... or, for rows in this process, than the microseconds that a thread pool spends.
+_GROUP_BYTES_IN_MEMORY = 2 << 20
+# More groups than this only cost scheduler time; fewer balance badly on large clusters.
+_MOST_GROUPS = 1024
+FAN_IN = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The groups of one source.
+
+    Attributes
+    ----------
+    groups : tuple of range
+        Consecutive chunk indices; every chunk is in exactly one group.
+    """
+
+    groups: tuple[range, ...]
+
+    @classmethod
+    def of(cls, source: Source) -> Plan:
+        """Plan `source` from the bytes of its chunks, or their number where sizes are unknown."""
+        chunks = source.chunks
+        smallest = _GROUP_BYTES_IN_MEMORY if source.in_memory else _GROUP_BYTES
+        sizes = [_bytes(chunk, smallest) for chunk in chunks]
+        target = max(smallest, -(-sum(sizes) // _MOST_GROUPS))
+        return cls(tuple(_consecutive(sizes, target)))
+
+
+def _bytes(chunk: Chunk, unknown: int) -> int:
+    # A chunk of unknown size is taken for a group of its own.
+    return unknown if chunk.n_bytes is None else chunk.n_bytes
+
+
+def _consecutive(sizes: Sequence[int], target: int) -> list[range]:
+    """Cut into runs whose ends are the chunk ends nearest to multiples of an even share of about `target`."""
+    total = sum(sizes)
+    n_groups = max(1, min(len(sizes), round(total / target)))
+    groups, first, done = [], 0, 0
+    for index, size in enumerate(sizes):
+        done += size
+        share = total * (len(groups) + 1) / n_groups
+        if done + (sizes[index + 1] if index + 1 < len(sizes) else 0) / 2 > share:
+            groups.append(range(first, index + 1))
+            first = index + 1
+    if first < len(sizes):
+        groups.append(range(first, len(sizes)))
+    return groups

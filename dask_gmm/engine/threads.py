@@ -1,0 +1,79 @@
+"""Passes on the threads of this process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from dask_gmm.data.source import Reader, Source
+from dask_gmm.engine.blas import SingleBlasThread
+from dask_gmm.engine.group import merge_values, run_group
+from dask_gmm.engine.plan import FAN_IN, Plan
+from dask_gmm.engine.work import Work
+
+GroupDone = Callable[[int], None]
+
+
+class ThreadsEngine:
+    """Runs each group on a thread pool of this process.
+
+    Parameters
+    ----------
+    source : Source
+    n_threads : int or None
+        None for one thread a core that this process may use.
+    """
+
+    def __init__(self, source: Source, n_threads: int | None = None) -> None:
+        self.plan = Plan.of(source)
+        self.n_groups = len(self.plan.groups)
+        self._ahead = not source.in_memory
+        self._readers: list[Reader] = [source.reader(group) for group in self.plan.groups]
+        self._n_threads = min(n_threads or len(os.sched_getaffinity(0)), self.n_groups)
+
+    def run(self, works: Sequence[Work], group_done: GroupDone | None = None) -> list[Any]:
+        """Run one pass.
+
+        Parameters
+        ----------
+        works : sequence of Work
+        group_done : callable, optional
+            Called in this thread with a group's number when it is done, in any order.
+
+        Returns
+        -------
+        list
+            The value of each work over all rows.
+        """
+
+        def task(number: int) -> list[Any]:
+            return run_group(self._readers[number], self.plan.groups[number], works, ahead=self._ahead)
+
+        with SingleBlasThread():
+            parts = self._map(task, group_done)
+            while len(parts) > 1:
+                parts = [
+                    merge_values(works, parts[first : first + FAN_IN])
+                    for first in range(0, len(parts), FAN_IN)
+                ]
+        return parts[0] if parts else [work.start() for work in works]
+
+    def _map(self, task: Callable[[int], list[Any]], group_done: GroupDone | None) -> list[list[Any]]:
+        if self._n_threads <= 1:
+            return [_noted(task(number), number, group_done) for number in range(self.n_groups)]
+        with ThreadPoolExecutor(self._n_threads, thread_name_prefix="dask-gmm") as executor:
+            futures = [executor.submit(task, number) for number in range(self.n_groups)]
+            try:
+                return [_noted(future.result(), number, group_done) for number, future in enumerate(futures)]
+            except BaseException:
+                # An error or an interrupt should not wait for the rest of the pass.
+                executor.shutdown(wait=False, cancel_futures=True)
+                raise
+
+
+def _noted(value: list[Any], number: int, group_done: GroupDone | None) -> list[Any]:
+    if group_done is not None:
+        group_done(number)
+    return value

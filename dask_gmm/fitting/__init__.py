@@ -1,0 +1,1 @@
+"""What happens between passes: the start, the iterations, when to stop. Imports no Dask."""

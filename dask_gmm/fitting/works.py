@@ -1,0 +1,100 @@
+"""The reductions that fitting asks of the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dask_gmm.data.source import Block
+from dask_gmm.fitting.checks import check_rows, check_weights
+from dask_gmm.model.density import Density
+from dask_gmm.model.estep import Kernel, choose_kernel
+from dask_gmm.model.statistics import Statistics, Totals
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class EStep:
+    """E-step: blocks of rows in, `Statistics` out.
+
+    Attributes
+    ----------
+    density : Density
+        The mixture of this iteration.
+    dtype : dtype
+        Of the rows.
+    """
+
+    density: Density
+    dtype: np.dtype[Any]
+
+    @cached_property
+    def kernel(self) -> Kernel:
+        """The kernel that evaluates this mixture; made anew on every worker, the same one."""
+        return choose_kernel(self.density, self.dtype)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"density": self.density, "dtype": self.dtype}
+
+    def start(self) -> Statistics:
+        """Return the statistics of no rows."""
+        density = self.density
+        return Statistics.zero(density.covariance_type, density.n_components, density.n_features)
+
+    def add(self, value: Statistics, block: Block) -> Statistics:
+        """Add a block's statistics."""
+        self.kernel.accumulate(value, block.rows, block.weights)
+        return value
+
+    def merge(self, values: Sequence[Statistics]) -> Statistics:
+        """Sum in the order given."""
+        merged = self.start()
+        for value in values:
+            merged.add(value)
+        return merged
+
+
+@dataclass(frozen=True)
+class LogLikelihood:
+    """The log-likelihood of rows that are checked on the way.
+
+    Attributes
+    ----------
+    density : Density
+    dtype : dtype
+        Of the rows.
+    """
+
+    density: Density
+    dtype: np.dtype[Any]
+
+    def start(self) -> Totals:
+        """Return the totals of no rows."""
+        return Totals()
+
+    def add(self, value: Totals, block: Block) -> Totals:
+        """Add a block's log-likelihood."""
+        check_rows(block)
+        check_weights(block)
+        log_density = np.empty(len(block.rows))
+        choose_kernel(self.density, self.dtype).log_density(block.rows, log_density)
+        if block.weights is None:
+            value.add(Totals(float(log_density.sum()), float(len(log_density)), len(log_density)))
+        else:
+            counted = block.weights > 0
+            total = float(block.weights[counted] @ log_density[counted])
+            value.add(Totals(total, float(block.weights.sum()), len(log_density)))
+        return value
+
+    def merge(self, values: Sequence[Totals]) -> Totals:
+        """Sum in the order given."""
+        merged = Totals()
+        for value in values:
+            merged.add(value)
+        return merged

@@ -1,0 +1,61 @@
+"""The part of the parameters that evaluates rows, and that travels to the workers in each pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dask_gmm.model.covariance import Covariance, covariance_structure
+from dask_gmm.model.parameters import Parameters
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Density:
+    """A mixture without its covariances: their precision factors say the same.
+
+    Attributes
+    ----------
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}
+    weights : ndarray of shape (n_components,)
+    means : ndarray of shape (n_components, n_features)
+    precisions_cholesky : ndarray
+    """
+
+    covariance_type: str
+    weights: Array
+    means: Array
+    precisions_cholesky: Array
+
+    @classmethod
+    def of(cls, parameters: Parameters) -> Density:
+        """Take what evaluation needs from `parameters`."""
+        return cls(
+            parameters.covariance_type, parameters.weights, parameters.means, parameters.precisions_cholesky
+        )
+
+    @property
+    def structure(self) -> Covariance:
+        """The rules of this covariance type."""
+        return covariance_structure(self.covariance_type)
+
+    @property
+    def n_components(self) -> int:
+        """Number of components."""
+        return len(self.means)
+
+    @property
+    def n_features(self) -> int:
+        """Number of features."""
+        return int(self.means.shape[1])
+
+    @property
+    def log_factors(self) -> Array:
+        """Return log weight + log det P of each component; -inf for a component of weight zero."""
+        log_det = self.structure.log_det(self.precisions_cholesky, self.n_components, self.n_features)
+        with np.errstate(divide="ignore"):
+            factors: Array = np.log(self.weights) + log_det
+        return factors

@@ -1,0 +1,97 @@
+"""The parameters of a mixture as one immutable value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dask_gmm.model.covariance import Covariance, covariance_structure
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """A Gaussian mixture, in float64 whatever the data are.
+
+    Attributes
+    ----------
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}
+    weights : ndarray of shape (n_components,)
+        Mixing proportions.
+    means : ndarray of shape (n_components, n_features)
+    covariances : ndarray
+        Of the shape that the covariance type gives, see `dask_gmm.model.covariance`.
+    precisions_cholesky : ndarray
+        Same shape as `covariances`; the factor P with P P^T the precision (its square root for
+        'diag' and 'spherical').
+    """
+
+    covariance_type: str
+    weights: Array
+    means: Array
+    covariances: Array
+    precisions_cholesky: Array
+
+    @property
+    def structure(self) -> Covariance:
+        """The rules of this covariance type."""
+        return covariance_structure(self.covariance_type)
+
+    @property
+    def n_components(self) -> int:
+        """Number of components."""
+        return len(self.means)
+
+    @property
+    def n_features(self) -> int:
+        """Number of features."""
+        return int(self.means.shape[1])
+
+    @property
+    def n_free(self) -> int:
+        """Number of free parameters, as `aic` and `bic` count them."""
+        n_components, n_features = self.means.shape
+        covariances = self.structure.n_free(n_components, n_features)
+        return covariances + n_components * n_features + n_components - 1
+
+    @property
+    def precisions(self) -> Array:
+        """Inverse covariances, in the shape of `covariances`."""
+        return self.structure.precisions(self.precisions_cholesky)
+
+    @classmethod
+    def from_covariances(cls, covariance_type: str, weights: Any, means: Any, covariances: Any) -> Parameters:
+        """Build from covariances.
+
+        Raises
+        ------
+        CollapsedComponentError
+            A covariance that is not positive definite.
+        """
+        covariances = np.asarray(covariances, dtype=np.float64)
+        return cls(
+            covariance_type,
+            np.asarray(weights, dtype=np.float64),
+            np.asarray(means, dtype=np.float64),
+            covariances,
+            covariance_structure(covariance_type).cholesky(covariances),
+        )
+
+    @classmethod
+    def from_precisions_cholesky(
+        cls, covariance_type: str, weights: Any, means: Any, precisions_cholesky: Any
+    ) -> Parameters:
+        """Build from the Cholesky factors of the precisions, the form that predicts."""
+        precisions_cholesky = np.asarray(precisions_cholesky, dtype=np.float64)
+        structure = covariance_structure(covariance_type)
+        return cls(
+            covariance_type,
+            np.asarray(weights, dtype=np.float64),
+            np.asarray(means, dtype=np.float64),
+            structure.inverse(precisions_cholesky),
+            precisions_cholesky,
+        )

@@ -1,0 +1,94 @@
+"""scikit-learn's callbacks (progress bars, monitors, early stopping), told of each level of a fit.
+
+The levels are tasks of `sklearn.callback`: the fit; in it one task for the start and one for each
+pass; in those one for each group of chunks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from dask_gmm.fitting.em import Run
+from dask_gmm.reporting.verbose import Verbose
+
+Attributes = Callable[[Run], Mapping[str, Any]]
+
+
+class FitReport:
+    """Tells `verbose` output and callbacks how a fit goes.
+
+    Parameters
+    ----------
+    estimator : GaussianMixture
+    verbose : Verbose
+    fit_data : mapping
+        X, y and metadata as callbacks receive them.
+    n_groups : int
+        Groups of chunks in a pass.
+    most_passes : int
+        Passes that the fit makes at most.
+    attributes : callable
+        Gives the fitted attributes for a run so far.
+    """
+
+    def __init__(
+        self,
+        estimator: Any,
+        verbose: Verbose,
+        fit_data: Mapping[str, Any],
+        *,
+        n_groups: int,
+        most_passes: int,
+        attributes: Attributes,
+    ) -> None:
+        self._estimator = estimator
+        self._verbose = verbose
+        self._fit_data = fit_data
+        self._n_groups = n_groups
+        self._attributes = attributes
+        self._heard = bool(getattr(estimator, "_skl_callbacks", None))
+        self._fit = estimator._init_callback_context(max_subtasks=most_passes)
+        self._fit.call_on_fit_task_begin(estimator=estimator, **fit_data)
+        self._pass: Any = None
+
+    def restart(self, number: int) -> None:
+        """Note that restart `number` begins."""
+        self._verbose.restart(number)
+
+    def pass_begins(self, name: str) -> Callable[[int], None] | None:
+        """Open the task of a pass, and return what notes its groups."""
+        self._pass = self._fit.subcontext(task_name=name, max_subtasks=self._n_groups)
+        self._pass.call_on_fit_task_begin(estimator=self._estimator, **self._fit_data)
+        return self._group_done if self._heard else None
+
+    def _group_done(self, number: int) -> None:
+        group = self._pass.subcontext(task_name="group of chunks")
+        group.call_on_fit_task_begin(estimator=self._estimator)
+        group.call_on_fit_task_end(estimator=self._estimator)
+
+    def start_found(self) -> None:
+        """Close the task of the start."""
+        self._pass.call_on_fit_task_end(estimator=self._estimator, **self._fit_data)
+
+    def iteration(self, change: float, run: Run) -> bool:
+        """Close the task of a pass; True when a callback asks to stop."""
+        self._verbose.iteration(change, run)
+        stop: bool = self._pass.call_on_fit_task_end(
+            estimator=self._estimator,
+            reconstruction_attributes=lambda: self._attributes(run),
+            **self._fit_data,
+        )
+        return stop
+
+    def restart_done(self, run: Run) -> None:
+        """Note that a restart is over."""
+        self._verbose.restart_done(run)
+
+    def fit_done(self, run: Run) -> None:
+        """Close the task of the fit."""
+        self._fit.call_on_fit_task_end(
+            estimator=self._estimator,
+            reconstruction_attributes=lambda: self._attributes(run),
+            **self._fit_data,
+        )
