@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Mapping
 from numbers import Integral, Real
@@ -11,28 +10,23 @@ from typing import Any, ClassVar
 import dask
 import numpy as np
 from dask.utils import parse_bytes
-from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
 
 from dask_gmm.data.arrays import ArraySource
 from dask_gmm.data.source import Source
 from dask_gmm.engine.choose import choose_engine
-from dask_gmm.fitted import fitted_attributes, fitted_density, fitted_parameters
+from dask_gmm.fitted import fitted_attributes, fitted_parameters
 from dask_gmm.fitting.em import Run
 from dask_gmm.fitting.fit import FitSettings, Passes, Rows, WarmStart, fit_mixture
 from dask_gmm.fitting.survey import Sample
-from dask_gmm.fitting.works import LogLikelihood
-from dask_gmm.model.sampling import draw
-from dask_gmm.model.statistics import Totals
-from dask_gmm.predicting import Quantity, prediction
+from dask_gmm.predicting import PredictingMixin
 from dask_gmm.reporting.callbacks import FitReport
 from dask_gmm.reporting.verbose import Verbose
-from dask_gmm.validation import known_rows, prediction_source, start_settings, training_source
+from dask_gmm.validation import known_rows, start_settings, training_source
 
 _NOT_CONVERGED = (
     "Best performing initialization did not converge. Try different init parameters, or increase "
@@ -40,8 +34,99 @@ _NOT_CONVERGED = (
 )
 
 
-class GaussianMixture(CallbackSupportMixin, DensityMixin, BaseEstimator):  # type: ignore[misc]
+class GaussianMixture(CallbackSupportMixin, PredictingMixin, DensityMixin, BaseEstimator):  # type: ignore[misc]
     """Gaussian mixture for data of any size, with scikit-learn's interface and answers.
+
+    Rows are read chunk by chunk where they are stored. A pass evaluates the mixture on every chunk and
+    adds up sufficient statistics, from which the parameters are maximized centrally: on the threads of
+    this process, or on the cluster of the current Dask client.
+
+    Parameters
+    ----------
+    n_components : int, default=1
+        Number of components.
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}, default='full'
+        Each component its own covariance matrix; one matrix for all; variances along the features; one
+        variance a component.
+    tol : float, default=1e-3
+        Stop when the mean log-likelihood changes by less, in nats a row.
+    reg_covar : float, default=1e-6
+        Added to the variances, in squared units of the data.
+    max_iter : int, default=100
+        Most iterations, that is, passes over the data, of a restart.
+    n_init : int, default=1
+        Restarts; the best is kept.
+    init_params : {'kmeans', 'k-means++', 'random', 'random_from_data'}, default='kmeans'
+        Where to start. While all rows fit the start's budget (256 MiB; the Dask configuration value
+        ``dask-gmm.start-bytes``), the draws from `random_state` are scikit-learn's: the same seed
+        gives the same model. Beyond it the start is found on a uniform sample of as many rows, drawn over
+        all chunks by global row number, so that it does not depend on the chunking. (Where the
+        numbers of rows are unknown beforehand - data frames, filtered Parquet, dask arrays with unknown
+        chunks - rows are numbered within their chunk.)
+    weights_init : array-like of shape (n_components,), default=None
+        Mixing proportions to start from.
+    means_init : array-like of shape (n_components, n_features), default=None
+        Means to start from.
+    precisions_init : array-like, default=None
+        Inverse covariances to start from: (n_components, n_features, n_features) for 'full',
+        (n_features, n_features) for 'tied', (n_components, n_features) for 'diag', (n_components,) for
+        'spherical'. With all three given, nothing is drawn and the first pass is an iteration.
+    random_state : int, RandomState instance or None, default=None
+        Decides the start, and the rows that `sample` draws.
+    warm_start : bool, default=False
+        Continue from the parameters of the last fit.
+    verbose : int, default=0
+        1 prints each `verbose_interval`-th iteration, 2 also changes and times.
+    verbose_interval : int, default=10
+        Iterations between two prints.
+
+    Attributes
+    ----------
+    weights_ : ndarray of shape (n_components,)
+        Mixing proportions. Like all parameters in the dtype of the rows, float32 or float64.
+    means_ : ndarray of shape (n_components, n_features)
+        Means.
+    covariances_ : ndarray
+        Covariances, in the shape of `precisions_init`.
+    precisions_ : ndarray
+        Inverse covariances.
+    precisions_cholesky_ : ndarray
+        Their upper triangular Cholesky factors; square roots for 'diag' and 'spherical'.
+    converged_ : bool
+        Whether the best restart met `tol`.
+    n_iter_ : int
+        Iterations of the best restart.
+    lower_bound_ : float
+        Mean log-likelihood, in nats a row, before the last M-step.
+    lower_bounds_ : list of float
+        The same for every iteration.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, where the data have names.
+
+    See Also
+    --------
+    sklearn.mixture.GaussianMixture : The same on one machine's memory.
+    dask_gmm.from_zarr, dask_gmm.read_parquet : Stored data to fit.
+
+    Notes
+    -----
+    For the same chunks the parameters are the same to the last bit on any number of threads and workers.
+    Statistics are sums in float64 about the components' means, so that offsets and scales of the data
+    cost no accuracy.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dask_gmm import GaussianMixture
+    >>> X = np.array([[1, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]])
+    >>> gm = GaussianMixture(n_components=2, random_state=0).fit(X)
+    >>> gm.means_
+    array([[10.,  2.],
+           [ 1.,  2.]])
+    >>> gm.predict([[0, 0], [12, 3]])
+    array([1, 0])
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -94,16 +179,55 @@ class GaussianMixture(CallbackSupportMixin, DensityMixin, BaseEstimator):  # typ
         self.verbose = verbose
         self.verbose_interval = verbose_interval
 
-    @with_callbacks
+    @with_callbacks  # type: ignore[untyped-decorator]
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> GaussianMixture:
         """Estimate the parameters by expectation maximization.
+
+        Parameters
+        ----------
+        X : array-like, DataFrame, dask array or dataframe, zarr.Array, from_zarr(...), read_parquet(...)
+            Rows of shape (n_samples, n_features), or n-dimensional data with one axis of features.
+            A path or URL names a Zarr array or Parquet data.
+        y : ignored
+            Passed on to callbacks.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Multiplies the responsibilities: a row of weight 2 counts as two rows, one of weight zero not at
+            all. NumPy or dask array, dataframe column, or a source of one feature with the chunks of X.
+
+        Returns
+        -------
+        self : GaussianMixture
+            A fit that raises leaves the estimator as it was.
+
+        Raises
+        ------
+        InvalidParameterError
+            A constructor parameter out of range (a ValueError and TypeError).
+        DataError
+            NaN, infinity or bad weights, with the chunk and the first bad row (a ValueError).
+        CollapsedComponentError
+            A covariance that is not positive definite, with its component (a ValueError).
+
+        Warns
+        -----
+        ConvergenceWarning
+            The best restart did not meet `tol` within `max_iter`.
         """
         self._fit(X, y, sample_weight)
         return self
 
-    @with_callbacks
+    @with_callbacks  # type: ignore[untyped-decorator]
     def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
         """Fit, and return the labels of X as `predict` does.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+
+        Returns
+        -------
+        labels : ndarray, dask array or dask Series
         """
         source = self._fit(X, y, sample_weight)
         return self._answer(source, "labels")
@@ -147,59 +271,6 @@ class GaussianMixture(CallbackSupportMixin, DensityMixin, BaseEstimator):  # typ
                 f"{source.n_features}. Fit a new estimator, or set warm_start=False."
             )
         return WarmStart(parameters, float(self.lower_bound_))
-
-    def predict(self, X: Any) -> Any:
-        """Return the most probable component of each row.
-        """
-        check_is_fitted(self)
-        return self._answer(prediction_source(self, X), "labels")
-
-    def predict_proba(self, X: Any) -> Any:
-        """Return the posterior probability of each component for each row.
-        """
-        check_is_fitted(self)
-        return self._answer(prediction_source(self, X), "probabilities")
-
-    def score_samples(self, X: Any) -> Any:
-        """Return the log density of each row, in nats.
-        """
-        check_is_fitted(self)
-        return self._answer(prediction_source(self, X), "log_density")
-
-    def _answer(self, source: Source, quantity: Quantity) -> Any:
-        return source.apply(prediction(fitted_density(self), quantity, source.dtype))
-
-    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Return the mean log density of the rows, in nats.
-        """
-        totals = self._totals(X, sample_weight)
-        return totals.log_likelihood / totals.weight
-
-    def bic(self, X: Any, sample_weight: Any = None) -> float:
-        """Return the Bayesian information criterion on X; the lower, the better.
-        """
-        totals = self._totals(X, sample_weight)
-        return -2 * totals.log_likelihood + self._n_parameters() * math.log(totals.weight)
-
-    def aic(self, X: Any, sample_weight: Any = None) -> float:
-        """Return Akaike's information criterion on X; the lower, the better.
-        """
-        return -2 * self._totals(X, sample_weight).log_likelihood + 2 * self._n_parameters()
-
-    def _totals(self, X: Any, sample_weight: Any) -> Totals:
-        check_is_fitted(self)
-        source = prediction_source(self, X, sample_weight)
-        (totals,) = choose_engine(source).run([LogLikelihood(fitted_density(self), source.dtype)])
-        return totals
-
-    def _n_parameters(self) -> int:
-        return fitted_parameters(self).n_free
-
-    def sample(self, n_samples: int = 1) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Draw rows from the fitted mixture.
-        """
-        check_is_fitted(self)
-        return draw(fitted_parameters(self), n_samples, check_random_state(self.random_state))
 
 
 def _start_rows(source: Source) -> int:

@@ -80,7 +80,9 @@ def _array_source(estimator: Any, X: Any, sample_weight: Any, *, reset: bool) ->
         return ArraySource(rows)
     if hasattr(sample_weight, "compute"):
         sample_weight = sample_weight.compute()
-    return ArraySource(rows, _check_sample_weight(sample_weight, rows, dtype=np.float64, ensure_non_negative=True))
+    return ArraySource(
+        rows, _check_sample_weight(sample_weight, rows, dtype=np.float64, ensure_non_negative=True)
+    )
 
 
 def _template(source: Source) -> Any:
@@ -148,9 +150,7 @@ def _checked_weights(weights: Any, n_components: int) -> NDArray[Any]:
 def _checked_precisions(
     precisions: Any, covariance_type: str, n_components: int, n_features: int
 ) -> NDArray[Any]:
-    precisions = check_array(
-        precisions, dtype=_FLOATS, ensure_2d=False, allow_nd=covariance_type == "full"
-    )
+    precisions = check_array(precisions, dtype=_FLOATS, ensure_2d=False, allow_nd=covariance_type == "full")
     shape = covariance_structure(covariance_type).shape(n_components, n_features)
     _check_shape(precisions, shape, f"{covariance_type} precision")
     if covariance_type in ("diag", "spherical"):
@@ -165,6 +165,4 @@ def _checked_precisions(
 
 def _check_shape(array: NDArray[Any], shape: tuple[int, ...], name: str) -> None:
     if array.shape != shape:
-        raise ValueError(
-            f"The parameter '{name}' should have the shape of {shape}, but got {array.shape}"
-        )
+        raise ValueError(f"The parameter '{name}' should have the shape of {shape}, but got {array.shape}")

@@ -44,14 +44,19 @@ class ArraySource:
         # Whole multiples of 256 rows keep the kernels' tiles full.
         self._block_rows = max(256, _BLOCK_BYTES // row_bytes // 256 * 256)
         self.chunks = [
-            Chunk(f"rows {part.start} to {part.stop - 1}", part.stop - part.start, row_bytes * (part.stop - part.start))
+            Chunk(
+                f"rows {part.start} to {part.stop - 1}",
+                part.stop - part.start,
+                row_bytes * (part.stop - part.start),
+            )
             for part in self._parts()
         ]
 
     def _parts(self) -> list[slice]:
         n_rows = len(self.rows)
         return [
-            slice(first, min(first + self._block_rows, n_rows)) for first in range(0, n_rows, self._block_rows)
+            slice(first, min(first + self._block_rows, n_rows))
+            for first in range(0, n_rows, self._block_rows)
         ]
 
     def reader(self, indices: Sequence[int]) -> ArraySource:
@@ -67,7 +72,9 @@ class ArraySource:
         first = index * self._block_rows
         rows = self.rows[first : first + self._block_rows]
         weights = None if self.weights is None else self.weights[first : first + len(rows)]
-        return Block(rows, weights, lambda: np.arange(first, first + len(rows)), None, self.chunks[index].name)
+        return Block(
+            rows, weights, lambda: np.arange(first, first + len(rows)), None, self.chunks[index].name
+        )
 
     def with_weights(self, sample_weight: Any) -> ArraySource:
         """Return the same rows with weights; lazy ones are computed."""

@@ -115,13 +115,26 @@ class Source(Protocol):
         The rows live in this process and are read without cost; they are not sent to a cluster.
     """
 
-    n_features: int
-    dtype: np.dtype[Any]
-    feature_names: tuple[str, ...] | None
-    chunks: Sequence[Chunk]
-    sample_shape: tuple[int | None, ...]
-    numbered: bool
-    in_memory: bool
+    @property
+    def n_features(self) -> int: ...  # noqa: D102
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...  # noqa: D102
+
+    @property
+    def feature_names(self) -> tuple[str, ...] | None: ...  # noqa: D102
+
+    @property
+    def chunks(self) -> Sequence[Chunk]: ...  # noqa: D102
+
+    @property
+    def sample_shape(self) -> tuple[int | None, ...]: ...  # noqa: D102
+
+    @property
+    def numbered(self) -> bool: ...  # noqa: D102
+
+    @property
+    def in_memory(self) -> bool: ...  # noqa: D102
 
     def reader(self, indices: Sequence[int]) -> Reader:
         """Return what a worker needs to read the chunks `indices`."""

@@ -77,9 +77,7 @@ class ClusterEngine:
     def _merged(self, parts: list[Future], shipped: Any) -> Future:
         while True:
             parts = [
-                self._client.submit(
-                    _merge_task, shipped, parts[first : first + FAN_IN], pure=False
-                )
+                self._client.submit(_merge_task, shipped, parts[first : first + FAN_IN], pure=False)
                 for first in range(0, len(parts), FAN_IN)
             ]
             if len(parts) == 1:

@@ -51,7 +51,8 @@ def _consecutive(sizes: Sequence[int], target: int) -> list[range]:
     """Cut into runs whose ends are the chunk ends nearest to multiples of an even share of about `target`."""
     total = sum(sizes)
     n_groups = max(1, min(len(sizes), round(total / target)))
-    groups, first, done = [], 0, 0
+    groups: list[range] = []
+    first = done = 0
     for index, size in enumerate(sizes):
         done += size
         share = total * (len(groups) + 1) / n_groups

@@ -90,7 +90,8 @@ def _well_conditioned(
 
 
 def _weighted(rows: NDArray[Any], weights: Array) -> NDArray[Any]:
-    return rows * weights.astype(rows.dtype)[:, np.newaxis]
+    weighted: NDArray[Any] = rows * weights.astype(rows.dtype)[:, np.newaxis]
+    return weighted
 
 
 def _double(array: NDArray[Any]) -> Array:

@@ -204,8 +204,7 @@ def check_enough_rows(n_rows: int, n_components: int) -> None:
         )
     if n_rows < n_components:
         raise DataError(
-            "Expected n_samples >= n_components "
-            f"but got n_components = {n_components}, n_samples = {n_rows}"
+            f"Expected n_samples >= n_components but got n_components = {n_components}, n_samples = {n_rows}"
         )
 
 

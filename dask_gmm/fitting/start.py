@@ -108,9 +108,7 @@ def _with_given_parts(settings: StartSettings, found: Parameters | None) -> Para
         factors = covariance_structure(settings.covariance_type).cholesky_of_precisions(precisions)
         return Parameters.from_precisions_cholesky(settings.covariance_type, weights, means, factors)
     assert found is not None
-    return Parameters(
-        settings.covariance_type, weights, means, found.covariances, found.precisions_cholesky
-    )
+    return Parameters(settings.covariance_type, weights, means, found.covariances, found.precisions_cholesky)
 
 
 def _chosen_rows(

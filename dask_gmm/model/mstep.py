@@ -35,7 +35,12 @@ class CollapsedComponentError(ValueError):
 
 
 def maximize(
-    covariance_type: str, statistics: Statistics, origins: Array, *, reg_covar: float, dtype: np.dtype[np.floating]
+    covariance_type: str,
+    statistics: Statistics,
+    origins: Array,
+    *,
+    reg_covar: float,
+    dtype: np.dtype[np.floating],
 ) -> Parameters:
     """Return the parameters that maximize the expected complete-data log-likelihood.
 

@@ -54,7 +54,7 @@ class Parameters:
     @property
     def n_free(self) -> int:
         """Number of free parameters, as `aic` and `bic` count them."""
-        n_components, n_features = self.means.shape
+        n_components, n_features = self.n_components, self.n_features
         covariances = self.structure.n_free(n_components, n_features)
         return covariances + n_components * n_features + n_components - 1
 

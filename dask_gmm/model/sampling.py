@@ -49,9 +49,7 @@ def draw(
     return X, np.repeat(np.arange(parameters.n_components), counts)
 
 
-def _draw_component(
-    parameters: Parameters, k: int, count: int, random_state: np.random.RandomState
-) -> Array:
+def _draw_component(parameters: Parameters, k: int, count: int, random_state: np.random.RandomState) -> Array:
     mean = parameters.means[k]
     match parameters.covariance_type:
         case "full":

@@ -48,6 +48,4 @@ class Verbose:
             print(f"Initialization {ending}.")
         elif self._level >= 2:
             lapse = perf_counter() - self._restart_began
-            print(
-                f"Initialization {ending}. time lapse {lapse:.5f}s\t lower bound {run.lower_bound:.5f}."
-            )
+            print(f"Initialization {ending}. time lapse {lapse:.5f}s\t lower bound {run.lower_bound:.5f}.")
