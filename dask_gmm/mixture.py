@@ -8,7 +8,6 @@ from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import dask
-import numpy as np
 from dask.utils import parse_bytes
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.callback import CallbackSupportMixin, with_callbacks
@@ -20,7 +19,7 @@ from dask_gmm.data.arrays import ArraySource
 from dask_gmm.data.source import Source
 from dask_gmm.engine.choose import choose_engine
 from dask_gmm.fitted import fitted_attributes, fitted_parameters
-from dask_gmm.fitting.em import Run
+from dask_gmm.fitting.em import Run, best_of
 from dask_gmm.fitting.fit import FitSettings, Passes, Rows, WarmStart, fit_mixture
 from dask_gmm.fitting.survey import Sample
 from dask_gmm.predicting import PredictingMixin
@@ -236,7 +235,14 @@ class GaussianMixture(CallbackSupportMixin, PredictingMixin, DensityMixin, BaseE
         self._validate_params()
         source, learned = training_source(self, X, sample_weight)
         start, replaced = start_settings(self, source.n_features)
-        settings = FitSettings(start, self.tol, self.max_iter, self.n_init, _start_rows(source))
+        settings = FitSettings(
+            start,
+            self.tol,
+            self.max_iter,
+            self.n_init,
+            _start_rows(source),
+            shared_passes=not source.in_memory,
+        )
         warm = self._warm_start(source)
         engine = choose_engine(source)
 
@@ -253,7 +259,12 @@ class GaussianMixture(CallbackSupportMixin, PredictingMixin, DensityMixin, BaseE
         )
         rows = Rows(known_rows(source), source.n_features, source.dtype, _sample_in_memory(source, settings))
         passes = Passes(engine, rows, settings, report)
-        run = fit_mixture(passes, settings, check_random_state(self.random_state), warm, report)
+        runs, collapses = fit_mixture(passes, settings, check_random_state(self.random_state), warm, report)
+        for collapse in collapses:
+            warnings.warn(
+                f"Restart {collapse.number} was left out. {collapse.error}", UserWarning, stacklevel=4
+            )
+        run = best_of(runs)
         if not run.converged and self.max_iter > 0:
             warnings.warn(_NOT_CONVERGED, ConvergenceWarning, stacklevel=4)
         for name, value in attributes(run).items():

@@ -189,6 +189,6 @@ def working_dtype(dtype: np.dtype[Any], where: str) -> np.dtype[Any]:
         raise ValueError(f"Complex data not supported: {where} has dtype {dtype}.")
     if dtype.kind not in "biuf":
         raise TypeError(
-            f"{where} has dtype {dtype}; GaussianMixture needs real numbers. Convert or select numeric columns."
+            f"{where} has dtype {dtype}; GaussianMixture needs real numbers: convert or select columns."
         )
     return np.dtype(np.float32) if dtype == np.float32 else np.dtype(np.float64)

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dask_gmm.data.source import DataError
-from dask_gmm.fitting.em import Run, Step, iterate
+from dask_gmm.fitting.em import Collapse, Ending, Run, advanced
 from dask_gmm.fitting.start import StartSettings, find_start, given_start
 from dask_gmm.fitting.survey import Sample, Sampling, Survey, Surveyed
 from dask_gmm.fitting.works import EStep
 from dask_gmm.model.covariance import pack
 from dask_gmm.model.density import Density
 from dask_gmm.model.moments import Moments
-from dask_gmm.model.mstep import maximize
+from dask_gmm.model.mstep import CollapsedComponentError, maximize
 from dask_gmm.model.parameters import Parameters
+from dask_gmm.model.statistics import Statistics
 
 Array = NDArray[np.float64]
 GroupDone = Callable[[int], None]
@@ -34,20 +35,17 @@ class Engine(Protocol):
 class Observer(Protocol):
     """Hears of a fit's progress; see `dask_gmm.reporting`."""
 
-    def restart(self, number: int) -> None:
-        """Note that restart `number` begins."""
-
     def pass_begins(self, name: str) -> GroupDone | None:
         """Note that a pass begins; return what wants to hear of its groups."""
 
     def start_found(self) -> None:
         """Note that the pass named 'start' is over."""
 
-    def iteration(self, change: float, run: Run) -> bool:
-        """Note the end of an iteration; return True to stop here."""
+    def begins(self, runs: Sequence[Run]) -> None:
+        """Note which restarts advance now."""
 
-    def restart_done(self, run: Run) -> None:
-        """Note that a restart is over."""
+    def pass_done(self, restarts: Sequence[Run | Collapse]) -> bool:
+        """Note that these restarts made an iteration; return True to stop all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +59,8 @@ class FitSettings:
         As in `GaussianMixture`.
     start_rows : int
         Most rows that the start is found on.
+    shared_passes : bool
+        Whether restarts advance together, each chunk read once for all of them, or one after another.
     """
 
     start: StartSettings
@@ -68,6 +68,7 @@ class FitSettings:
     max_iter: int
     n_init: int
     start_rows: int
+    shared_passes: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,25 +124,40 @@ class Passes:
         sample: Sample = surveyed.sample(sampling)
         return sample
 
-    def step(self, parameters: Parameters) -> Step:
-        """Make one EM iteration."""
-        work = EStep(Density.of(parameters), self._rows.dtype)
-        works = [work] if self.moments is not None else [work, self._survey(None)]
-        statistics, *surveyed = self._engine.run(works, self._observer.pass_begins("pass"))
-        if surveyed:
-            self._learn(surveyed[0])
-        kernel = work.kernel
+    def iterate(self, runs: Sequence[Run]) -> list[Run | Collapse]:
+        """Advance each run by one iteration, in one pass over the data."""
+        works = [EStep(Density.of(run.parameters), self._rows.dtype) for run in runs]
+        riding = [self._survey(None)] if self.moments is None else []
+        values = self._engine.run([*works, *riding], self._observer.pass_begins("pass"))
+        for surveyed in values[len(works) :]:
+            self._learn(surveyed)
+        return [
+            self._advance(run, work, value)
+            for run, work, value in zip(runs, works, values[: len(works)], strict=True)
+        ]
+
+    def _advance(self, run: Run, work: EStep, statistics: Statistics) -> Run | Collapse:
+        settings, kernel = self._settings, work.kernel
         if kernel.uses_scatter:
             assert self.moments is not None
             statistics.second[...] = pack(self.moments.scatter_about(kernel.origins[0]))
-        maximized = maximize(
-            parameters.covariance_type,
-            statistics,
-            kernel.origins,
-            reg_covar=self._settings.start.reg_covar,
-            dtype=self._rows.dtype,
+        try:
+            maximized = maximize(
+                run.parameters.covariance_type,
+                statistics,
+                kernel.origins,
+                reg_covar=settings.start.reg_covar,
+                dtype=self._rows.dtype,
+            )
+        except CollapsedComponentError as error:
+            return Collapse(run.number, error)
+        return advanced(
+            run,
+            statistics.mean_log_likelihood,
+            maximized,
+            tol=settings.tol,
+            max_iter=settings.max_iter,
         )
-        return Step(statistics.mean_log_likelihood, maximized)
 
     def _survey(self, sampling: Sampling | None) -> Survey:
         scatter = self._settings.start.covariance_type == "tied"
@@ -160,40 +176,65 @@ def fit_mixture(
     random_state: np.random.RandomState,
     warm: WarmStart | None,
     observer: Observer,
-) -> Run:
-    """Fit from each start and return the run with the highest lower bound, the first of equals.
+) -> tuple[list[Run], list[Collapse]]:
+    """Run EM from every start to its end.
+
+    Returns
+    -------
+    runs : list of Run
+        At least one.
+    collapses : list of Collapse
+        The restarts that are missing.
 
     Raises
     ------
     DataError
         Rows that cannot be used, or too few of them.
     CollapsedComponentError
-        From any restart.
+        Of the first restart, when every restart collapsed.
     """
-    best: Run | None = None
-    sample: Sample | None = None
-    for number in range(1 if warm is not None else settings.n_init):
-        observer.restart(number)
-        if warm is not None:
-            start, previous_bound = warm.parameters, warm.lower_bound
-        else:
-            if sample is None and not settings.start.given:
-                sample = passes.sample(random_state)
-            start, previous_bound = _start(sample, settings.start, random_state), -np.inf
-        run = iterate(
-            passes.step,
-            start,
-            tol=settings.tol,
-            max_iter=settings.max_iter,
-            previous_bound=previous_bound,
-            watcher=observer,
-        )
-        if settings.max_iter > 0:
-            observer.restart_done(run)
-        if best is None or run.lower_bound > best.lower_bound or best.lower_bound == -np.inf:
-            best = run
-    assert best is not None
-    return best
+    restarts = find_starts(passes, settings, random_state, warm)
+    while active := _unfinished(restarts)[: None if settings.shared_passes else 1]:
+        observer.begins(active)
+        following = passes.iterate(active)
+        for restart in following:
+            restarts[restart.number] = restart
+        if observer.pass_done(following):
+            restarts = [
+                replace(restart, ending=restart.ending or "stopped") if isinstance(restart, Run) else restart
+                for restart in restarts
+            ]
+    runs = [restart for restart in restarts if isinstance(restart, Run)]
+    observer.begins(runs)
+    collapses = [restart for restart in restarts if isinstance(restart, Collapse)]
+    if not runs:
+        raise collapses[0].error
+    return runs, collapses
+
+
+def find_starts(
+    passes: Passes, settings: FitSettings, random_state: np.random.RandomState, warm: WarmStart | None
+) -> list[Run | Collapse]:
+    """Return the restarts, by number, before their first iteration."""
+    ending: Ending | None = "max_iter" if settings.max_iter == 0 else None
+    if warm is not None:
+        return [Run(0, warm.parameters, warm.lower_bound, ending=ending)]
+    if settings.start.given:
+        start = given_start(settings.start)
+        return [Run(number, start, ending=ending) for number in range(settings.n_init)]
+    sample = passes.sample(random_state)
+    restarts: list[Run | Collapse] = []
+    for number in range(settings.n_init):
+        try:
+            start = find_start(sample, settings.start, random_state)
+            restarts.append(Run(number, start, ending=ending))
+        except CollapsedComponentError as error:
+            restarts.append(Collapse(number, error))
+    return restarts
+
+
+def _unfinished(restarts: Sequence[Run | Collapse]) -> list[Run]:
+    return [restart for restart in restarts if isinstance(restart, Run) and restart.ending is None]
 
 
 def check_enough_rows(n_rows: int, n_components: int) -> None:
@@ -206,10 +247,6 @@ def check_enough_rows(n_rows: int, n_components: int) -> None:
         raise DataError(
             f"Expected n_samples >= n_components but got n_components = {n_components}, n_samples = {n_rows}"
         )
-
-
-def _start(sample: Sample | None, settings: StartSettings, random_state: np.random.RandomState) -> Parameters:
-    return given_start(settings) if sample is None else find_start(sample, settings, random_state)
 
 
 def _seed(random_state: np.random.RandomState) -> int:

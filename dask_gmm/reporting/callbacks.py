@@ -6,10 +6,10 @@ pass; in those one for each group of chunks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from dask_gmm.fitting.em import Run
+from dask_gmm.fitting.em import Collapse, Run, best_of
 from dask_gmm.reporting.verbose import Verbose
 
 Attributes = Callable[[Run], Mapping[str, Any]]
@@ -52,9 +52,9 @@ class FitReport:
         self._fit.call_on_fit_task_begin(estimator=estimator, **fit_data)
         self._pass: Any = None
 
-    def restart(self, number: int) -> None:
-        """Note that restart `number` begins."""
-        self._verbose.restart(number)
+    def begins(self, runs: Sequence[Run]) -> None:
+        """Note which restarts advance now."""
+        self._verbose.begins(runs)
 
     def pass_begins(self, name: str) -> Callable[[int], None] | None:
         """Open the task of a pass, and return what notes its groups."""
@@ -71,19 +71,16 @@ class FitReport:
         """Close the task of the start."""
         self._pass.call_on_fit_task_end(estimator=self._estimator, **self._fit_data)
 
-    def iteration(self, change: float, run: Run) -> bool:
+    def pass_done(self, restarts: Sequence[Run | Collapse]) -> bool:
         """Close the task of a pass; True when a callback asks to stop."""
-        self._verbose.iteration(change, run)
+        runs = [restart for restart in restarts if isinstance(restart, Run)]
+        for run in runs:
+            self._verbose.iteration(run)
+        attributes = (lambda: self._attributes(best_of(runs))) if runs else None
         stop: bool = self._pass.call_on_fit_task_end(
-            estimator=self._estimator,
-            reconstruction_attributes=lambda: self._attributes(run),
-            **self._fit_data,
+            estimator=self._estimator, reconstruction_attributes=attributes, **self._fit_data
         )
         return stop
-
-    def restart_done(self, run: Run) -> None:
-        """Note that a restart is over."""
-        self._verbose.restart_done(run)
 
     def fit_done(self, run: Run) -> None:
         """Close the task of the fit."""
