@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from dask_gmm.model.centred import CentredKernel
 from dask_gmm.model.density import Density
+from dask_gmm.model.quadratic import QuadraticEvaluator, kappa
 from dask_gmm.model.statistics import Statistics
 
 Array = NDArray[np.float64]
@@ -44,6 +45,12 @@ class Kernel(Protocol):
         """Write each row's posterior probabilities to `out`."""
 
 
+# Largest `kappa` for which the quadratic form loses no more than 1e-10 in float64 ...
+_KAPPA_DOUBLE = 1e5
+# ... and 1e-5 where float32 rows are multiplied in float32.
+_KAPPA_SINGLE = 100.0
+
+
 def choose_kernel(density: Density, dtype: np.dtype[Any]) -> Kernel:
     """Return the fastest kernel that is accurate for this mixture.
 
@@ -53,6 +60,11 @@ def choose_kernel(density: Density, dtype: np.dtype[Any]) -> Kernel:
     ----------
     density : Density
     dtype : dtype
-        Of the rows, float32 or float64.
+        Of the products, float32 or float64: usually that of the rows.
     """
+    distance = kappa(density)
+    if dtype == np.float32 and distance < _KAPPA_SINGLE:
+        return QuadraticEvaluator(density, dtype)
+    if distance < _KAPPA_DOUBLE:
+        return QuadraticEvaluator(density, np.dtype(np.float64))
     return CentredKernel(density)
