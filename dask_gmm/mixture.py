@@ -22,6 +22,7 @@ from dask_gmm.fitted import fitted_attributes, fitted_parameters
 from dask_gmm.fitting.em import Run, best_of
 from dask_gmm.fitting.fit import FitSettings, Passes, Rows, WarmStart, fit_mixture
 from dask_gmm.fitting.survey import Sample
+from dask_gmm.persistence import PersistenceMixin
 from dask_gmm.predicting import PredictingMixin
 from dask_gmm.reporting.callbacks import FitReport
 from dask_gmm.reporting.verbose import Verbose
@@ -33,7 +34,7 @@ _NOT_CONVERGED = (
 )
 
 
-class GaussianMixture(CallbackSupportMixin, PredictingMixin, DensityMixin, BaseEstimator):  # type: ignore[misc]
+class GaussianMixture(CallbackSupportMixin, PredictingMixin, PersistenceMixin, DensityMixin, BaseEstimator):  # type: ignore[misc]
     """Gaussian mixture for data of any size, with scikit-learn's interface and answers.
 
     Rows are read chunk by chunk where they are stored. A pass evaluates the mixture on every chunk and

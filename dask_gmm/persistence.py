@@ -1,0 +1,144 @@
+"""Fitted estimators to model files and to scikit-learn, and back."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Mapping
+from typing import Any, Self, TypeVar
+
+import sklearn.mixture
+from sklearn.utils.validation import check_is_fitted
+
+import dask_gmm
+from dask_gmm.container import MAGIC, ModelFileError, pack, unpack
+from dask_gmm.data.atomic import read_whole, write_atomically
+from dask_gmm.data.secrets import public_url
+from dask_gmm.model_state import FITTED, estimator_of, state_of
+
+Estimator = TypeVar("Estimator")
+Url = str | os.PathLike[str]
+
+
+class PersistenceMixin:
+    """The methods that take a fitted estimator to a file or to scikit-learn, and back."""
+
+    def save(self, url: Url, *, storage_options: Mapping[str, Any] | None = None) -> None:
+        """Write the fitted estimator to one file, as a whole or not at all.
+
+        The file holds the constructor's parameters and the fitted attributes to the last bit, with a
+        format version and a checksum. It holds no rows, and callbacks are not kept.
+
+        Parameters
+        ----------
+        url : str or path
+            A local path, or any URL that fsspec can write to. A file that is there is replaced.
+        storage_options : mapping, optional
+            For the fsspec file system.
+
+        Raises
+        ------
+        NotFittedError
+            There is nothing to save yet (a ValueError).
+        ValueError
+            Parameters changed since the fit no longer describe the fitted attributes.
+        TypeError
+            A parameter that a file cannot hold.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from dask_gmm import GaussianMixture
+        >>> rows = np.random.default_rng(0).normal(size=(100, 2))
+        >>> gm = GaussianMixture(n_components=2, random_state=0).fit(rows)
+        >>> gm.save("memory://models/two.gmm")
+        >>> bool((GaussianMixture.load("memory://models/two.gmm").means_ == gm.means_).all())
+        True
+        """
+        check_is_fitted(self)
+        write_atomically(url, pack(*state_of(self)), storage_options)
+
+    @classmethod
+    def load(cls, url: Url, *, storage_options: Mapping[str, Any] | None = None) -> Self:
+        """Return the fitted estimator that `save` wrote.
+
+        Nothing from the file is executed, so that files from others are safe to load.
+
+        Parameters
+        ----------
+        url : str or path
+            A local path, or any URL that fsspec can read.
+        storage_options : mapping, optional
+            For the fsspec file system.
+
+        Returns
+        -------
+        estimator : GaussianMixture
+            Parameters given as lists come back as arrays, NumPy numbers as Python numbers, and a
+            RandomState as one in the same state.
+
+        Raises
+        ------
+        ModelFileError
+            Another kind of file, damaged, of another version, or inconsistent (a ValueError). It names
+            the URL without credentials.
+        FileNotFoundError
+            There is no such file.
+        """
+        where = public_url(os.fspath(url))
+        header, arrays = unpack(read_whole(url, storage_options, prefix=MAGIC), where)
+        try:
+            return estimator_of(cls, header, arrays)
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            # The checksum is right: another kind of model, another release, or made by other means.
+            raise ModelFileError(
+                f"{where}, written by dask_gmm {header.get('release')}, holds no model that dask_gmm "
+                f"{dask_gmm.__version__} can use: {error}"
+            ) from error
+
+    def to_sklearn(self) -> sklearn.mixture.GaussianMixture:
+        """Return a fitted ``sklearn.mixture.GaussianMixture`` with the same parameters and attributes.
+
+        Raises
+        ------
+        NotFittedError
+            There is nothing to convert yet (a ValueError).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from dask_gmm import GaussianMixture
+        >>> rows = np.random.default_rng(0).normal(size=(100, 2))
+        >>> GaussianMixture(n_components=2, random_state=0).fit(rows).to_sklearn()
+        GaussianMixture(n_components=2, random_state=0)
+        """
+        return _converted(self, sklearn.mixture.GaussianMixture)
+
+    @classmethod
+    def from_sklearn(cls, model: sklearn.mixture.GaussianMixture) -> Self:
+        """Return a fitted estimator with the parameters and attributes of scikit-learn's `model`, copied.
+
+        Raises
+        ------
+        TypeError
+            `model` is not a ``sklearn.mixture.GaussianMixture``.
+        NotFittedError
+            It is not fitted (a ValueError).
+        """
+        if not isinstance(model, sklearn.mixture.GaussianMixture):
+            raise TypeError(f"model is a {type(model).__name__}, not a sklearn.mixture.GaussianMixture.")
+        return _converted(model, cls)
+
+
+def _converted(estimator: Any, cls: type[Estimator]) -> Estimator:
+    check_is_fitted(estimator)
+    converted: Any = cls()
+    known = converted.get_params(deep=False)
+    # Copies, so that a later fit of one leaves the other alone.
+    parameters = copy.deepcopy(estimator.get_params(deep=False))
+    converted.set_params(**{name: value for name, value in parameters.items() if name in known})
+    for name in FITTED:
+        if hasattr(estimator, name):
+            setattr(converted, name, copy.deepcopy(getattr(estimator, name)))
+    result: Estimator = converted
+    return result
