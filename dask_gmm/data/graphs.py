@@ -1,0 +1,169 @@
+"""The task graph of a lazy collection, cut into one small graph for each of its chunks.
+
+Chunks are computed one by one inside tasks of ours, so that the scheduler never sees the collection's.
+What a computation of all chunks at once would share must not be repeated for each: a task on which
+most chunks depend (the mean in ``x - x.mean(0)``) is computed once for all, one that a few neighbours
+share (a stored chunk that was cut up by ``rechunk``) once for each group of chunks.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import dask
+from dask.array import PerformanceWarning
+from dask.core import flatten, quote
+from dask.delayed import Delayed
+from dask.optimization import cull
+from distributed import Future
+from distributed.protocol.pickle import dumps, loads
+
+Graph = dict[Any, Any]
+
+# A task that at least so many chunks, and half of all, depend on is computed for all of them beforehand,
+_MANY = 8
+# unless there are more such tasks than this: then they are pieces of the data, as in a shuffle.
+_FEW = 16
+
+
+class ChunkGraphs:
+    """The graphs of the chunks of one collection.
+
+    Parameters
+    ----------
+    collection : dask collection
+        Its keys, flattened, are the chunks.
+    """
+
+    def __init__(self, collection: Any) -> None:
+        self._futures = dict(_futures(collection))
+        (optimized,) = dask.optimize(collection)
+        self.keys = list(flatten(optimized.__dask_keys__()))
+        # Optimizing leaves the futures out; the place of each is kept by a None until `supply`.
+        graph = {**dict(optimized.__dask_graph__()), **dict.fromkeys(self._futures)}
+        self._graph, self._dependencies = cull(graph, self.keys)
+        self._compute_common_tasks()
+
+    def reader(self, indices: Iterable[int]) -> GraphReader:
+        """Return a reader of the chunks `indices`."""
+        keys = {index: self.keys[index] for index in indices}
+        needed = list(_reachable(keys.values(), self._dependencies))
+        graph = {key: self._graph[key] for key in needed}
+        dependencies = {key: self._dependencies[key] for key in needed}
+        return GraphReader(keys, graph, dependencies)
+
+    def futures(self, indices: Iterable[int]) -> dict[Any, Future]:
+        """Return the futures that the chunks `indices` are computed from, by key."""
+        if not self._futures:
+            return {}
+        needed = _reachable((self.keys[index] for index in indices), self._dependencies)
+        return {key: self._futures[key] for key in needed if key in self._futures}
+
+    def _compute_common_tasks(self) -> None:
+        """Replace the tasks that most chunks depend on by their results."""
+        uses = _shared(self.keys, self._dependencies)
+        many = max(_MANY, len(self.keys) // 2)
+        common = [key for key, others in uses.items() if others >= many and self._dependencies[key]]
+        if len(common) > _FEW:
+            warnings.warn(
+                f"Most of the {len(self.keys)} chunks of X depend on the same {len(common)} tasks, which "
+                "will be repeated in every pass. Persist X, store it, or avoid shuffling its rows.",
+                PerformanceWarning,
+                stacklevel=2,
+            )
+            return
+        if common:
+            whole = {**self._graph, **self._futures}
+            results = dask.compute(*(Delayed(key, whole) for key in common))
+            done = {key: quote(result) for key, result in zip(common, results, strict=True)}
+            self._graph, self._dependencies = cull({**self._graph, **done}, self.keys)
+
+
+class GraphReader:
+    """Computes chunks one at a time with Dask's synchronous scheduler; pickles as opaque bytes.
+
+    Parameters
+    ----------
+    keys : mapping of int to key
+        The chunks.
+    graph : dict
+        The tasks that they need.
+    dependencies : dict
+        Keys that each task depends on.
+    """
+
+    def __init__(self, keys: Mapping[int, Any], graph: Graph, dependencies: Graph) -> None:
+        self.keys, self._graph, self._dependencies = keys, graph, dependencies
+        shared = _shared(keys.values(), dependencies)
+        self._last_use = {key: index for index in keys for key in self._needs(index, shared)}
+        self._held: Graph = {}
+        self._lock = threading.Lock()
+
+    def supply(self, results: Mapping[Any, Any]) -> None:
+        """Take the results of the futures that the chunks are computed from."""
+        self._graph.update((key, quote(result)) for key, result in results.items())
+
+    def compute(self, index: int) -> Any:
+        """Return chunk `index`, holding on to what later chunks need too."""
+        with self._lock:
+            graph = {**self._graph, **self._held}
+            needed = list(_reachable([self.keys[index]], self._dependencies, stop=self._held))
+        shared = [key for key in needed if key in self._last_use]
+        chunk, *results = dask.get({key: graph[key] for key in needed}, [self.keys[index], *shared])
+        with self._lock:
+            self._held.update((key, quote(result)) for key, result in zip(shared, results, strict=True))
+            for key in [key for key in self._held if self._last_use[key] <= index]:
+                del self._held[key]
+        return chunk
+
+    def _needs(self, index: int, among: Mapping[Any, int]) -> Iterator[Any]:
+        """Yield the tasks among these that chunk `index` depends on."""
+        return (key for key in _reachable([self.keys[index]], self._dependencies) if key in among)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickled, (dumps((self.keys, self._graph, self._dependencies)),)
+
+
+def _unpickled(payload: bytes) -> GraphReader:
+    return GraphReader(*loads(payload))
+
+
+def _futures(collection: Any) -> Iterator[tuple[Any, Future]]:
+    """Yield the futures of persisted chunks, without materializing layers that hold none."""
+    graph = collection.__dask_graph__()
+    for layer in getattr(graph, "layers", {None: graph}).values():
+        if not hasattr(layer, "is_materialized") or layer.is_materialized():
+            yield from ((key, task) for key, task in layer.items() if isinstance(task, Future))
+
+
+def _reachable(keys: Iterable[Any], dependencies: Graph, stop: Iterable[Any] = ()) -> Iterator[Any]:
+    """Yield `keys` and all they depend on, once each, not looking behind those in `stop`."""
+    waiting, seen = list(keys), set()
+    while waiting:
+        key = waiting.pop()
+        if key not in seen:
+            seen.add(key)
+            yield key
+            if key not in stop:
+                waiting.extend(dependencies[key])
+
+
+def _shared(chunks: Iterable[Any], dependencies: Graph) -> Counter[Any]:
+    """Count, for the tasks where the graphs of several chunks meet, the chunks that come after the first."""
+    meetings: Counter[Any] = Counter()
+    last_chunk: dict[Any, int] = {}
+    for number, chunk in enumerate(chunks):
+        waiting = [chunk]
+        while waiting:
+            key = waiting.pop()
+            last = last_chunk.get(key)
+            last_chunk[key] = number
+            if last is None:
+                waiting.extend(dependencies[key])
+            elif last != number:
+                meetings[key] += 1
+    return meetings

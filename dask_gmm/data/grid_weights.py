@@ -1,0 +1,122 @@
+"""Sample weights of the samples' shape, cut along the grid of the rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import dask.array as da
+import numpy as np
+from numpy.typing import NDArray
+
+from dask_gmm.data.grid import SampleGrid
+from dask_gmm.data.source import Answer, Block, Chunk, DataError, working_dtype
+from dask_gmm.data.weights import WeightReader, WeightSource, align_weights, read_weights
+
+
+def grid_weights(sample_weight: Any, grid: SampleGrid) -> WeightSource:
+    """Return the weights as a source of one feature whose cells are those of `grid`.
+
+    Parameters
+    ----------
+    sample_weight : array-like, dask array, dask or pandas Series, or Source of one feature
+        Of the samples' shape, or flat in their C order.
+    grid : SampleGrid
+
+    Raises
+    ------
+    DataError
+        The number of weights is not the number of rows.
+    """
+    if hasattr(sample_weight, "reader"):
+        if getattr(sample_weight, "grid", None) == grid:
+            return align_weights(sample_weight, [grid.n_rows(i) for i in range(len(grid))])
+        sample_weight = sample_weight.apply(Answer(_first_column, np.dtype(np.float64), None, np.nan))
+    if hasattr(sample_weight, "to_dask_array"):
+        sample_weight = sample_weight.to_dask_array()
+    if not isinstance(sample_weight, da.Array):
+        return _GridSlices(_shaped(np.asarray(sample_weight), grid), grid)
+    if math.isnan(math.prod(sample_weight.shape)):
+        return align_weights(sample_weight, [grid.n_rows(i) for i in range(len(grid))])
+    from dask_gmm.data.collections import DaskArraySource
+
+    return DaskArraySource(_shaped(sample_weight, grid).rechunk(grid.sizes)[..., None])
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedReader:
+    """Reads rows and their weights together.
+
+    Attributes
+    ----------
+    rows, weights : WeightReader
+    """
+
+    rows: WeightReader
+    weights: WeightReader
+
+    def read(self, index: int) -> Block:
+        """Read chunk `index`; raises DataError where there are more or fewer weights than rows."""
+        block = self.rows.read(index)
+        n_samples = len(block.rows if block.kept is None else block.kept)
+        weights = read_weights(self.weights, index, n_samples, block.name)
+        return replace(block, weights=weights if block.kept is None else weights[block.kept])
+
+    def supply(self, results: Mapping[Any, Any]) -> None:
+        """Take what persisted chunks hold."""
+        self.rows.supply(results)
+        self.weights.supply(results)
+
+
+def _shaped(weights: Any, grid: SampleGrid) -> Any:
+    """Return weights, flat or of the samples' shape, in the samples' shape."""
+    working_dtype(weights.dtype, "sample_weight")
+    if weights.shape not in ((math.prod(grid.shape),), grid.shape):
+        size, rows = math.prod(weights.shape), math.prod(grid.shape)
+        if weights.ndim == 1 or size != rows:
+            raise DataError(
+                f"sample_weight has {size} values, X has {rows} rows: give one weight for each row."
+            )
+        raise DataError(f"sample_weight has shape {weights.shape}, the samples of X have {grid.shape}.")
+    return weights.reshape(grid.shape)
+
+
+def _first_column(rows: NDArray[Any]) -> NDArray[Any]:
+    return rows[:, 0].astype(np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class _GridSlices:
+    """Weights in this process's memory: each group of cells gets its part."""
+
+    weights: NDArray[Any]
+    grid: SampleGrid
+
+    n_features = 1
+
+    @property
+    def chunks(self) -> Sequence[Chunk]:
+        counts = map(self.grid.n_rows, range(len(self.grid)))
+        return [Chunk(f"weights of chunk {i}", n, 8 * n) for i, n in enumerate(counts)]
+
+    def reader(self, indices: Sequence[int]) -> WeightReader:
+        return _SliceReader({i: self.weights[self.grid.region(i)] for i in indices}, self.grid)
+
+    def futures(self, indices: Sequence[int]) -> Mapping[Any, Any]:
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
+class _SliceReader:
+    parts: Mapping[int, NDArray[Any]]
+    grid: SampleGrid
+
+    def supply(self, results: Mapping[Any, Any]) -> None:
+        """Take nothing: the weights are here."""
+
+    def read(self, index: int) -> Block:
+        rows = self.parts[index].reshape(-1, 1)
+        return Block(rows, None, partial(self.grid.numbers, index), None, f"weights of chunk {index}")

@@ -1,0 +1,260 @@
+"""Zarr arrays that travel as an address, without secrets, and notice missing and cut-off chunks."""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import os
+import pickle
+import zlib
+from collections.abc import Mapping
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.errors import NodeNotFoundError
+from zarr.storage import FsspecStore, LocalStore, StorePath, WrapperStore
+
+from dask_gmm.data.secrets import public_url, without_secrets
+from dask_gmm.data.source import DataError
+
+# What codecs raise for bytes that they cannot decode. Other OSErrors are the store's: worth another try.
+_UNDECODABLE = (ValueError, TypeError, RuntimeError, EOFError, IndexError, zlib.error, gzip.BadGzipFile)
+
+
+class StoredArray:
+    """A Zarr array, opened once per process; pickled as its address, without secrets.
+
+    Parameters
+    ----------
+    array : zarr.Array or None
+        None to open it when it is first needed.
+    url : str or None
+        Where its store is; None if only the object leads there, which is then pickled with its store.
+    component : str
+        The array's path in the store.
+    storage_options : mapping
+        For fsspec.
+    missing_is_fill : bool
+        Read a missing chunk as the fill value instead of raising DataError.
+    layout : str, optional
+        What the array must look like when it is opened again elsewhere.
+    """
+
+    def __init__(
+        self,
+        array: zarr.Array[Any] | None,
+        url: str | None,
+        component: str,
+        storage_options: Mapping[str, Any],
+        missing_is_fill: bool,
+        layout: str | None = None,
+    ) -> None:
+        self.url, self.component, self.storage_options = url, component, storage_options
+        self.missing_is_fill = missing_is_fill
+        if array is not None:
+            self.unchecked = array
+        self.layout = layout or _layout(self.unchecked)
+
+    @classmethod
+    def open(
+        cls, place: Any, component: str | None, storage_options: Mapping[str, Any], missing_is_fill: bool
+    ) -> StoredArray:
+        """Open the array `component` of `place`, a URL or an open array or group; see `from_zarr`."""
+        if isinstance(place, (zarr.Array, zarr.Group)):
+            array = _member(place, component)
+            url, storage_options = _address(array)
+            return cls(array, url, array.path, storage_options, missing_is_fill)
+        url = os.fspath(place)
+        array = _open(url, component or "", storage_options)
+        return cls(array, url, component or "", storage_options, missing_is_fill)
+
+    @cached_property
+    def unchecked(self) -> zarr.Array[Any]:
+        """The array as Zarr gives it."""
+        assert self.url is not None
+        array = _open(self.url, self.component, self.storage_options)
+        if _layout(array) != self.layout:
+            raise DataError(f"{self!r} changed after it was opened: {self.layout} became {_layout(array)}.")
+        return array
+
+    @cached_property
+    def checked(self) -> zarr.Array[Any]:
+        """The array, reading through a CheckedStore."""
+        array = self.unchecked
+        store = CheckedStore(array.store, self.missing_is_fill, _ends_in_blosc(array))
+        return zarr.Array(zarr.AsyncArray(array.metadata, StorePath(store, array.path)))
+
+    @property
+    def name(self) -> str:
+        """The last part of its path, by which the group knows it."""
+        return self.component or self.unchecked.basename
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape."""
+        return tuple(self.unchecked.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Its stored dtype."""
+        dtype: np.dtype[Any] = self.unchecked.dtype
+        return dtype
+
+    @cached_property
+    def chunk_shape(self) -> tuple[int, ...]:
+        """Shape of what is stored under one key, a shard or a chunk."""
+        return tuple(max(n, 1) for n in self.unchecked.shards or self.unchecked.chunks)
+
+    def key(self, selection: tuple[slice, ...]) -> str:
+        """Return the key, within the store, of the chunk where `selection` begins."""
+        array = self.unchecked
+        at = tuple(along.start // n for along, n in zip(selection, self.chunk_shape, strict=True))
+        encoded = array.metadata.encode_chunk_key(at)
+        return f"{array.path}/{encoded}" if array.path else encoded
+
+    def read(self, selection: tuple[slice, ...]) -> NDArray[Any]:
+        """Return the elements in `selection`, which begins and ends at chunks.
+
+        Raises
+        ------
+        DataError
+            A chunk is missing, cut off or cannot be decoded; names its key.
+        """
+        try:
+            return np.asarray(self.checked[selection])
+        except DataError:
+            raise
+        except _UNDECODABLE as error:
+            raise DataError(
+                f"Zarr chunk {self._undecodable(selection)} of {self!r} cannot be decoded: {error}. "
+                "It is damaged or was cut off; write it again."
+            ) from error
+
+    def _undecodable(self, selection: tuple[slice, ...]) -> str:
+        """Return the key of the first chunk in `selection` that cannot be decoded."""
+        starts = [range(s.start, s.stop, n) for s, n in zip(selection, self.chunk_shape, strict=True)]
+        for start in itertools.product(*starts):
+            chunk = tuple(slice(i, i + n) for i, n in zip(start, self.chunk_shape, strict=True))
+            try:
+                self.checked[chunk]
+            except _UNDECODABLE:
+                return self.key(chunk)
+        return self.key(selection)
+
+    def __repr__(self) -> str:
+        place = public_url(self.url or str(self.unchecked.store)).rstrip("/")
+        return f"{place}/{self.component}" if self.component else place
+
+    def __dask_tokenize__(self) -> Any:
+        # Without an address two arrays may look alike; the object stands for itself.
+        return repr(self), self.layout, None if self.url else id(self.unchecked)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.url is None:
+            return StoredArray, (self.unchecked, None, self.component, {}, self.missing_is_fill, self.layout)
+        options = without_secrets(self.storage_options)
+        address = (public_url(self.url), self.component, options, self.missing_is_fill, self.layout)
+        return _from_address, (pickle.dumps(address),)
+
+
+@lru_cache(maxsize=256)
+def _from_address(address: bytes) -> StoredArray:
+    # One object for each address, so that a process opens the array once, whatever number of tasks name it.
+    return StoredArray(None, *pickle.loads(address))
+
+
+class CheckedStore(WrapperStore[Any]):  # type: ignore[misc]
+    """A store that lets no missing or cut-off chunk pass for data, at no extra request.
+
+    Zarr reads a missing chunk as the fill value. Blosc does not look at how many bytes it is given and
+    decodes what lies behind the end of a chunk that was cut off.
+
+    Parameters
+    ----------
+    store : zarr.abc.store.Store
+    missing_is_fill : bool
+    blosc : bool
+        What is stored under a key are the bytes of a Blosc buffer.
+    """
+
+    # Newer versions of Zarr read synchronously, past `get`, from stores that say that they can.
+    _supports_sync_io = False
+
+    def __init__(self, store: Any, missing_is_fill: bool = False, blosc: bool = False) -> None:
+        super().__init__(store)
+        self.missing_is_fill = missing_is_fill
+        self.blosc = blosc
+
+    async def get(self, key: str, prototype: Any, byte_range: Any = None) -> Any:
+        """Return the bytes under `key`.
+
+        Raises
+        ------
+        DataError
+            There are none, or too few.
+        """
+        stored = await super().get(key, prototype, byte_range)
+        if stored is None and not self.missing_is_fill:
+            raise DataError(
+                f"Zarr chunk {key} is missing from {public_url(str(self._store))}. Zarr does not store "
+                'chunks that hold only the fill value: if this is one, pass missing_chunks="fill".'
+            )
+        if stored is not None and self.blosc and byte_range is None:
+            expected = int.from_bytes(stored[12:16].to_bytes(), "little")  # the header's count of all bytes
+            if len(stored) != expected:
+                raise DataError(
+                    f"Zarr chunk {key} was cut off: it has {len(stored)} bytes of {expected}. Write it again."
+                )
+        return stored
+
+
+def _ends_in_blosc(array: zarr.Array[Any]) -> bool:
+    last = array.compressors[-1:]
+    return not array.shards and "blosc" in "".join(type(codec).__name__ for codec in last).lower()
+
+
+def _layout(array: zarr.Array[Any]) -> str:
+    """Return a text that differs where two arrays are stored differently."""
+    # Names and no parameters: those of a codec may be filled in when an array is opened, like the byte order.
+    coding = ", ".join(type(codec).__name__ for codec in (*array.filters, *array.compressors))
+    dtype = array.dtype.newbyteorder("=")
+    return f"shape {array.shape}, chunks {array.chunks}, shards {array.shards}, {dtype}, {coding}"
+
+
+def _address(array: zarr.Array[Any]) -> tuple[str | None, Mapping[str, Any]]:
+    """Return the URL and storage options of an open array's store, (None, {}) if it has none."""
+    store = array.store
+    if type(store) is LocalStore:
+        return str(store.root), {}
+    if type(store) is FsspecStore:
+        filesystem = getattr(store.fs, "sync_fs", store.fs)
+        return filesystem.unstrip_protocol(store.path), filesystem.storage_options
+    return None, {}
+
+
+def _open(url: str, component: str, storage_options: Mapping[str, Any]) -> zarr.Array[Any]:
+    options = dict(storage_options) or None
+    try:
+        node = zarr.open(url, mode="r", path=component, storage_options=options)
+    except NodeNotFoundError:
+        if not component:
+            raise
+        return _member(zarr.open_group(url, mode="r", storage_options=options), component)
+    return _member(node, None)
+
+
+def _member(node: zarr.Array[Any] | zarr.Group, component: str | None) -> zarr.Array[Any]:
+    """Return the array `component` of a group, or the array itself; the error lists what there is."""
+    if isinstance(node, zarr.Group) and component in node:
+        node, component = node[component], None
+    if isinstance(node, zarr.Array) and not component:
+        return node
+    if isinstance(node, zarr.Array):
+        raise ValueError(f"{node.store_path} is an array; it has no component {component!r}.")
+    names = [name for name, member in node.members(max_depth=None) if isinstance(member, zarr.Array)]
+    wanted = f"has no array {component!r}" if component else "is a Zarr group"
+    place, arrays = public_url(str(node.store_path)), ", ".join(map(repr, sorted(names))) or "none"
+    raise ValueError(f"{place} {wanted}. Name an array with component=...; its arrays: {arrays}.")

@@ -1,0 +1,248 @@
+"""Rows in Zarr arrays: tables, images, gridded variables, read in the chunks they are stored in."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any, Literal
+
+import dask.array as da
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from dask_gmm.data.grid import (
+    SampleGrid,
+    as_block,
+    as_rows,
+    cell_shape_lcm,
+    check_nan_rule,
+    normal_feature_axis,
+    stack_rows,
+)
+from dask_gmm.data.grid_weights import WeightedReader, grid_weights
+from dask_gmm.data.source import Answer, Block, Chunk, as_answer, working_dtype
+from dask_gmm.data.stores import StoredArray
+from dask_gmm.data.weights import WeightReader, WeightSource
+
+NanRule = Literal["error", "drop"]
+
+
+def from_zarr(
+    url: Any,
+    component: str | Sequence[str] | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    *,
+    feature_axis: int = -1,
+    nan: NanRule = "error",
+    missing_chunks: Literal["error", "fill"] = "error",
+) -> ZarrSource:
+    """Return the rows of a Zarr array, or of several arrays on one grid, without reading any.
+
+    Values are taken as stored: a ``scale_factor`` or ``_FillValue`` among the attributes is not applied.
+
+    Parameters
+    ----------
+    url : str, path, zarr.Array or zarr.Group
+        Local path or fsspec URL of an array or a group, of Zarr format 2 or 3.
+    component : str or sequence of str, optional
+        Path of the array in the group. A sequence names arrays of the same shape which are the features;
+        all of their axes are samples.
+    storage_options : mapping, optional
+        For fsspec. Credentials among them are used in this process only: they are not sent to workers,
+        which take theirs from their environment, configuration files or roles.
+    feature_axis : int, default=-1
+        Axis of a single array along which the features lie; all other axes are samples.
+    nan : {"error", "drop"}, default="error"
+        With "drop", rows that contain a NaN count for nothing, and predictions have -1 or NaN there.
+    missing_chunks : {"error", "fill"}, default="error"
+        Zarr does not store a chunk that contains nothing but the fill value, and reads a chunk that was
+        lost in the same way. "fill" says that missing chunks are of the first kind.
+
+    Returns
+    -------
+    ZarrSource
+
+    Raises
+    ------
+    ValueError
+        A group without a component, or a component that does not exist: the message lists the arrays.
+        Components of different shapes, a feature axis that does not exist, a one-dimensional array.
+    TypeError
+        An array of a dtype that is not real numbers.
+    """
+    if missing_chunks not in ("error", "fill"):
+        raise ValueError(f'missing_chunks must be "error" or "fill", got {missing_chunks!r}.')
+    missing_is_fill = missing_chunks == "fill"
+    names = [component] if component is None or isinstance(component, str) else list(component)
+    variables = [StoredArray.open(url, name, storage_options or {}, missing_is_fill) for name in names]
+    together = component is not None and not isinstance(component, str)
+    return ZarrSource(variables, None if together else feature_axis, nan)
+
+
+class ZarrSource:
+    """Rows in Zarr; made by `from_zarr` or from an open ``zarr.Array``.
+
+    A block is a cell of the chunk grid over the sample axes, with all features: of shards where there
+    are shards, and of whole chunks of every array where several arrays have different chunks.
+
+    Parameters
+    ----------
+    variables : sequence of StoredArray
+        One array, or the arrays that are the features.
+    feature_axis : int or None
+        None where every array is a feature.
+    nan : {"error", "drop"}, default="error"
+    """
+
+    in_memory = False
+    numbered = True
+
+    def __init__(
+        self, variables: Sequence[StoredArray], feature_axis: int | None, nan: NanRule = "error"
+    ) -> None:
+        check_nan_rule(nan)
+        self.variables = tuple(variables)
+        self.nan = nan
+        self._weights: WeightSource | None = None
+        first = self.variables[0]
+        shape, chunk = first.shape, cell_shape_lcm([v.chunk_shape for v in _on_one_grid(self.variables)])
+        if feature_axis is None:
+            self.feature_axis = None
+            self.feature_names: tuple[str, ...] | None = tuple(v.name for v in self.variables)
+            self.n_features = len(self.variables)
+        else:
+            self.feature_axis = normal_feature_axis(feature_axis, len(shape), f"the Zarr array {first!r}")
+            self.feature_names = None
+            self.n_features = shape[self.feature_axis]
+            shape, chunk = (_without(each, self.feature_axis) for each in (shape, chunk))
+        self.grid = SampleGrid.regular(shape, chunk)
+        self.sample_shape = self.grid.shape
+        self.dtype = np.result_type(*(working_dtype(v.dtype, f"the Zarr array {v!r}") for v in variables))
+
+    @classmethod
+    def from_array(cls, array: zarr.Array[Any], feature_axis: int = -1, nan: NanRule = "error") -> ZarrSource:
+        """Return the rows of an open array."""
+        return from_zarr(array, feature_axis=feature_axis, nan=nan)
+
+    @cached_property
+    def chunks(self) -> Sequence[Chunk]:
+        """The cells of the grid, in C order, called by the keys of the stored chunks where each begins."""
+        row_bytes = self.n_features * self.dtype.itemsize
+        reader = self._reader
+        counts = map(self.grid.n_rows, range(len(self.grid)))
+        return [Chunk(reader.name(i), n, n * row_bytes) for i, n in enumerate(counts)]
+
+    @property
+    def _reader(self) -> ZarrReader:
+        may_be_nan = any(v.dtype.kind == "f" for v in self.variables)
+        drop_nan = self.nan == "drop" and may_be_nan
+        return ZarrReader(self.variables, self.grid, self.feature_axis, self.dtype, drop_nan)
+
+    def reader(self, indices: Sequence[int]) -> WeightReader:
+        """Return a reader of all chunks; it is as small as one of a few."""
+        if self._weights is None:
+            return self._reader
+        return WeightedReader(self._reader, self._weights.reader(indices))
+
+    def futures(self, indices: Sequence[int]) -> Mapping[Any, Any]:
+        """Return what the weights need, if they are persisted."""
+        return {} if self._weights is None else self._weights.futures(indices)
+
+    def with_weights(self, sample_weight: Any) -> ZarrSource:
+        """Return the same rows with weights of the samples' shape, or flat.
+
+        Raises
+        ------
+        DataError
+            The number of weights is not the number of rows.
+        """
+        weighted = copy.copy(self)
+        weighted._weights = grid_weights(sample_weight, self.grid)
+        return weighted
+
+    def apply(self, answer: Answer) -> da.Array:
+        """Return the answer as a lazy dask array of the samples' shape and chunks."""
+        columns = () if answer.n_columns is None else ((answer.n_columns,),)
+        return da.map_blocks(
+            partial(_answer_cell, self._reader, answer),
+            chunks=(*self.grid.sizes, *columns),
+            dtype=answer.dtype,
+            meta=np.empty((0,) * (len(self.sample_shape) + len(columns)), dtype=answer.dtype),
+        )
+
+    def __repr__(self) -> str:
+        names = ", ".join(map(repr, self.variables))
+        return f"ZarrSource({names}, samples={self.sample_shape}, features={self.n_features}, {self.dtype})"
+
+
+@dataclass(frozen=True, slots=True)
+class ZarrReader:
+    """Reads cells of the grid; pickles as addresses and a few numbers.
+
+    Attributes
+    ----------
+    variables : tuple of StoredArray
+    grid : SampleGrid
+    feature_axis : int or None
+        None where every variable is a feature.
+    dtype : dtype
+        Of the rows.
+    drop_nan : bool
+    """
+
+    variables: tuple[StoredArray, ...]
+    grid: SampleGrid
+    feature_axis: int | None
+    dtype: np.dtype[Any]
+    drop_nan: bool
+
+    def read(self, index: int) -> Block:
+        """Read cell `index`: each stored chunk in it once."""
+        region = self.grid.region(index)
+        if self.feature_axis is None:
+            pieces = [partial(variable.read, region) for variable in self.variables]
+            rows = stack_rows(pieces, self.grid.n_rows(index), self.dtype)
+        else:
+            rows = as_rows(self.variables[0].read(self._selection(region)), self.feature_axis, self.dtype)
+        return as_block(rows, partial(self.grid.numbers, index), self.name(index), self.drop_nan)
+
+    def supply(self, results: Mapping[Any, Any]) -> None:
+        """Take nothing: there are no futures."""
+
+    def name(self, index: int) -> str:
+        """Return the keys of the stored chunks where cell `index` begins."""
+        selection = self._selection(self.grid.region(index))
+        return ", ".join(variable.key(selection) for variable in self.variables)
+
+    def _selection(self, region: tuple[slice, ...]) -> tuple[slice, ...]:
+        if self.feature_axis is None:
+            return region
+        n_features = self.variables[0].shape[self.feature_axis]
+        return (*region[: self.feature_axis], slice(0, n_features), *region[self.feature_axis :])
+
+
+def _answer_cell(reader: ZarrReader, answer: Answer, block_id: tuple[int, ...]) -> NDArray[Any]:
+    """Return the answer for one cell, in the cell's shape."""
+    position = block_id[: len(reader.grid.shape)]
+    index = int(np.ravel_multi_index(position, reader.grid.blocks))
+    values = as_answer(reader.read(index), answer)
+    return values.reshape(*reader.grid.cell_shape(index), *values.shape[1:])
+
+
+def _on_one_grid(variables: Sequence[StoredArray]) -> Sequence[StoredArray]:
+    """Return the variables if they have the same shape; the error names two that have not."""
+    first = variables[0]
+    for other in variables[1:]:
+        if other.shape != first.shape:
+            raise ValueError(
+                f"The Zarr arrays are not on one grid: {first!r} has shape {first.shape}, "
+                f"{other!r} has shape {other.shape}."
+            )
+    return variables
+
+
+def _without(values: tuple[int, ...], axis: int) -> tuple[int, ...]:
+    return values[:axis] + values[axis + 1 :]
