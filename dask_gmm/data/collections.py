@@ -23,9 +23,9 @@ from dask_gmm.data.grid import (
     normal_feature_axis,
     unknown_numbers,
 )
-from dask_gmm.data.grid_weights import WeightedReader, grid_weights
+from dask_gmm.data.grid_weights import grid_weights
 from dask_gmm.data.source import Answer, Block, Chunk, as_answer, working_dtype
-from dask_gmm.data.weights import WeightReader, WeightSource, align_weights
+from dask_gmm.data.weights import WeightedReader, WeightReader, WeightSource, align_weights
 
 
 def from_array(

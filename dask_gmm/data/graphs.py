@@ -41,7 +41,7 @@ class ChunkGraphs:
 
     def __init__(self, collection: Any) -> None:
         self._futures = dict(_futures(collection))
-        (optimized,) = dask.optimize(collection)
+        optimized = _optimized(collection)
         self.keys = list(flatten(optimized.__dask_keys__()))
         # Optimizing leaves the futures out; the place of each is kept by a None until `supply`.
         graph = {**dict(optimized.__dask_graph__()), **dict.fromkeys(self._futures)}
@@ -110,10 +110,10 @@ class GraphReader:
     def compute(self, index: int) -> Any:
         """Return chunk `index`, holding on to what later chunks need too."""
         with self._lock:
-            graph = {**self._graph, **self._held}
             needed = list(_reachable([self.keys[index]], self._dependencies, stop=self._held))
+            graph = {key: self._held[key] if key in self._held else self._graph[key] for key in needed}
         shared = [key for key in needed if key in self._last_use]
-        chunk, *results = dask.get({key: graph[key] for key in needed}, [self.keys[index], *shared])
+        chunk, *results = dask.get(graph, [self.keys[index], *shared])
         with self._lock:
             self._held.update((key, quote(result)) for key, result in zip(shared, results, strict=True))
             for key in [key for key in self._held if self._last_use[key] <= index]:
@@ -130,6 +130,14 @@ class GraphReader:
 
 def _unpickled(payload: bytes) -> GraphReader:
     return GraphReader(*loads(payload))
+
+
+def _optimized(collection: Any) -> Any:
+    # dask.optimize gives a DataFrame a graph whose keys lead past its last column selection.
+    if hasattr(collection, "optimize"):
+        return collection.optimize()
+    (optimized,) = dask.optimize(collection)
+    return optimized
 
 
 def _futures(collection: Any) -> Iterator[tuple[Any, Future]]:

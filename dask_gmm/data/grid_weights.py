@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dask_gmm.data.grid import SampleGrid
 from dask_gmm.data.source import Answer, Block, Chunk, DataError, working_dtype
-from dask_gmm.data.weights import WeightReader, WeightSource, align_weights, read_weights
+from dask_gmm.data.weights import WeightReader, WeightSource, align_weights
 
 
 def grid_weights(sample_weight: Any, grid: SampleGrid) -> WeightSource:
@@ -44,31 +44,6 @@ def grid_weights(sample_weight: Any, grid: SampleGrid) -> WeightSource:
     from dask_gmm.data.collections import DaskArraySource
 
     return DaskArraySource(_shaped(sample_weight, grid).rechunk(grid.sizes)[..., None])
-
-
-@dataclass(frozen=True, slots=True)
-class WeightedReader:
-    """Reads rows and their weights together.
-
-    Attributes
-    ----------
-    rows, weights : WeightReader
-    """
-
-    rows: WeightReader
-    weights: WeightReader
-
-    def read(self, index: int) -> Block:
-        """Read chunk `index`; raises DataError where there are more or fewer weights than rows."""
-        block = self.rows.read(index)
-        n_samples = len(block.rows if block.kept is None else block.kept)
-        weights = read_weights(self.weights, index, n_samples, block.name)
-        return replace(block, weights=weights if block.kept is None else weights[block.kept])
-
-    def supply(self, results: Mapping[Any, Any]) -> None:
-        """Take what persisted chunks hold."""
-        self.rows.supply(results)
-        self.weights.supply(results)
 
 
 def _shaped(weights: Any, grid: SampleGrid) -> Any:

@@ -22,10 +22,10 @@ from dask_gmm.data.grid import (
     normal_feature_axis,
     stack_rows,
 )
-from dask_gmm.data.grid_weights import WeightedReader, grid_weights
+from dask_gmm.data.grid_weights import grid_weights
 from dask_gmm.data.source import Answer, Block, Chunk, as_answer, working_dtype
 from dask_gmm.data.stores import StoredArray
-from dask_gmm.data.weights import WeightReader, WeightSource
+from dask_gmm.data.weights import WeightedReader, WeightReader, WeightSource
 
 NanRule = Literal["error", "drop"]
 
@@ -52,7 +52,8 @@ def from_zarr(
         all of their axes are samples.
     storage_options : mapping, optional
         For fsspec. Credentials among them are used in this process only: they are not sent to workers,
-        which take theirs from their environment, configuration files or roles.
+        which take theirs from their environment, configuration files or roles. (An open array over a
+        store that is neither local nor fsspec's is sent with its store, and with what that holds.)
     feature_axis : int, default=-1
         Axis of a single array along which the features lie; all other axes are samples.
     nan : {"error", "drop"}, default="error"

@@ -1,0 +1,247 @@
+"""Rows in a dask DataFrame: one chunk is a partition."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from functools import cached_property, partial
+from itertools import accumulate
+from typing import Any
+
+import dask.dataframe as dd
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from dask_gmm.data.graphs import ChunkGraphs, GraphReader
+from dask_gmm.data.grid import unknown_numbers
+from dask_gmm.data.source import Answer, Block, Chunk, DataError, as_answer
+from dask_gmm.data.weights import WeightedReader, WeightReader, WeightSource, align_weights, needs_row_counts
+
+
+class DaskFrameSource:
+    """Rows in a dask DataFrame, whose partitions are computed inside the tasks that use them.
+
+    Parameters
+    ----------
+    frame : dask.dataframe.DataFrame
+        Of numeric columns. Partitions have unknown lengths.
+
+    Raises
+    ------
+    TypeError
+        Columns that are not numeric.
+    """
+
+    in_memory = False
+
+    def __init__(self, frame: dd.DataFrame) -> None:
+        _refuse_others(frame.dtypes)
+        self.frame = frame
+        self.n_features = len(frame.columns)
+        self.dtype = _rows_dtype(frame.dtypes)
+        names = tuple(frame.columns)
+        self.feature_names = names if all(isinstance(name, str) for name in names) else None
+        self._n_rows: list[int] | None = None
+        self._series: dd.Series | None = None
+        self._weights: WeightSource | None = None
+
+    @property
+    def numbered(self) -> bool:
+        """True where partitions were counted, for weights in memory."""
+        return self._n_rows is not None
+
+    @property
+    def sample_shape(self) -> tuple[int | None]:
+        """The number of rows, if it is known."""
+        return (None if self._n_rows is None else sum(self._n_rows),)
+
+    @property
+    def _first_rows(self) -> list[int] | None:
+        return None if self._n_rows is None else list(accumulate(self._n_rows, initial=0))
+
+    @property
+    def chunks(self) -> Sequence[Chunk]:
+        """The partitions."""
+        names = [_name(index) for index in range(self.frame.npartitions)]
+        if self._n_rows is None:
+            return [Chunk(name, None, None) for name in names]
+        row_bytes = self.n_features * self.dtype.itemsize
+        return [Chunk(name, n, n * row_bytes) for name, n in zip(names, self._n_rows, strict=True)]
+
+    def __repr__(self) -> str:
+        partitions = self.frame.npartitions
+        return f"DaskFrameSource({partitions} partitions, {self.n_features} features, {self.dtype})"
+
+    @cached_property
+    def _graphs(self) -> ChunkGraphs:
+        if self._series is None:
+            return ChunkGraphs(self.frame)
+        # One graph for both: what rows and weights are computed from is computed once.
+        return ChunkGraphs(
+            self.frame.map_partitions(
+                _pair, self._series, align_dataframes=False, enforce_metadata=False, meta=self.frame._meta
+            )
+        )
+
+    def reader(self, indices: Sequence[int]) -> WeightReader:
+        """Return a reader with the tasks of the partitions `indices`."""
+        starts = self._first_rows
+        first_rows = None if starts is None else {index: starts[index] for index in indices}
+        paired = self._series is not None
+        reader = DaskFrameReader(self._graphs.reader(indices), self.dtype, first_rows, paired)
+        return reader if self._weights is None else WeightedReader(reader, self._weights.reader(indices))
+
+    def futures(self, indices: Sequence[int]) -> Mapping[Any, Any]:
+        """Return the futures of persisted partitions that `indices` are computed from."""
+        weights = {} if self._weights is None else self._weights.futures(indices)
+        return {**self._graphs.futures(indices), **weights}
+
+    def with_weights(self, sample_weight: Any) -> DaskFrameSource:
+        """Return the same rows with weights.
+
+        Parameters
+        ----------
+        sample_weight : dask Series, dask array, Source or array-like
+            Dask collections need as many partitions as the frame, and are aligned with them one by one.
+            For values in memory the rows of each partition are counted first, which computes the frame once.
+
+        Raises
+        ------
+        DataError
+            The lengths or the numbers of partitions do not agree.
+        """
+        weighted = copy.copy(self)
+        weighted.__dict__.pop("_graphs", None)
+        if isinstance(sample_weight, dd.Series):
+            _refuse_other_partitions(sample_weight, self.frame)
+            _refuse_others(pd.Series({"sample_weight": sample_weight.dtype}))
+            weighted._series = sample_weight
+            return weighted
+        if needs_row_counts(sample_weight):
+            counts = self.frame.map_partitions(len, meta=pd.Series(dtype=np.int64)).compute()
+            weighted._n_rows = [int(count) for count in counts]
+        weighted._weights = align_weights(sample_weight, [chunk.n_rows for chunk in weighted.chunks])
+        return weighted
+
+    def apply(self, answer: Answer) -> Any:
+        """Return the answer as a lazy Series, or DataFrame of `answer.n_columns`, with the frame's index."""
+        index = self.frame._meta.index
+        meta: pd.Series[Any] | pd.DataFrame
+        if answer.n_columns is None:
+            meta = pd.Series(np.empty(0, answer.dtype), index=index)
+        else:
+            meta = pd.DataFrame(np.empty((0, answer.n_columns), answer.dtype), index=index)
+        return self.frame.map_partitions(_answer_partition, answer, self.dtype, meta=meta)
+
+
+class DaskFrameReader:
+    """Computes partitions of a dask DataFrame.
+
+    Parameters
+    ----------
+    graphs : GraphReader
+    dtype : dtype
+        Of the rows.
+    first_rows : mapping of int to int, or None
+        The number of each partition's first row, where partitions were counted.
+    paired : bool
+        The graphs give pairs of rows and weights.
+    """
+
+    def __init__(
+        self, graphs: GraphReader, dtype: np.dtype[Any], first_rows: Mapping[int, int] | None, paired: bool
+    ) -> None:
+        self.graphs, self.dtype, self.first_rows, self.paired = graphs, dtype, first_rows, paired
+
+    def read(self, index: int) -> Block:
+        """Compute partition `index`.
+
+        Raises
+        ------
+        DataError
+            Nulls, other columns than announced, or more or fewer weights than rows.
+        """
+        name = _name(index)
+        computed = self.graphs.compute(index)
+        frame, series = computed if self.paired else (computed, None)
+        rows = _rows(frame, self.dtype, name)
+        weights = None
+        if series is not None:
+            weights = _values(series, np.dtype(np.float64), name, "sample_weight")
+            if len(weights) != len(rows):
+                raise DataError(
+                    f"{name}: sample_weight has {len(weights)} values here, X has {len(rows)} rows."
+                )
+        return Block(rows, weights, partial(self._numbers, index, len(rows)), None, name)
+
+    def supply(self, results: Mapping[Any, Any]) -> None:
+        """Take what persisted partitions hold, before the first read."""
+        self.graphs.supply(results)
+
+    def _numbers(self, index: int, n_rows: int) -> NDArray[np.int64]:
+        if self.first_rows is None:
+            return unknown_numbers(index, n_rows)
+        return np.arange(self.first_rows[index], self.first_rows[index] + n_rows, dtype=np.int64)
+
+
+def _name(index: int) -> str:
+    return f"partition {index} of the dask DataFrame"
+
+
+def _pair(frame: pd.DataFrame, weights: pd.Series[Any]) -> tuple[pd.DataFrame, pd.Series[Any]]:
+    return frame, weights
+
+
+def _answer_partition(frame: pd.DataFrame, answer: Answer, dtype: np.dtype[Any]) -> Any:
+    name = "a partition of the dask DataFrame"
+    block = Block(_rows(frame, dtype, name), None, partial(unknown_numbers, 0, len(frame)), None, name)
+    kind = pd.Series if answer.n_columns is None else pd.DataFrame
+    return kind(as_answer(block, answer), index=frame.index)
+
+
+def _refuse_others(dtypes: pd.Series[Any]) -> None:
+    is_number, is_complex = pd.api.types.is_numeric_dtype, pd.api.types.is_complex_dtype
+    refused = [
+        f"{name!r} ({dtype})" for name, dtype in dtypes.items() if not is_number(dtype) or is_complex(dtype)
+    ]
+    if refused:
+        raise TypeError(
+            f"Columns of the dask DataFrame that are not numeric: {', '.join(refused)}. Select or convert "
+            "columns, for example X[['a', 'b']]."
+        )
+
+
+def _rows_dtype(dtypes: pd.Series[Any]) -> np.dtype[Any]:
+    """Return float32 if every column is, nullable or not, else float64."""
+    single = all(getattr(dtype, "numpy_dtype", dtype) == np.float32 for dtype in dtypes)
+    return np.dtype(np.float32 if single and len(dtypes) else np.float64)
+
+
+def _refuse_other_partitions(weights: dd.Series, frame: dd.DataFrame) -> None:
+    if weights.npartitions != frame.npartitions:
+        raise DataError(
+            f"sample_weight has {weights.npartitions} partitions, X has {frame.npartitions}: they are "
+            "matched one by one. Take the weights from the same frame, for example as one of its columns."
+        )
+
+
+def _rows(frame: pd.DataFrame, dtype: np.dtype[Any], name: str) -> NDArray[Any]:
+    """Return a partition as an array of shape (n, n_features), without a copy if all columns have `dtype`."""
+    if all(column == dtype for column in frame.dtypes):
+        values = frame.to_numpy()
+        if values.flags.forc:
+            return values
+    rows = np.empty(frame.shape, dtype=dtype, order="F")
+    for number, (label, column) in enumerate(frame.items()):
+        rows[:, number] = _values(column, dtype, name, label)
+    return rows
+
+
+def _values(column: pd.Series[Any], dtype: np.dtype[Any], name: str, label: Any) -> NDArray[Any]:
+    """Return a column as an array of `dtype`; a nullable one must have no null."""
+    if pd.api.types.is_extension_array_dtype(column.dtype) and column.isna().any():
+        raise DataError(
+            f"{name}, column {label!r}: there are null values. Fill them or filter them out first."
+        )
+    return column.to_numpy(dtype=dtype)

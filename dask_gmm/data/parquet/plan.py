@@ -1,0 +1,168 @@
+"""From the footers of Parquet files to chunks: which columns, which row groups, how many rows.
+
+No row is read. A chunk is a run of consecutive row groups of one file, cut before it decodes to more
+than 8 MiB; a larger row group is a chunk of its own. The cut depends on the files, the columns and the
+filter only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.dataset as pads
+
+from dask_gmm.data.parquet.columns import Columns, default_columns, stored_column
+from dask_gmm.data.parquet.files import File, Store, full_schema, naming, open_file
+from dask_gmm.data.parquet.rows import null_values, ragged_lists
+from dask_gmm.data.source import DataError
+
+_RUN_BYTES = 8 << 20
+_FOOTERS_AT_ONCE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One chunk: row groups of a file. `n_rows` is None where a filter decides on each row."""
+
+    file: File
+    row_groups: Sequence[int]
+    n_rows: int | None
+    most_rows: int
+
+    @property
+    def name(self) -> str:
+        """What an error calls the chunk."""
+        first, last = self.row_groups[0], self.row_groups[-1]
+        groups = f"row group {first}" if first == last else f"row groups {first} to {last}"
+        return f"{self.file.name}, {groups}"
+
+
+def plan(
+    store: Store, files: Sequence[File], columns: Columns, expression: pads.Expression | None
+) -> list[Piece]:
+    """Compare every footer with the first file's schema and list the chunks.
+
+    Raises
+    ------
+    DataError
+        A file that lacks a column or has another type for it, null values, lists of other lengths,
+        a footer that cannot be read; the message names the file and the row group.
+    """
+    first = full_schema(open_file(store, files[0]), files[0])
+    expected = pa.schema([first.field(name) for name in columns.names])
+    with ThreadPoolExecutor(min(_FOOTERS_AT_ONCE, len(files)), thread_name_prefix="dask-gmm") as executor:
+        found = executor.map(lambda file: _pieces(store, file, columns, expected, expression), files)
+        return [piece for pieces in found for piece in pieces]
+
+
+def _pieces(
+    store: Store, file: File, columns: Columns, expected: pa.Schema, expression: pads.Expression | None
+) -> list[Piece]:
+    fragment = open_file(store, file)
+    schema = full_schema(fragment, file)
+    _compare(schema, expected, file)
+    if columns.everything:
+        _refuse_more(default_columns(fragment.physical_schema), columns, file)
+    metadata = fragment.metadata
+    if expression is None:
+        groups: Sequence[int] = range(metadata.num_row_groups)
+        _check_row_groups(metadata, columns, file)
+    else:
+        with naming(file.name):
+            parts = fragment.split_by_row_group(expression, schema=schema)
+        groups = [group.id for part in parts for group in part.row_groups]
+    exact = expression is None or _partition_decides(file, expression)
+    n_rows = {group: metadata.row_group(group).num_rows for group in groups}
+    runs = _runs(n_rows, _RUN_BYTES // (columns.n_features * columns.dtype.itemsize))
+    sizes = [sum(n_rows[group] for group in run) for run in runs]
+    return [Piece(file, run, size if exact else None, size) for run, size in zip(runs, sizes, strict=True)]
+
+
+def _runs(n_rows: Mapping[int, int], most_rows: int) -> list[Sequence[int]]:
+    """Cut the row groups that have rows into runs of at most `most_rows`, or of one row group."""
+    runs: list[list[int]] = []
+    room = 0
+    for group, size in n_rows.items():
+        if size == 0:
+            continue
+        if size > room:
+            runs.append([])
+            room = most_rows
+        runs[-1].append(group)
+        room -= size
+    return [_as_range(run) for run in runs]
+
+
+def _as_range(numbers: list[int]) -> Sequence[int]:
+    # A range travels as three numbers, however many small row groups there are.
+    first, last = numbers[0], numbers[-1]
+    return range(first, last + 1) if last - first == len(numbers) - 1 else tuple(numbers)
+
+
+def _partition_decides(file: File, expression: pads.Expression) -> bool:
+    """Tell whether the filter keeps every row because of the file's partition alone.
+
+    Statistics of row groups exclude, but never confirm: they leave NaN out.
+    """
+    if not file.partition:
+        return False
+    try:
+        return bool(pa.table({key: [value] for key, value in file.partition}).filter(expression).num_rows)
+    except pa.ArrowInvalid:
+        return False  # the filter looks at other columns too
+
+
+def _compare(schema: pa.Schema, expected: pa.Schema, file: File) -> None:
+    for column in expected:
+        if schema.get_field_index(column.name) < 0:
+            raise DataError(f"{file.name} has no column {column.name!r}, which the first file has.")
+        kind = schema.field(column.name).type
+        if kind != column.type:
+            raise DataError(
+                f"{file.name}: column {column.name!r} has type {kind}, in the first file {column.type}. "
+                "Convert the file or read the files apart."
+            )
+
+
+def _refuse_more(names: Sequence[str], columns: Columns, file: File) -> None:
+    more = [repr(name) for name in names if name not in columns.names]
+    if more:
+        raise DataError(
+            f"{file.name} has columns that the first file has not: {', '.join(more)}. "
+            "Select features with columns=[...]."
+        )
+
+
+def _check_row_groups(metadata: Any, columns: Columns, file: File) -> None:
+    """Refuse nulls and ragged lists as far as the footer tells; reading checks the rest."""
+    leaves = [(name, leaf) for name in columns.names if (leaf := stored_column(metadata, name)) >= 0]
+    for group in range(metadata.num_row_groups):
+        row_group = metadata.row_group(group)
+        for name, leaf in leaves:
+            stored = row_group.column(leaf)
+            where = f"{file.name}, row group {group}, column {name!r}"
+            if stored.statistics is not None and stored.statistics.null_count:
+                raise null_values(where)
+            of_embedding = columns.embedding and name == columns.features[0]
+            if of_embedding and stored.num_values != row_group.num_rows * columns.n_features:
+                raise ragged_lists(where, columns.n_features)
+
+
+def count_rows(store: Store, pieces: Sequence[Piece], expression: pads.Expression) -> list[Piece]:
+    """Return the pieces with their row counts; reads the columns that the filter needs, nothing else."""
+
+    def counted(piece: Piece) -> Piece:
+        fragment = open_file(store, piece.file)
+        with naming(piece.name):
+            part = fragment.subset(row_group_ids=list(piece.row_groups))
+            schema = full_schema(fragment, piece.file)
+            # Not Arrow's count_rows: it trusts statistics, which leave NaN out.
+            n_rows = part.to_table(schema=schema, columns=[], filter=expression).num_rows
+        return replace(piece, n_rows=n_rows, most_rows=n_rows)
+
+    with ThreadPoolExecutor(_FOOTERS_AT_ONCE, thread_name_prefix="dask-gmm") as executor:
+        return list(executor.map(counted, pieces))

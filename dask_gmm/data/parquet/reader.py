@@ -1,0 +1,83 @@
+"""Row groups to blocks, on the worker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.dataset as pads
+from numpy.typing import NDArray
+
+from dask_gmm.data.grid import unknown_numbers
+from dask_gmm.data.parquet.columns import Columns
+from dask_gmm.data.parquet.files import Store, full_schema, naming, open_file
+from dask_gmm.data.parquet.plan import Piece
+from dask_gmm.data.parquet.rows import columns_to_rows, lists_to_rows
+from dask_gmm.data.source import Block, DataError
+
+
+class ParquetReader:
+    """Reads the chunks of one group."""
+
+    def __init__(
+        self,
+        store: Store,
+        pieces: Mapping[int, Piece],
+        first_rows: Mapping[int, int] | None,
+        columns: Columns,
+        expression: pads.Expression | None,
+    ) -> None:
+        self.store, self.pieces, self.first_rows = store, pieces, first_rows
+        self.columns, self.expression = columns, expression
+
+    def read(self, index: int) -> Block:
+        """Read chunk `index`.
+
+        Raises
+        ------
+        DataError
+            Damaged data, nulls, lists of other lengths, or a file that changed since it was listed.
+        """
+        piece = self.pieces[index]
+        table = self._table(piece)
+        n_rows = table.num_rows
+        if piece.n_rows not in (None, n_rows):
+            raise DataError(
+                f"{piece.name}: {n_rows} rows where {piece.n_rows} were announced. "
+                "The file was changed since it was listed; call read_parquet again."
+            )
+        rows, weights = self._to_arrays(table, piece.name)
+        return Block(rows, weights, partial(self._numbers, index, n_rows), None, piece.name)
+
+    def supply(self, results: Mapping[Any, Any]) -> None:
+        """Take nothing: rows are read from files."""
+
+    def _table(self, piece: Piece) -> pa.Table:
+        fragment = open_file(self.store, piece.file)
+        with naming(piece.name):
+            return fragment.subset(row_group_ids=list(piece.row_groups)).to_table(
+                schema=full_schema(fragment, piece.file),
+                columns=self.columns.names,
+                filter=self.expression,
+                batch_size=max(1, piece.most_rows),  # one batch: an embedding is then used without a copy
+                use_threads=False,
+            )
+
+    def _to_arrays(self, table: pa.Table, name: str) -> tuple[NDArray[Any], NDArray[np.float64] | None]:
+        chosen = self.columns
+        where = [f"{name}, column {column!r}" for column in chosen.names]
+        if chosen.embedding:
+            rows = lists_to_rows(table.column(0), chosen.n_features, chosen.dtype, where[0])
+        else:
+            rows = columns_to_rows(table.columns[: chosen.n_features], chosen.dtype, where)
+        if chosen.weight is None:
+            return rows, None
+        return rows, columns_to_rows(table.columns[-1:], np.dtype(np.float64), where[-1:])[:, 0]
+
+    def _numbers(self, index: int, n_rows: int) -> NDArray[np.int64]:
+        if self.first_rows is None:
+            return unknown_numbers(index, n_rows)
+        return np.arange(self.first_rows[index], self.first_rows[index] + n_rows, dtype=np.int64)

@@ -1,0 +1,181 @@
+"""Parquet files as a source: made by `read_parquet`, read chunk by chunk, answered lazily."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import pyarrow.dataset as pads
+import pyarrow.parquet as pq
+from dask.base import tokenize
+from numpy.typing import NDArray
+
+from dask_gmm.data.parquet.columns import Columns, choose_columns
+from dask_gmm.data.parquet.files import File, Store, find_files
+from dask_gmm.data.parquet.plan import Piece, count_rows, plan
+from dask_gmm.data.parquet.reader import ParquetReader
+from dask_gmm.data.secrets import public_url
+from dask_gmm.data.source import Answer, Chunk, as_answer
+from dask_gmm.data.weights import WeightedReader, WeightReader, WeightSource, align_weights, needs_row_counts
+
+
+def read_parquet(
+    url: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    columns: str | Sequence[str] | None = None,
+    filters: Any = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> ParquetSource:
+    """Rows in Parquet files, read row group by row group in every pass.
+
+    Only footers are read here. Files follow the natural order of their paths: ``part.2`` before ``part.10``.
+
+    Parameters
+    ----------
+    url : str, path or sequence of them
+        A file, a folder with files at any depth, or a glob; local or any URL that fsspec reads.
+    columns : str or sequence of str, optional
+        The features: numeric columns (also of the hive partition, ``year=2020/``), or one column of lists of
+        one length, an embedding whose values are the features. Without it every column of the files, except
+        an index that pandas or dask stored along.
+    filters : list of tuples, list of lists of tuples, or pyarrow.dataset.Expression, optional
+        Rows to use, as in `pandas.read_parquet`. Row groups that their statistics or their partition exclude
+        are not read.
+    storage_options : mapping, optional
+        For fsspec. Credentials in it stay in this process: workers use their own environment or role.
+
+    Returns
+    -------
+    ParquetSource
+        To be given to ``fit`` and the predictions.
+
+    Raises
+    ------
+    FileNotFoundError
+        There are no files.
+    TypeError
+        Columns that are not numeric.
+    DataError
+        A missing column, a schema that differs from the first file's, nulls, lists of several lengths, a
+        damaged footer; the message names the file and row group.
+    """
+    urls = [os.fspath(item) for item in ([url] if isinstance(url, (str, os.PathLike)) else url)]
+    store, files = find_files(urls, dict(storage_options or {}))
+    names = [columns] if isinstance(columns, str) else columns
+    expression = pq.filters_to_expression(filters) if isinstance(filters, list) else filters
+    chosen = choose_columns(store, files, names)
+    return ParquetSource(store, files, chosen, expression, plan(store, files, chosen, expression))
+
+
+class ParquetSource:
+    """Parquet files as rows; see `read_parquet`, which makes it."""
+
+    in_memory = False
+
+    def __init__(
+        self,
+        store: Store,
+        files: Sequence[File],
+        columns: Columns,
+        expression: pads.Expression | None,
+        pieces: Sequence[Piece],
+        weights: WeightSource | None = None,
+    ) -> None:
+        self.store, self.files, self.columns, self.expression = store, files, columns, expression
+        self.pieces, self.weights = pieces, weights
+        self.n_features = columns.n_features
+        self.dtype = columns.dtype
+        self.feature_names = None if columns.embedding else columns.features
+        row_bytes = self.n_features * self.dtype.itemsize
+        self.chunks = [Chunk(piece.name, piece.n_rows, piece.most_rows * row_bytes) for piece in pieces]
+        counts = [piece.n_rows for piece in pieces if piece.n_rows is not None]
+        self.numbered = len(counts) == len(pieces)
+        self.sample_shape = (sum(counts) if self.numbered else None,)
+        self._first_rows: list[int] | None = list(accumulate(counts, initial=0)) if self.numbered else None
+
+    def __repr__(self) -> str:
+        rows = "unknown" if self.sample_shape[0] is None else f"{self.sample_shape[0]:,}"
+        return (
+            f"ParquetSource({public_url(self.store.url)!r}: {len(self.files)} files, "
+            f"{len(self.chunks)} chunks, {rows} rows, {self.n_features} features, {self.dtype})"
+        )
+
+    def reader(self, indices: Sequence[int]) -> WeightReader:
+        """Return a reader of the chunks `indices`."""
+        reader = self._rows_reader(indices)
+        return reader if self.weights is None else WeightedReader(reader, self.weights.reader(indices))
+
+    def _rows_reader(self, indices: Sequence[int]) -> ParquetReader:
+        pieces = {index: self.pieces[index] for index in indices}
+        known = self._first_rows
+        first_rows = None if known is None else {index: known[index] for index in indices}
+        return ParquetReader(self.store, pieces, first_rows, self.columns, self.expression)
+
+    def futures(self, indices: Sequence[int]) -> Mapping[Any, Any]:
+        """Return the futures of weights that are persisted; rows are read from files."""
+        return {} if self.weights is None else self.weights.futures(indices)
+
+    def with_weights(self, sample_weight: Any) -> ParquetSource:
+        """Return the same rows with weights.
+
+        Parameters
+        ----------
+        sample_weight : str, Source, array-like, dask array or dask Series
+            The name of a column (which is then no feature); the same files with that one column
+            (``read_parquet(url, columns=["w"])``); or one value a row. Values in memory need row counts:
+            where a filter leaves them unknown, its columns are read once to count.
+
+        Raises
+        ------
+        DataError
+            The lengths do not agree.
+        """
+        if self._is_own_column(sample_weight):
+            (sample_weight,) = sample_weight.columns.features
+        if isinstance(sample_weight, str):
+            names = None if self.columns.everything else self.columns.features
+            columns = choose_columns(self.store, self.files, names, weight=sample_weight)
+            planned = plan(self.store, self.files, columns, self.expression)
+            return ParquetSource(self.store, self.files, columns, self.expression, planned)
+        pieces: Sequence[Piece] = self.pieces
+        if needs_row_counts(sample_weight) and not self.numbered and self.expression is not None:
+            pieces = count_rows(self.store, pieces, self.expression)
+        weights = align_weights(sample_weight, [piece.n_rows for piece in pieces])
+        return ParquetSource(self.store, self.files, self.columns, self.expression, pieces, weights)
+
+    def _is_own_column(self, other: Any) -> bool:
+        return (
+            isinstance(other, ParquetSource)
+            and other.n_features == 1
+            and not other.columns.embedding
+            and other.files == self.files
+            and str(other.expression) == str(self.expression)
+        )
+
+    def apply(self, answer: Answer) -> da.Array:
+        """Return the answer as a lazy array with a chunk for every chunk of the source."""
+        readers = np.empty(len(self.chunks), dtype=object)
+        for index in range(len(readers)):
+            readers[index] = (self._rows_reader([index]), index)
+        token = tokenize(self.files, self.columns, str(self.expression))
+        counts = tuple(np.nan if chunk.n_rows is None else chunk.n_rows for chunk in self.chunks)
+        columns = () if answer.n_columns is None else (answer.n_columns,)
+        if not counts:
+            return da.empty((0, *columns), dtype=answer.dtype)
+        return da.map_blocks(
+            _answer_chunk,
+            da.from_array(readers, chunks=1, name=f"parquet-{token}"),
+            answer,
+            dtype=answer.dtype,
+            chunks=(counts, *((size,) for size in columns)),
+            new_axis=[1] if columns else None,
+            meta=np.empty((0,) * (1 + len(columns)), dtype=answer.dtype),
+        )
+
+
+def _answer_chunk(reader: NDArray[np.object_], answer: Answer) -> NDArray[Any]:
+    parquet, index = reader[0]
+    return as_answer(parquet.read(index), answer)
