@@ -36,7 +36,8 @@ class Prediction:
         """Return the quantity for rows of shape (n, n_features)."""
         kernel = choose_kernel(self.density, rows.dtype)
         n_columns = self.answer.n_columns
-        out = np.empty(len(rows) if n_columns is None else (len(rows), n_columns), dtype=self.dtype)
+        shape = (len(rows),) if n_columns is None else (len(rows), n_columns)
+        out = np.empty(shape, dtype=np.int64 if self.quantity == "labels" else rows.dtype)
         with SingleBlasThread():
             if self.quantity == "labels":
                 kernel.labels(rows, out)
@@ -44,7 +45,7 @@ class Prediction:
                 kernel.log_density(rows, out)
             else:
                 kernel.responsibilities(rows, out)
-        return out
+        return out.astype(self.dtype, copy=False)
 
     @property
     def answer(self) -> Answer:
@@ -53,7 +54,6 @@ class Prediction:
         return Answer(self, self.dtype, n_columns, -1 if self.quantity == "labels" else np.nan)
 
 
-def prediction(density: Density, quantity: Quantity, rows_dtype: np.dtype[Any]) -> Answer:
-    """Return `quantity` for rows of `rows_dtype`: int64 labels, other quantities in the rows' dtype."""
-    dtype = np.dtype(np.int64) if quantity == "labels" else rows_dtype
-    return Prediction(density, quantity, dtype).answer
+def prediction(density: Density, quantity: Quantity, dtype: np.dtype[Any]) -> Answer:
+    """Return `quantity` as a function of rows: labels in int64, other quantities in `dtype`."""
+    return Prediction(density, quantity, np.dtype(np.int64) if quantity == "labels" else dtype).answer

@@ -54,7 +54,7 @@ class PredictingMixin:
         Returns
         -------
         probabilities : shape of the sample axes and (n_components,)
-            NaN for rows dropped by ``nan="drop"``. float32 for float32 rows.
+            NaN for rows dropped by ``nan="drop"``. float32 where model and rows are.
             An ndarray for data in memory; for dask arrays and stored data a lazy dask array, for
             dask dataframes a lazy Series or DataFrame with their index.
         """
@@ -72,7 +72,7 @@ class PredictingMixin:
         Returns
         -------
         log_density : shape of the sample axes
-            NaN for rows dropped by ``nan="drop"``. float32 for float32 rows.
+            NaN for rows dropped by ``nan="drop"``. float32 where model and rows are.
             An ndarray for data in memory; for dask arrays and stored data a lazy dask array, for
             dask dataframes a lazy Series or DataFrame with their index.
         """
@@ -80,7 +80,8 @@ class PredictingMixin:
         return self._answer(prediction_source(self, X), "log_density")
 
     def _answer(self, source: Source, quantity: Quantity) -> Any:
-        return source.apply(prediction(fitted_density(self), quantity, source.dtype))
+        dtype = np.result_type(source.dtype, self.weights_)
+        return source.apply(prediction(fitted_density(self), quantity, dtype))
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return the mean log density of the rows, in nats.

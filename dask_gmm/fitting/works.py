@@ -82,14 +82,15 @@ class LogLikelihood:
         """Add a block's log-likelihood."""
         check_rows(block)
         check_weights(block)
-        log_density = np.empty(len(block.rows))
+        n_rows = len(block.rows)
+        log_density = np.empty(n_rows, dtype=block.rows.dtype)
         choose_kernel(self.density, self.dtype).log_density(block.rows, log_density)
         if block.weights is None:
-            value.add(Totals(float(log_density.sum()), float(len(log_density)), len(log_density)))
+            value.add(Totals(float(log_density.sum(dtype=np.float64)), float(n_rows), n_rows))
         else:
             counted = block.weights > 0
             total = float(block.weights[counted] @ log_density[counted])
-            value.add(Totals(total, float(block.weights.sum()), len(log_density)))
+            value.add(Totals(total, float(block.weights.sum()), n_rows))
         return value
 
     def merge(self, values: Sequence[Totals]) -> Totals:
