@@ -40,8 +40,10 @@ class SampleGrid:
 
     @classmethod
     def regular(cls, shape: Sequence[int], cell: Sequence[int]) -> SampleGrid:
-        """Return the grid of equal cells, the last one along each axis cut off at the edge."""
-        return cls(tuple(shape), tuple(range(0, n, max(c, 1)) for n, c in zip(shape, cell, strict=True)))
+        """Return the grid of equal cells, the last along each axis cut off; no samples are one empty cell."""
+        return cls(
+            tuple(shape), tuple(range(0, max(n, 1), max(c, 1)) for n, c in zip(shape, cell, strict=True))
+        )
 
     @classmethod
     def irregular(cls, sizes: Sequence[Sequence[int]]) -> SampleGrid:
@@ -109,14 +111,11 @@ def as_rows(piece: NDArray[Any], feature_axis: int, dtype: np.dtype[Any]) -> NDA
     The result is C- or Fortran-ordered and of native byte order.
     """
     n_features = piece.shape[feature_axis]
-    n_rows = math.prod(piece.shape) // n_features if n_features else 0
-    features_first = np.moveaxis(piece, feature_axis, 0)
-    if (
-        features_first.flags.c_contiguous
-    ):  # bands stored one after the other: columns, not rows, are in memory
-        rows = features_first.reshape(n_features, n_rows).T
-    else:
-        rows = np.moveaxis(piece, feature_axis, -1).reshape(n_rows, n_features)
+    n_rows = math.prod(n for axis, n in enumerate(piece.shape) if axis != feature_axis)
+    if feature_axis == piece.ndim - 1 and piece.flags.c_contiguous:
+        rows = piece.reshape(n_rows, n_features)
+    else:  # if this has to copy, it runs along whole columns
+        rows = np.moveaxis(piece, feature_axis, 0).reshape(n_features, n_rows).T
     contiguous = rows.flags.c_contiguous or rows.flags.f_contiguous
     return rows.astype(dtype, order="K" if contiguous else "C", copy=False)
 

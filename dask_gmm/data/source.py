@@ -191,4 +191,4 @@ def working_dtype(dtype: np.dtype[Any], where: str) -> np.dtype[Any]:
         raise TypeError(
             f"{where} has dtype {dtype}; GaussianMixture needs real numbers: convert or select columns."
         )
-    return np.dtype(np.float32) if dtype == np.float32 else np.dtype(np.float64)
+    return np.dtype(np.float32) if (dtype.kind, dtype.itemsize) == ("f", 4) else np.dtype(np.float64)

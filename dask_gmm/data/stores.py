@@ -248,7 +248,7 @@ def _open(url: str, component: str, storage_options: Mapping[str, Any]) -> zarr.
 
 def _member(node: zarr.Array[Any] | zarr.Group, component: str | None) -> zarr.Array[Any]:
     """Return the array `component` of a group, or the array itself; the error lists what there is."""
-    if isinstance(node, zarr.Group) and component in node:
+    if isinstance(node, zarr.Group) and component and component in node:
         node, component = node[component], None
     if isinstance(node, zarr.Array) and not component:
         return node
