@@ -17,6 +17,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from dask_gmm.data.arrays import ArraySource
 from dask_gmm.data.source import Source
+from dask_gmm.engine.cache import Cache
 from dask_gmm.engine.choose import choose_engine
 from dask_gmm.fitted import fitted_attributes, fitted_parameters
 from dask_gmm.fitting.em import Run, best_of
@@ -79,6 +80,10 @@ class GaussianMixture(CallbackSupportMixin, PredictingMixin, PersistenceMixin, D
         1 prints each `verbose_interval`-th iteration, 2 also changes and times.
     verbose_interval : int, default=10
         Iterations between two prints.
+    cache : {'auto', True, False}, default='auto'
+        Whether rows that are read from a store or computed stay in memory between passes. On a cluster,
+        'auto' keeps as many as its workers' memory limits allow, and reads the rest again in each pass;
+        on the threads of this process it keeps none. True keeps all, False none. The result is the same.
 
     Attributes
     ----------
@@ -144,6 +149,7 @@ class GaussianMixture(CallbackSupportMixin, PredictingMixin, PersistenceMixin, D
         "warm_start": ["boolean"],
         "verbose": ["verbose"],
         "verbose_interval": [Interval(Integral, 1, None, closed="left")],
+        "cache": [StrOptions({"auto"}), "boolean"],
     }
 
     def __init__(
@@ -163,6 +169,7 @@ class GaussianMixture(CallbackSupportMixin, PredictingMixin, PersistenceMixin, D
         warm_start: bool = False,
         verbose: int = 0,
         verbose_interval: int = 10,
+        cache: Cache = "auto",
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -178,6 +185,7 @@ class GaussianMixture(CallbackSupportMixin, PredictingMixin, PersistenceMixin, D
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval
+        self.cache = cache
 
     @with_callbacks  # type: ignore[untyped-decorator]
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> GaussianMixture:
@@ -245,7 +253,7 @@ class GaussianMixture(CallbackSupportMixin, PredictingMixin, PersistenceMixin, D
             shared_passes=not source.in_memory,
         )
         warm = self._warm_start(source)
-        engine = choose_engine(source)
+        engine = choose_engine(source, self.cache, settings.value_bytes(source.n_features))
 
         def attributes(run: Run) -> Mapping[str, Any]:
             return {**learned, **replaced, **fitted_attributes(run, source.dtype)}
@@ -268,6 +276,8 @@ class GaussianMixture(CallbackSupportMixin, PredictingMixin, PersistenceMixin, D
         run = best_of(runs)
         if not run.converged and self.max_iter > 0:
             warnings.warn(_NOT_CONVERGED, ConvergenceWarning, stacklevel=4)
+        # Rows without names forget those of an earlier fit.
+        vars(self).pop("feature_names_in_", None)
         for name, value in attributes(run).items():
             setattr(self, name, value)
         report.fit_done(run)

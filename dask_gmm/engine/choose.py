@@ -7,21 +7,33 @@ from dask.base import get_scheduler
 from distributed import Client
 
 from dask_gmm.data.source import Source
+from dask_gmm.engine.cache import Cache
 from dask_gmm.engine.cluster import ClusterEngine
 from dask_gmm.engine.threads import ThreadsEngine
 
 
-def choose_engine(source: Source) -> ThreadsEngine | ClusterEngine:
+def choose_engine(
+    source: Source, cache: Cache = "auto", value_bytes: int = 0
+) -> ThreadsEngine | ClusterEngine:
     """Return the engine for `source`.
 
     A current client's cluster, unless ``dask.config.set(scheduler=...)`` asks for something else;
     otherwise the threads of this process (one with ``scheduler="sync"``). Rows in this process's memory
     are not sent anywhere.
+
+    Parameters
+    ----------
+    source : Source
+    cache : {'auto', True, False}
+        Whether rows stay in memory between passes: with 'auto' what fits a cluster's memory does, and on
+        the threads of this process none. See `dask_gmm.engine.cache`.
+    value_bytes : int
+        Size of what a pass computes, for the estimate of memory.
     """
     scheduler = get_scheduler()
     client = getattr(scheduler, "__self__", None)
     if isinstance(client, Client) and not source.in_memory:
-        return ClusterEngine(source, client)
+        return ClusterEngine(source, client, cache, value_bytes)
     if scheduler is not None and getattr(scheduler, "__name__", "") == "get_sync":
-        return ThreadsEngine(source, n_threads=1)
-    return ThreadsEngine(source, n_threads=dask.config.get("num_workers", None))
+        return ThreadsEngine(source, 1, keep=cache is True)
+    return ThreadsEngine(source, dask.config.get("num_workers", None), keep=cache is True)

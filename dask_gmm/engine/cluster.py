@@ -7,21 +7,27 @@ scattered, pinned or held in actors, so everything a dead worker held is compute
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from queue import SimpleQueue
 from typing import Any
+from uuid import uuid4
 
-from distributed import Client, Future, as_completed
+from distributed import Client, Future
 from distributed.protocol.pickle import dumps, loads
 
-from dask_gmm.data.source import Source
+from dask_gmm.data.source import Reader, Source
 from dask_gmm.engine.blas import SingleBlasThread
-from dask_gmm.engine.group import merge_values, run_group
+from dask_gmm.engine.cache import Cache, groups_to_keep
+from dask_gmm.engine.group import KeptBlocks, merge_values, run_group
+from dask_gmm.engine.memory import TaskMemory
 from dask_gmm.engine.plan import FAN_IN, Plan
+from dask_gmm.engine.waiting import Patience
 from dask_gmm.engine.work import Work
 
 GroupDone = Callable[[int], None]
 
-# Above this, the works of a pass travel as one replicated value instead of inside each task.
-_LITERAL_BYTES = 20_000
+# Up to this size a value travels inside each task that needs it; a larger one is a task of its own.
+_LITERAL_BYTES = 10_000
 
 
 class ClusterEngine:
@@ -31,16 +37,43 @@ class ClusterEngine:
     ----------
     source : Source
     client : distributed.Client
+    cache : {'auto', True, False}
+        Whether rows stay in the workers' memory between passes; see `dask_gmm.engine.cache`.
+    value_bytes : int
+        Size of the values of a pass, for the estimate of memory.
+
+    Raises
+    ------
+    ChunkTooLargeError
+        A worker cannot hold what a task needs.
     """
 
-    def __init__(self, source: Source, client: Client) -> None:
+    def __init__(self, source: Source, client: Client, cache: Cache = "auto", value_bytes: int = 0) -> None:
         self.plan = Plan.of(source)
         self.n_groups = len(self.plan.groups)
         self._client = client
-        # Opaque bytes: Dask would otherwise look for keys and futures inside them.
-        payloads = [dumps((source.reader(group), group)) for group in self.plan.groups]
-        self._groups = client.map(_keep, payloads, pure=False, key="gmm-group")
+        memory = TaskMemory.of(source, value_bytes)
+        workers = _workers(client)
+        for limit, n_threads in workers:
+            memory.check(limit, n_threads)
+        self._patience = Patience(client, memory.note([limit for limit, _ in workers]))
+        kept = groups_to_keep(source, self.plan.groups, cache, memory, workers)
         self._inputs = [dict(source.futures(group)) for group in self.plan.groups]
+        self._token = uuid4().hex[:12]
+        self._groups = [self._group(source, number, number in kept) for number in range(self.n_groups)]
+
+    def _group(self, source: Source, number: int, kept: bool) -> Any:
+        """Return what a task needs to have the group's rows: a plan, or the rows themselves."""
+        indices = self.plan.groups[number]
+        # Opaque bytes: Dask would otherwise look for keys and futures inside them.
+        payload: Any = dumps((source.reader(indices), indices))
+        if len(payload) > _LITERAL_BYTES:
+            payload = self._client.submit(_same, payload, pure=False, key=f"gmm-plan-{self._token}-{number}")
+        if not kept:
+            return payload
+        return self._client.submit(
+            _load_task, payload, self._inputs[number], pure=False, key=f"gmm-rows-{self._token}-{number}"
+        )
 
     def run(self, works: Sequence[Work], group_done: GroupDone | None = None) -> list[Any]:
         """Run one pass; see `ThreadsEngine.run`."""
@@ -48,28 +81,22 @@ class ClusterEngine:
             return [work.start() for work in works]
         shipped = self._ship(works)
         parts: list[Future] = self._client.map(
-            _group_task,
-            self._groups,
-            [shipped] * self.n_groups,
-            self._inputs,
-            pure=False,
-            key="gmm-pass",
+            _group_task, self._groups, [shipped] * self.n_groups, self._inputs, pure=False, key="gmm-pass"
         )
         root = self._merged(parts, shipped)
-        if group_done is not None:
-            numbers = {part.key: number for number, part in enumerate(parts)}
-            for part in as_completed(parts):
-                if part.status == "error":
-                    break
-                group_done(numbers[part.key])
-        values: list[Any] = root.result()
+        if group_done is None:
+            values: list[Any] = self._patience.result(root)
+            return values
+        progress = _Progress(parts, group_done)
+        values = self._patience.result(root, progress.report)
+        progress.report()
         return values
 
     def _ship(self, works: Sequence[Work]) -> Any:
         payload = dumps(list(works))
         if len(payload) <= _LITERAL_BYTES:
             return payload
-        shipped = self._client.submit(_keep, payload, pure=False, key="gmm-works")
+        shipped = self._client.submit(_same, payload, pure=False, key="gmm-works")
         # One copy on one worker would draw all tasks to it.
         self._client.replicate(shipped)
         return shipped
@@ -84,16 +111,49 @@ class ClusterEngine:
                 return parts[0]
 
 
-def _keep(payload: bytes) -> bytes:
+def _workers(client: Client) -> list[tuple[int, int]]:
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    return [(int(worker["memory_limit"] or 0), int(worker["nthreads"])) for worker in workers]
+
+
+class _Progress:
+    """Collects finished groups from the client's thread and reports them in the caller's."""
+
+    def __init__(self, parts: Sequence[Future], group_done: GroupDone) -> None:
+        self._group_done = group_done
+        self._finished: SimpleQueue[int] = SimpleQueue()
+        for number, part in enumerate(parts):
+            part.add_done_callback(partial(self._note, number))
+
+    def _note(self, number: int, part: Future) -> None:
+        if part.status == "finished":
+            self._finished.put(number)
+
+    def report(self) -> None:
+        while not self._finished.empty():
+            self._group_done(self._finished.get())
+
+
+def _same(payload: bytes) -> bytes:
     return payload
 
 
-def _group_task(group: bytes, works: bytes, inputs: dict[Any, Any]) -> list[Any]:
+def _opened(group: bytes, inputs: dict[Any, Any]) -> tuple[Reader, Sequence[int]]:
     reader, indices = loads(group)
     if inputs:
         reader.supply(inputs)
+    return reader, indices
+
+
+def _load_task(group: bytes, inputs: dict[Any, Any]) -> KeptBlocks:
+    return KeptBlocks.load(*_opened(group, inputs))
+
+
+def _group_task(group: bytes | KeptBlocks, works: bytes, inputs: dict[Any, Any]) -> list[Any]:
     with SingleBlasThread():
-        return run_group(reader, indices, loads(works), ahead=True)
+        if isinstance(group, KeptBlocks):
+            return run_group(group, group.indices, loads(works), ahead=False)
+        return run_group(*_opened(group, inputs), loads(works), ahead=True)
 
 
 def _merge_task(works: bytes, parts: Sequence[list[Any]]) -> list[Any]:

@@ -46,3 +46,24 @@ def _read_ahead(reader: Reader, indices: Sequence[int]) -> Iterator[Block]:
             yield block
             del block
         yield pending.result()
+
+
+class KeptBlocks:
+    """A group's blocks in memory, read like any other group."""
+
+    def __init__(self, blocks: Sequence[Block]) -> None:
+        self._blocks = list(blocks)
+        self.indices = range(len(self._blocks))
+
+    @classmethod
+    def load(cls, reader: Reader, indices: Sequence[int]) -> KeptBlocks:
+        """Read the chunks `indices`."""
+        return cls([reader.read(index) for index in indices])
+
+    def read(self, index: int) -> Block:
+        """Return block `index` of this group."""
+        return self._blocks[index]
+
+    def __sizeof__(self) -> int:
+        # What Dask counts as the size of a task's result.
+        return sum(block.rows.nbytes for block in self._blocks)

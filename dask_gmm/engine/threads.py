@@ -9,7 +9,7 @@ from typing import Any
 
 from dask_gmm.data.source import Reader, Source
 from dask_gmm.engine.blas import SingleBlasThread
-from dask_gmm.engine.group import merge_values, run_group
+from dask_gmm.engine.group import KeptBlocks, merge_values, run_group
 from dask_gmm.engine.plan import FAN_IN, Plan
 from dask_gmm.engine.work import Work
 
@@ -24,13 +24,18 @@ class ThreadsEngine:
     source : Source
     n_threads : int or None
         None for one thread a core that this process may use.
+    keep : bool
+        Keep the rows in memory between passes.
     """
 
-    def __init__(self, source: Source, n_threads: int | None = None) -> None:
+    def __init__(self, source: Source, n_threads: int | None = None, *, keep: bool = False) -> None:
         self.plan = Plan.of(source)
         self.n_groups = len(self.plan.groups)
         self._ahead = not source.in_memory
-        self._readers: list[Reader] = [source.reader(group) for group in self.plan.groups]
+        self._keep = keep and not source.in_memory
+        self._groups: list[tuple[Reader, Sequence[int]]] = [
+            (source.reader(group), group) for group in self.plan.groups
+        ]
         self._n_threads = min(n_threads or len(os.sched_getaffinity(0)), self.n_groups)
 
     def run(self, works: Sequence[Work], group_done: GroupDone | None = None) -> list[Any]:
@@ -49,7 +54,10 @@ class ThreadsEngine:
         """
 
         def task(number: int) -> list[Any]:
-            return run_group(self._readers[number], self.plan.groups[number], works, ahead=self._ahead)
+            if self._keep and not isinstance(self._groups[number][0], KeptBlocks):
+                kept = KeptBlocks.load(*self._groups[number])
+                self._groups[number] = kept, kept.indices
+            return run_group(*self._groups[number], works, ahead=self._ahead and not self._keep)
 
         with SingleBlasThread():
             parts = self._map(task, group_done)

@@ -14,7 +14,7 @@ from dask_gmm.fitting.em import Collapse, Ending, Run, advanced
 from dask_gmm.fitting.start import StartSettings, find_start, given_start
 from dask_gmm.fitting.survey import Sample, Sampling, Survey, Surveyed
 from dask_gmm.fitting.works import EStep
-from dask_gmm.model.covariance import pack
+from dask_gmm.model.covariance import covariance_structure, pack
 from dask_gmm.model.density import Density
 from dask_gmm.model.moments import Moments
 from dask_gmm.model.mstep import CollapsedComponentError, maximize
@@ -69,6 +69,14 @@ class FitSettings:
     n_init: int
     start_rows: int
     shared_passes: bool
+
+    def value_bytes(self, n_features: int) -> int:
+        """Return the size of what an E-step computes, for all restarts that share a pass."""
+        n_components = self.start.n_components
+        structure = covariance_structure(self.start.covariance_type)
+        n_second = int(np.prod(structure.second_shape(n_components, n_features)))
+        n_numbers = n_components * (1 + n_features) + n_second
+        return 8 * n_numbers * (self.n_init if self.shared_passes else 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,59 @@
+"""Which groups' rows stay in the cluster's memory between passes.
+
+Passes scan all rows in the same order, so a cache that replaces old rows by new ones would always hold
+the wrong ones. A fixed part stays instead, and the rest is read again in each pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from dask_gmm.data.source import Source
+from dask_gmm.engine.memory import BASE_BYTES, TaskMemory
+
+Cache = Literal["auto"] | bool
+
+# Dask begins to spill at 60 % of a worker's limit; what stays must leave room below that.
+_SHARE_BEFORE_SPILLING = 0.55
+
+
+def groups_to_keep(
+    source: Source,
+    groups: Sequence[range],
+    cache: Cache,
+    memory: TaskMemory,
+    workers: Iterable[tuple[int, int]],
+) -> frozenset[int]:
+    """Return the numbers of the groups whose rows stay.
+
+    Parameters
+    ----------
+    source : Source
+    groups : sequence of range
+        Chunk indices of each group.
+    cache : {'auto', True, False}
+        'auto' keeps what fits, True all, False none.
+    memory : TaskMemory
+        What tasks need beside the rows that stay.
+    workers : iterable of (int, int)
+        Memory limit in bytes (0 for none) and threads of each worker.
+    """
+    if cache is False:
+        return frozenset()
+    if cache is True:
+        return frozenset(range(len(groups)))
+    room = sum(_room(limit, n_threads, memory) for limit, n_threads in workers)
+    kept = []
+    for number, group in enumerate(groups):
+        sizes = [source.chunks[index].n_bytes for index in group]
+        known = [size for size in sizes if size is not None]
+        room -= sum(known)
+        if len(known) < len(sizes) or room < 0:
+            break
+        kept.append(number)
+    return frozenset(kept)
+
+
+def _room(limit: int, n_threads: int, memory: TaskMemory) -> int:
+    return max(0, int(_SHARE_BEFORE_SPILLING * limit) - BASE_BYTES - n_threads * memory.total)
