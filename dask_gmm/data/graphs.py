@@ -43,8 +43,8 @@ class ChunkGraphs:
         self._futures = dict(_futures(collection))
         optimized = _optimized(collection)
         self.keys = list(flatten(optimized.__dask_keys__()))
-        # Optimizing leaves the futures out; the place of each is kept by a None until `supply`.
-        graph = {**dict(optimized.__dask_graph__()), **dict.fromkeys(self._futures)}
+        # Optimizing leaves the futures out (they do not belong in tasks); `supply` brings their results.
+        graph = {**dict(optimized.__dask_graph__()), **dict.fromkeys(self._futures, (_not_supplied,))}
         self._graph, self._dependencies = cull(graph, self.keys)
         self._compute_common_tasks()
 
@@ -126,6 +126,13 @@ class GraphReader:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpickled, (dumps((self.keys, self._graph, self._dependencies)),)
+
+
+def _not_supplied() -> None:
+    raise RuntimeError(
+        "X is persisted on a cluster, and the scheduler in use is not that cluster's: use its client "
+        "(no dask.config.set(scheduler=...)), or bring X here with X.compute()."
+    )
 
 
 def _unpickled(payload: bytes) -> GraphReader:

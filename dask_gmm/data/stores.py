@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import zarr
+from fsspec.implementations.local import LocalFileSystem
 from numpy.typing import NDArray
 from zarr.errors import NodeNotFoundError
 from zarr.storage import FsspecStore, LocalStore, StorePath, WrapperStore
@@ -231,6 +232,8 @@ def _address(array: zarr.Array[Any]) -> tuple[str | None, Mapping[str, Any]]:
         return str(store.root), {}
     if type(store) is FsspecStore:
         filesystem = getattr(store.fs, "sync_fs", store.fs)
+        if type(filesystem) is LocalFileSystem:
+            return store.path, {}
         return filesystem.unstrip_protocol(store.path), filesystem.storage_options
     return None, {}
 

@@ -301,6 +301,12 @@ def test_persisted_chunks_arrive_as_the_results_of_their_futures(client):
         np.testing.assert_allclose(source.apply(PAIR).compute(), expected)
 
 
+def test_persisted_chunks_without_their_cluster_say_so(client):
+    source = DaskArraySource(da.ones((12, 2), chunks=(4, 2)).persist() + 1)
+    with pytest.raises(RuntimeError, match="X is persisted on a cluster"):
+        source.reader([1]).read(1)
+
+
 def test_the_same_blocks_here_and_on_a_worker(client):
     x = da.random.default_rng(0).normal(size=(40, 3), chunks=(7, 2))
     source = DaskArraySource(x @ da.ones((3, 2), chunks=1))

@@ -2,16 +2,20 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
+from typing import ClassVar
 
 import dask.array as da
+import fsspec
 import numcodecs
 import numpy as np
 import pytest
 import zarr
+from fsspec.implementations.local import LocalFileSystem
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from zarr.codecs import BloscCodec, GzipCodec, ZstdCodec
-from zarr.storage import MemoryStore, WrapperStore
+from zarr.storage import FsspecStore, MemoryStore, WrapperStore
 
 from dask_gmm.data import stores
 from dask_gmm.data.source import Answer, DataError
@@ -259,33 +263,55 @@ def test_an_array_that_was_replaced_is_noticed_or_read_anew(tmp_path):
     assert pickle.loads(pickle.dumps(from_zarr(tmp_path / "x").reader([0]))).read(0).rows[0, 0] == 2
 
 
-def test_no_credential_is_pickled_or_shown():
+class GuardedFileSystem(LocalFileSystem):
+    """Local files behind a URL, opened with or without a secret."""
+
+    protocol = "guarded"
+    secrets: ClassVar = []
+
+    def __init__(self, secret=None, **options):
+        self.secrets.append(secret)
+        super().__init__(**options)
+
+    @classmethod
+    def _strip_protocol(cls, path):
+        return "/" + re.sub(r"^guarded://([^/@]*@)?", "", str(path)).strip("/")
+
+    def unstrip_protocol(self, name):
+        return f"guarded://{name}"
+
+
+@pytest.fixture
+def guarded(tmp_path):
+    fsspec.register_implementation("guarded", GuardedFileSystem, clobber=True)
+    GuardedFileSystem.secrets.clear()
     x = table(4)
-    url = "memory://user:hunter2@bucket/x.zarr"
-    zarr.create_array("memory://bucket/x.zarr", shape=x.shape, chunks=(2, 4), dtype="f8", overwrite=True)[
-        :
-    ] = x
-    source = from_zarr(
-        "memory://bucket/x.zarr", storage_options={"secret": "hunter2", "skip_instance_cache": True}
-    )
-    array = source.variables[0]
-    array.url = url
-    assert "hunter2" not in repr(source)
+    zarr.create_array(tmp_path / "x", shape=x.shape, chunks=(2, 4), dtype="f8")[:] = x
+    return x, tmp_path / "x"
+
+
+@pytest.mark.parametrize("url", ["guarded://{}", "guarded://me:hunter2@{}"])
+def test_credentials_are_used_here_but_not_pickled_or_shown(guarded, url):
+    x, path = guarded
+    source = from_zarr(url.format(path), storage_options={"secret": "hunter2", "skip_instance_cache": True})
+    np.testing.assert_array_equal(rebuilt(source)[0], x)
+    assert set(GuardedFileSystem.secrets) == {"hunter2"}
+    assert repr(source).startswith(f"ZarrSource(guarded://{path}, ")
     payload = pickle.dumps(source.reader([0, 1]))
     assert b"hunter2" not in payload
-    assert b"skip_instance_cache" in payload
+    np.testing.assert_array_equal(pickle.loads(payload).read(1).rows, x[2:])
+    assert GuardedFileSystem.secrets[-1] is None
     restored = pickle.loads(payload).variables[0]
     assert restored.storage_options == {"skip_instance_cache": True}
-    np.testing.assert_array_equal(pickle.loads(payload).read(1).rows, x[2:])
 
 
-def test_open_arrays_over_fsspec_travel_as_their_url():
-    x = table(4)
-    array = zarr.create_array("memory://b/y.zarr", shape=x.shape, chunks=(2, 4), dtype="f8", overwrite=True)
-    array[:] = x
-    restored = pickle.loads(pickle.dumps(from_zarr(array).reader([0])))
-    assert restored.variables[0].url == "memory:///b/y.zarr"
-    np.testing.assert_array_equal(restored.read(0).rows, x[:2])
+def test_open_arrays_over_fsspec_travel_as_their_url(guarded):
+    x, path = guarded
+    store = FsspecStore.from_url(f"guarded://{path}", storage_options={"secret": "hunter2"})
+    payload = pickle.dumps(from_zarr(zarr.open_array(store, mode="r")).reader([0]))
+    assert b"hunter2" not in payload
+    assert pickle.loads(payload).variables[0].url == f"guarded://{path}"
+    np.testing.assert_array_equal(pickle.loads(payload).read(0).rows, x[:2])
 
 
 def test_open_groups_give_their_arrays(ocean):
