@@ -59,3 +59,35 @@ def relative_distance() -> Distance:
 def assert_same_model() -> SameModel:
     """Compare all parameters of two fitted estimators: ``assert_same_model(actual, expected, rtol)``."""
     return _assert_same_model
+
+
+_COLUMNS = ("full", "tied", "diag", "spherical", "means", "bounds")
+_ACCURACY = pytest.StashKey[dict[str, dict[str, float]]]()
+
+
+@pytest.fixture
+def note_accuracy(request: pytest.FixtureRequest) -> Callable[[str, str, float], None]:
+    """Put an error into the table at the end of the run: ``note_accuracy(case, column, error)``.
+
+    Columns are covariance types (errors of their covariances), means and bounds. Of several errors in one
+    place the largest is shown.
+    """
+    table = request.config.stash.setdefault(_ACCURACY, {})
+
+    def note(case: str, column: str, error: float) -> None:
+        line = table.setdefault(case, {})
+        line[column] = max(error, line.get(column, 0.0))
+
+    return note
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Print the table of accuracies."""
+    table = config.stash.get(_ACCURACY, {})
+    if not table:
+        return
+    terminalreporter.section("errors against EM in extended precision")
+    terminalreporter.line(f"{'':<36}" + "".join(f"{column:>12}" for column in _COLUMNS))
+    for case, line in table.items():
+        errors = "".join(f"{line.get(column, np.nan):>12.1e}" for column in _COLUMNS)
+        terminalreporter.line(f"{case:<36}{errors}")
