@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from dask_gmm.data.parquet.files import File, Store, full_schema, open_file
+from dask_gmm.data.parquet.files import File, Store
+from dask_gmm.data.parquet.opening import full_schema, open_file, stored_columns
 from dask_gmm.data.source import DataError
 
 
@@ -130,16 +131,8 @@ def _list_size(store: Store, files: Sequence[File], name: str, kind: pa.DataType
         return int(kind.list_size)
     for file in files:
         metadata = open_file(store, file).metadata
+        stored = stored_columns(metadata, name)[0]
         for row_group in map(metadata.row_group, range(metadata.num_row_groups)):
             if row_group.num_rows:
-                return int(row_group.column(stored_column(metadata, name)).num_values // row_group.num_rows)
+                return int(row_group.column(stored).num_values // row_group.num_rows)
     raise DataError(f"The lists in column {name!r} have no length: {files[0].name} has no rows.")
-
-
-def stored_column(metadata: Any, name: str) -> int:
-    """Return the number of the stored column of a numeric or list column; -1 for one of a partition."""
-    for number in range(metadata.num_columns):
-        path = metadata.schema.column(number).path
-        if path == name or path.startswith(f"{name}."):
-            return number
-    return -1

@@ -1,4 +1,4 @@
-"""Parquet files anywhere fsspec reaches: find them, order them, open them.
+"""Parquet files anywhere fsspec reaches: find them and order them.
 
 Order: files by their path in natural order (``part.2`` before ``part.10``, as dask sorts them), folder by
 folder as the paths sort; several URLs keep the order they are given in. It is the row order of the source.
@@ -10,29 +10,18 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache, reduce
-from operator import and_
 from typing import Any
 from urllib.parse import unquote
 
-import pyarrow as pa
-import pyarrow.dataset as pads
-import pyarrow.fs as pafs
 from dask.utils import natural_sort_key
 from fsspec.core import has_magic, url_to_fs
-from fsspec.implementations.local import LocalFileSystem
 
-from dask_gmm.data.parquet.ranges import Ranges
 from dask_gmm.data.secrets import public_url, without_secrets
-from dask_gmm.data.source import DataError
 
 _SUFFIXES = (".parquet", ".parq", ".pq")
 _PARTITION = re.compile(r"([^/=]+)=([^/]*)/")
 _NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
-# Footers of files in use, so that reading a file's row groups one by one parses its footer once.
-_OPEN_FILES = 32
 
 
 @dataclass(frozen=True)
@@ -155,66 +144,3 @@ def _type_of(values: Iterable[str | None]) -> type:
             continue
         return kind
     return str
-
-
-@lru_cache(maxsize=_OPEN_FILES)
-def _open(fs: Any, file: File) -> pads.ParquetFileFragment:
-    local = isinstance(fs, LocalFileSystem)
-    options = pads.ParquetFragmentScanOptions(pre_buffer=not local, page_checksum_verification=True)
-    return pads.ParquetFileFormat(default_fragment_scan_options=options).make_fragment(
-        file.path,
-        filesystem=pafs.LocalFileSystem(use_mmap=True) if local else pafs.PyFileSystem(Ranges(fs, file.size)),
-        partition_expression=_partition_expression(file),
-    )
-
-
-def open_file(store: Store, file: File) -> pads.ParquetFileFragment:
-    """Return the file as an Arrow fragment; its footer is read once per process while it is in use.
-
-    Raises
-    ------
-    DataError
-        The file is not a whole Parquet file.
-    """
-    with naming(file.name):
-        fragment = _open(store.filesystem(), file)
-        fragment.ensure_complete_metadata()
-        return fragment
-
-
-def full_schema(fragment: pads.ParquetFileFragment, file: File) -> pa.Schema:
-    """Return the file's own schema followed by its partition's columns."""
-    schema = fragment.physical_schema
-    for key, value in file.partition:
-        if schema.get_field_index(key) < 0:
-            schema = schema.append(pa.field(key, pa.scalar(value).type))
-    return schema
-
-
-def _partition_expression(file: File) -> pads.Expression:
-    terms = [
-        pads.field(key).is_null() if value is None else pads.field(key) == pads.scalar(value)
-        for key, value in file.partition
-    ]
-    return reduce(and_, terms) if terms else None
-
-
-@contextmanager
-def naming(name: str) -> Iterator[None]:
-    """Turn Arrow's complaints about stored bytes into a DataError that names the file and row groups.
-
-    Errors of the operating system or the network pass (they may be gone at the next try), with a note.
-    """
-    try:
-        yield
-    except DataError:
-        raise
-    except Exception as error:
-        undecodable = isinstance(error, pa.ArrowInvalid) or (type(error) is OSError and error.errno is None)
-        if undecodable:
-            raise DataError(
-                f"{name}: cannot be read as Parquet. The file is damaged, cut short or was changed since it "
-                f"was listed: {error}"
-            ) from error
-        error.add_note(f"while reading {name}")
-        raise

@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.dataset as pads
 
-from dask_gmm.data.parquet.columns import Columns, default_columns, stored_column
-from dask_gmm.data.parquet.files import File, Store, full_schema, naming, open_file
+from dask_gmm.data.parquet.columns import Columns, default_columns
+from dask_gmm.data.parquet.files import File, Store
+from dask_gmm.data.parquet.filters import RowFilter
+from dask_gmm.data.parquet.opening import full_schema, naming, open_file, read_row_groups, stored_columns
 from dask_gmm.data.parquet.rows import null_values, ragged_lists
 from dask_gmm.data.source import DataError
 
@@ -41,9 +42,7 @@ class Piece:
         return f"{self.file.name}, {groups}"
 
 
-def plan(
-    store: Store, files: Sequence[File], columns: Columns, expression: pads.Expression | None
-) -> list[Piece]:
+def plan(store: Store, files: Sequence[File], columns: Columns, row_filter: RowFilter | None) -> list[Piece]:
     """Compare every footer with the first file's schema and list the chunks.
 
     Raises
@@ -55,27 +54,27 @@ def plan(
     first = full_schema(open_file(store, files[0]), files[0])
     expected = pa.schema([first.field(name) for name in columns.names])
     with ThreadPoolExecutor(min(_FOOTERS_AT_ONCE, len(files)), thread_name_prefix="dask-gmm") as executor:
-        found = executor.map(lambda file: _pieces(store, file, columns, expected, expression), files)
+        found = executor.map(lambda file: _pieces(store, file, columns, expected, row_filter), files)
         return [piece for pieces in found for piece in pieces]
 
 
 def _pieces(
-    store: Store, file: File, columns: Columns, expected: pa.Schema, expression: pads.Expression | None
+    store: Store, file: File, columns: Columns, expected: pa.Schema, row_filter: RowFilter | None
 ) -> list[Piece]:
     fragment = open_file(store, file)
     schema = full_schema(fragment, file)
     _compare(schema, expected, file)
+    if row_filter is not None:
+        _refuse_missing(row_filter.columns, schema, file)
     if columns.everything:
         _refuse_more(default_columns(fragment.physical_schema), columns, file)
     metadata = fragment.metadata
-    if expression is None:
+    if row_filter is None:
         groups: Sequence[int] = range(metadata.num_row_groups)
         _check_row_groups(metadata, columns, file)
     else:
-        with naming(file.name):
-            parts = fragment.split_by_row_group(expression, schema=schema)
-        groups = [group.id for part in parts for group in part.row_groups]
-    exact = expression is None or _partition_decides(file, expression)
+        groups = row_filter.row_groups(fragment, schema)
+    exact = row_filter is None or row_filter.decided_by(file)
     n_rows = {group: metadata.row_group(group).num_rows for group in groups}
     runs = _runs(n_rows, _RUN_BYTES // (columns.n_features * columns.dtype.itemsize))
     sizes = [sum(n_rows[group] for group in run) for run in runs]
@@ -103,29 +102,21 @@ def _as_range(numbers: list[int]) -> Sequence[int]:
     return range(first, last + 1) if last - first == len(numbers) - 1 else tuple(numbers)
 
 
-def _partition_decides(file: File, expression: pads.Expression) -> bool:
-    """Tell whether the filter keeps every row because of the file's partition alone.
-
-    Statistics of row groups exclude, but never confirm: they leave NaN out.
-    """
-    if not file.partition:
-        return False
-    try:
-        return bool(pa.table({key: [value] for key, value in file.partition}).filter(expression).num_rows)
-    except pa.ArrowInvalid:
-        return False  # the filter looks at other columns too
-
-
 def _compare(schema: pa.Schema, expected: pa.Schema, file: File) -> None:
+    _refuse_missing(expected.names, schema, file)
     for column in expected:
-        if schema.get_field_index(column.name) < 0:
-            raise DataError(f"{file.name} has no column {column.name!r}, which the first file has.")
         kind = schema.field(column.name).type
         if kind != column.type:
             raise DataError(
                 f"{file.name}: column {column.name!r} has type {kind}, in the first file {column.type}. "
                 "Convert the file or read the files apart."
             )
+
+
+def _refuse_missing(names: Sequence[str], schema: pa.Schema, file: File) -> None:
+    for name in names:
+        if schema.get_field_index(name) < 0:
+            raise DataError(f"{file.name} has no column {name!r}, which the first file has.")
 
 
 def _refuse_more(names: Sequence[str], columns: Columns, file: File) -> None:
@@ -139,7 +130,7 @@ def _refuse_more(names: Sequence[str], columns: Columns, file: File) -> None:
 
 def _check_row_groups(metadata: Any, columns: Columns, file: File) -> None:
     """Refuse nulls and ragged lists as far as the footer tells; reading checks the rest."""
-    leaves = [(name, leaf) for name in columns.names if (leaf := stored_column(metadata, name)) >= 0]
+    leaves = [(name, leaf) for name in columns.names for leaf in stored_columns(metadata, name)[:1]]
     for group in range(metadata.num_row_groups):
         row_group = metadata.row_group(group)
         for name, leaf in leaves:
@@ -152,16 +143,13 @@ def _check_row_groups(metadata: Any, columns: Columns, file: File) -> None:
                 raise ragged_lists(where, columns.n_features)
 
 
-def count_rows(store: Store, pieces: Sequence[Piece], expression: pads.Expression) -> list[Piece]:
+def count_rows(store: Store, pieces: Sequence[Piece], row_filter: RowFilter) -> list[Piece]:
     """Return the pieces with their row counts; reads the columns that the filter needs, nothing else."""
 
     def counted(piece: Piece) -> Piece:
-        fragment = open_file(store, piece.file)
         with naming(piece.name):
-            part = fragment.subset(row_group_ids=list(piece.row_groups))
-            schema = full_schema(fragment, piece.file)
-            # Not Arrow's count_rows: it trusts statistics, which leave NaN out.
-            n_rows = part.to_table(schema=schema, columns=[], filter=expression).num_rows
+            table = read_row_groups(store, piece.file, piece.row_groups, row_filter.columns)
+        n_rows = row_filter.apply(table).num_rows
         return replace(piece, n_rows=n_rows, most_rows=n_rows)
 
     with ThreadPoolExecutor(_FOOTERS_AT_ONCE, thread_name_prefix="dask-gmm") as executor:

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.dataset as pads
 from numpy.typing import NDArray
 
 from dask_gmm.data.grid import unknown_numbers
 from dask_gmm.data.parquet.columns import Columns
-from dask_gmm.data.parquet.files import Store, full_schema, naming, open_file
+from dask_gmm.data.parquet.files import Store
+from dask_gmm.data.parquet.filters import RowFilter
+from dask_gmm.data.parquet.opening import naming, read_row_groups
 from dask_gmm.data.parquet.plan import Piece
 from dask_gmm.data.parquet.rows import columns_to_rows, lists_to_rows
 from dask_gmm.data.source import Block, DataError
@@ -28,10 +29,10 @@ class ParquetReader:
         pieces: Mapping[int, Piece],
         first_rows: Mapping[int, int] | None,
         columns: Columns,
-        expression: pads.Expression | None,
+        row_filter: RowFilter | None,
     ) -> None:
         self.store, self.pieces, self.first_rows = store, pieces, first_rows
-        self.columns, self.expression = columns, expression
+        self.columns, self.row_filter = columns, row_filter
 
     def read(self, index: int) -> Block:
         """Read chunk `index`.
@@ -56,15 +57,14 @@ class ParquetReader:
         """Take nothing: rows are read from files."""
 
     def _table(self, piece: Piece) -> pa.Table:
-        fragment = open_file(self.store, piece.file)
+        names = self.columns.names
+        if self.row_filter is None:
+            with naming(piece.name):
+                return read_row_groups(self.store, piece.file, piece.row_groups, names)
+        both = list(dict.fromkeys([*names, *self.row_filter.columns]))
         with naming(piece.name):
-            return fragment.subset(row_group_ids=list(piece.row_groups)).to_table(
-                schema=full_schema(fragment, piece.file),
-                columns=self.columns.names,
-                filter=self.expression,
-                batch_size=max(1, piece.most_rows),  # one batch: an embedding is then used without a copy
-                use_threads=False,
-            )
+            table = read_row_groups(self.store, piece.file, piece.row_groups, both)
+        return self.row_filter.apply(table).select(names)
 
     def _to_arrays(self, table: pa.Table, name: str) -> tuple[NDArray[Any], NDArray[np.float64] | None]:
         chosen = self.columns

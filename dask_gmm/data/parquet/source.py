@@ -9,13 +9,13 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
-import pyarrow.dataset as pads
-import pyarrow.parquet as pq
 from dask.base import tokenize
 from numpy.typing import NDArray
 
 from dask_gmm.data.parquet.columns import Columns, choose_columns
 from dask_gmm.data.parquet.files import File, Store, find_files
+from dask_gmm.data.parquet.filters import RowFilter
+from dask_gmm.data.parquet.opening import full_schema, open_file
 from dask_gmm.data.parquet.plan import Piece, count_rows, plan
 from dask_gmm.data.parquet.reader import ParquetReader
 from dask_gmm.data.secrets import public_url
@@ -65,9 +65,10 @@ def read_parquet(
     urls = [os.fspath(item) for item in ([url] if isinstance(url, (str, os.PathLike)) else url)]
     store, files = find_files(urls, dict(storage_options or {}))
     names = [columns] if isinstance(columns, str) else columns
-    expression = pq.filters_to_expression(filters) if isinstance(filters, list) else filters
     chosen = choose_columns(store, files, names)
-    return ParquetSource(store, files, chosen, expression, plan(store, files, chosen, expression))
+    schema = full_schema(open_file(store, files[0]), files[0])
+    row_filter = None if filters is None else RowFilter.of(filters, schema)
+    return ParquetSource(store, files, chosen, row_filter, plan(store, files, chosen, row_filter))
 
 
 class ParquetSource:
@@ -80,11 +81,11 @@ class ParquetSource:
         store: Store,
         files: Sequence[File],
         columns: Columns,
-        expression: pads.Expression | None,
+        row_filter: RowFilter | None,
         pieces: Sequence[Piece],
         weights: WeightSource | None = None,
     ) -> None:
-        self.store, self.files, self.columns, self.expression = store, files, columns, expression
+        self.store, self.files, self.columns, self.row_filter = store, files, columns, row_filter
         self.pieces, self.weights = pieces, weights
         self.n_features = columns.n_features
         self.dtype = columns.dtype
@@ -112,7 +113,7 @@ class ParquetSource:
         pieces = {index: self.pieces[index] for index in indices}
         known = self._first_rows
         first_rows = None if known is None else {index: known[index] for index in indices}
-        return ParquetReader(self.store, pieces, first_rows, self.columns, self.expression)
+        return ParquetReader(self.store, pieces, first_rows, self.columns, self.row_filter)
 
     def futures(self, indices: Sequence[int]) -> Mapping[Any, Any]:
         """Return the futures of weights that are persisted; rows are read from files."""
@@ -138,13 +139,13 @@ class ParquetSource:
         if isinstance(sample_weight, str):
             names = None if self.columns.everything else self.columns.features
             columns = choose_columns(self.store, self.files, names, weight=sample_weight)
-            planned = plan(self.store, self.files, columns, self.expression)
-            return ParquetSource(self.store, self.files, columns, self.expression, planned)
+            planned = plan(self.store, self.files, columns, self.row_filter)
+            return ParquetSource(self.store, self.files, columns, self.row_filter, planned)
         pieces: Sequence[Piece] = self.pieces
-        if needs_row_counts(sample_weight) and not self.numbered and self.expression is not None:
-            pieces = count_rows(self.store, pieces, self.expression)
+        if needs_row_counts(sample_weight) and not self.numbered and self.row_filter is not None:
+            pieces = count_rows(self.store, pieces, self.row_filter)
         weights = align_weights(sample_weight, [piece.n_rows for piece in pieces])
-        return ParquetSource(self.store, self.files, self.columns, self.expression, pieces, weights)
+        return ParquetSource(self.store, self.files, self.columns, self.row_filter, pieces, weights)
 
     def _is_own_column(self, other: Any) -> bool:
         return (
@@ -152,7 +153,7 @@ class ParquetSource:
             and other.n_features == 1
             and not other.columns.embedding
             and other.files == self.files
-            and str(other.expression) == str(self.expression)
+            and str(other.row_filter) == str(self.row_filter)
         )
 
     def apply(self, answer: Answer) -> da.Array:
@@ -160,7 +161,7 @@ class ParquetSource:
         readers = np.empty(len(self.chunks), dtype=object)
         for index in range(len(readers)):
             readers[index] = (self._rows_reader([index]), index)
-        token = tokenize(self.files, self.columns, str(self.expression))
+        token = tokenize(self.files, self.columns, str(self.row_filter))
         counts = tuple(np.nan if chunk.n_rows is None else chunk.n_rows for chunk in self.chunks)
         columns = () if answer.n_columns is None else (answer.n_columns,)
         if not counts:

@@ -1,0 +1,73 @@
+"""Row filters: which columns they look at, which row groups they exclude, which rows they keep."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.dataset as pads
+import pyarrow.parquet as pq
+
+from dask_gmm.data.parquet.files import File
+from dask_gmm.data.source import DataError
+
+
+@dataclass(frozen=True)
+class RowFilter:
+    """A filter.
+
+    Attributes
+    ----------
+    expression : pyarrow.dataset.Expression
+    columns : tuple of str
+        What it looks at.
+    """
+
+    expression: pads.Expression
+    columns: tuple[str, ...]
+
+    @classmethod
+    def of(cls, filters: Any, schema: pa.Schema) -> RowFilter:
+        """Return the filter for `filters` as pandas takes them, on data of this schema.
+
+        Raises
+        ------
+        DataError
+            It does not fit the schema.
+        """
+        expression = filters if isinstance(filters, pads.Expression) else pq.filters_to_expression(filters)
+        nothing = schema.empty_table()
+        try:
+            nothing.filter(expression)
+        except pa.ArrowException as error:
+            raise DataError(f"filters={filters!r} do not fit the columns {schema.names}: {error}") from error
+        needed = (name for name in schema.names if not _fits(expression, nothing.drop_columns([name])))
+        return cls(expression, tuple(needed))
+
+    def __str__(self) -> str:
+        return str(self.expression)
+
+    def row_groups(self, fragment: pads.ParquetFileFragment, schema: pa.Schema) -> list[int]:
+        """Return the row groups that neither their statistics nor the partition exclude."""
+        parts = fragment.split_by_row_group(self.expression, schema=schema)
+        return [group.id for part in parts for group in part.row_groups]
+
+    def decided_by(self, file: File) -> bool:
+        """Tell whether the filter, which does not exclude the file, looks at its partition only.
+
+        Statistics of row groups exclude, but never confirm: they leave NaN out.
+        """
+        return set(self.columns) <= dict(file.partition).keys()
+
+    def apply(self, table: pa.Table) -> pa.Table:
+        """Return the rows to keep, in order."""
+        return pads.dataset(table).to_table(filter=self.expression, use_threads=False)
+
+
+def _fits(expression: pads.Expression, nothing: pa.Table) -> bool:
+    try:
+        nothing.filter(expression)
+    except pa.ArrowException:
+        return False
+    return True
