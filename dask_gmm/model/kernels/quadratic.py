@@ -31,18 +31,22 @@ from numba.np.numpy_support import from_dtype
 from numpy.typing import NDArray
 
 from dask_gmm.model.kernels.compiled import compile_for, inner, rows_of, vector_of
-from dask_gmm.model.kernels.products import accumulate, multiply_add, packed, padded_columns, padded_lines
-from dask_gmm.model.kernels.softmax import argmax, softmax
-from dask_gmm.model.kernels.tiles import (
-    lines_per_panel,
-    load,
-    load_weights,
-    rows_per_tile,
-    scratch,
-    squared_norms,
+from dask_gmm.model.kernels.outputs import write
+from dask_gmm.model.kernels.products import (
+    accumulate,
+    multiply,
+    packed,
+    padded_columns,
+    padded_lines,
+    rows_per_block,
 )
+from dask_gmm.model.kernels.tiles import load, rows_per_tile, scratch
 
 Array = NDArray[np.float64]
+
+# What is appended to 1, y_1 .. y_d.
+_PRODUCTS, _SQUARES, _NORM = 0, 1, 2
+_EXPANSIONS = {"full": _PRODUCTS, "diag": _SQUARES, "spherical": _NORM, "tied": _NORM}
 
 
 class QuadraticKernel:
@@ -77,8 +81,9 @@ class QuadraticKernel:
         self._shift = np.ascontiguousarray(shift, np.float64)
         self._theta = packed(theta.T, self.dtype)
         self._whitening = packed(np.zeros((0, 0)) if whitening is None else whitening, self.dtype)
-        self._factors = _factors(covariance_type, len(shift))
+        self._n_features = n_features
         self._n_statistics = n_features - (covariance_type == "tied")
+        self._expansion = _EXPANSIONS[covariance_type]
 
     def statistics(self, rows: NDArray[Any], weights: Array | None) -> tuple[float, Array]:
         """Run the E-step.
@@ -120,20 +125,24 @@ class QuadraticKernel:
         log_density: NDArray[Any] | None = None,
         resp: NDArray[Any] | None = None,
     ) -> float:
-        if len(rows) == 0:
+        n, d = rows.shape
+        if n == 0:
             return 0.0
-        n_lines = 2 * (rows.shape[1] + 2) + padded_columns(self.n_components)
-        n_rows = rows_per_tile(n_lines, self.dtype.itemsize)
+        n_columns = padded_columns(self.n_components)
+        n_lines = padded_lines(max(self._n_features, 1 + padded_columns(d)))
+        n_rows = rows_per_tile(n_lines + n_columns, n, self.dtype)
+        features = scratch(n_lines, n_rows, self.dtype)
         log_likelihood: float = _compiled(rows.dtype, self.dtype)(
             rows,
             np.empty(0) if weights is None else weights,
             self._shift,
             self._whitening,
             self._theta,
-            self._factors,
             self.n_components,
-            n_rows,
-            lines_per_panel(n_rows, self.dtype.itemsize),
+            self._expansion,
+            features,
+            scratch(padded_lines(1 + d), n_rows, self.dtype) if self._whitening.size else features,
+            scratch(n_columns, n_rows, self.dtype),
             np.empty((0, 0)) if statistics is None else statistics,
             np.empty(0, np.int64) if labels is None else labels,
             np.empty(0, rows.dtype) if log_density is None else log_density,
@@ -142,26 +151,25 @@ class QuadraticKernel:
         return log_likelihood
 
 
-@cache
-def _factors(covariance_type: str, n_features: int) -> NDArray[np.intp]:
-    """Return the two lines of a tile (1, y_1 .. y_d, |y|^2) whose product is each feature, shape (P, 2)."""
-    linear = [(0, j) for j in range(n_features + 1)]
-    if covariance_type == "full":
-        return np.stack(np.triu_indices(n_features + 1), axis=1)
-    if covariance_type == "diag":
-        return np.array(linear + [(j, j) for j in range(1, n_features + 1)], np.intp)
-    return np.array([*linear, (0, n_features + 1)], np.intp)
-
-
 @inner
-def _multiply(
-    tile: NDArray[Any], factors: NDArray[np.intp], first: int, count: int, width: int, out: NDArray[Any]
-) -> None:
-    """Write the features ``first, ..., first + count - 1`` of a tile to the lines of `out`."""
-    for p in range(count):
-        left, right, product = tile[factors[first + p, 0]], tile[factors[first + p, 1]], out[p]
-        for t in range(width):
-            product[t] = left[t] * right[t]
+def _expand(features: NDArray[Any], d: int, expansion: int, width: int) -> int:
+    """Append the quadratic features to the lines 1, y_1 .. y_d of a tile; return how many there are then."""
+    end = d + 1
+    if expansion == _NORM:
+        norm = features[end]
+        norm[:width] = 0.0
+        for j in range(1, d + 1):
+            line = features[j]
+            for t in range(width):
+                norm[t] += line[t] * line[t]
+        return end + 1
+    for i in range(1, d + 1):
+        for j in range(i, d + 1 if expansion == _PRODUCTS else i + 1):
+            left, right, product = features[i], features[j], features[end]
+            for t in range(width):
+                product[t] = left[t] * right[t]
+            end += 1
+    return end
 
 
 def _pass(
@@ -170,70 +178,42 @@ def _pass(
     shift: Array,
     whitening: NDArray[Any],
     theta: NDArray[Any],
-    factors: NDArray[np.intp],
     n_components: int,
-    n_rows: int,
-    panel_lines: int,
+    expansion: int,
+    features: NDArray[Any],
+    tile: NDArray[Any],
+    log_joint: NDArray[Any],
     statistics: Array,
     labels: NDArray[np.int64],
     log_density: NDArray[Any],
     resp: NDArray[Any],
 ) -> float:
-    """Take rows tile by tile: features, log-joints, and whichever outputs are not empty."""
+    """Take the rows tile by tile: features, log-joints, and whichever outputs are not empty."""
     n, d = rows.shape
-    n_features = len(factors)
-    n_statistics = min(n_features, d + 1) if whitening.size else n_features
-    columns = theta.size // n_features
-    block = 192 // theta.itemsize
-    n_rows = min(n_rows, -(-n // block) * block)
-    tile = scratch(d + 2, n_rows, theta)
-    tile[0] = 1.0
-    white = scratch(whitening.size // d + 2, n_rows, theta) if whitening.size else tile
-    white[0] = 1.0
-    panel = scratch(panel_lines, n_rows, theta)
-    log_joint = scratch(columns, n_rows, theta)
-    row_weights, row_density = np.zeros(n_rows), np.zeros(n_rows)
-    log_likelihood = np.zeros(n_rows)
+    n_rows = features.shape[1]
+    block = rows_per_block(features)
+    features[0], tile[0] = 1.0, 1.0
+    log_likelihood = 0.0
     for start in range(0, n, n_rows):
         count = min(n_rows, n - start)
         width = -(-count // block) * block
-        load(rows, start, count, shift, tile[1:], width)
-        if whitening.size:
-            white[1:] = 0.0
-            multiply_add(whitening, d, 0, tile[1:], d, white[1 : len(white) - 1], width)
-        squared_norms(white[1 : d + 1], width, white[d + 1])
-        log_joint[:] = 0.0
-        for first in range(0, n_features, panel_lines):
-            used = min(panel_lines, n_features - first)
-            _multiply(white, factors, first, used, width, panel)
-            multiply_add(theta, n_features, first, panel, used, log_joint, width)
-        if labels.size:
-            argmax(log_joint, n_components, labels[start : start + count])
-            continue
-        load_weights(weights, start, count, row_weights, width)
-        softmax(log_joint, n_components, width, row_weights, row_density)
-        for t in range(count):
-            if row_weights[t] != 0.0:
-                log_likelihood[t] += row_weights[t] * row_density[t]
-        if log_density.size:
-            log_density[start : start + count] = row_density[:count]
-        if resp.size:
-            for t in range(count):
-                for k in range(n_components):
-                    resp[start + t, k] = log_joint[k, t]
-        if statistics.size:
-            for first in range(0, n_statistics, panel_lines):
-                used = min(panel_lines, n_statistics - first)
-                if whitening.size or n_features > panel_lines:
-                    _multiply(tile, factors, first, used, width, panel)
-                accumulate(panel, used, log_joint, width, statistics, first, False)
-    return float(log_likelihood.sum())
+        load(rows, start, count, shift, tile[1 : d + 1], width)
+        if len(whitening):
+            multiply(whitening, tile[1 : d + 1], width, features[1 : 1 + len(whitening) // d])
+        n_features = _expand(features, d, expansion, width)
+        multiply(theta, features[:n_features], width, log_joint)
+        log_likelihood += write(
+            log_joint, n_components, start, count, width, weights, labels, log_density, resp
+        )
+        if len(statistics):
+            n_statistics = d + 1 if len(whitening) else n_features
+            accumulate(tile, n_statistics, log_joint, width, statistics, False)
+    return log_likelihood
 
 
 @cache
 def _compiled(rows_dtype: np.dtype[Any], dtype: np.dtype[Any]) -> Any:
     rows, tile = from_dtype(rows_dtype), from_dtype(dtype)
-    index = types.intp
     return compile_for(
         _pass,
         rows_of(rows),
@@ -241,10 +221,11 @@ def _compiled(rows_dtype: np.dtype[Any], dtype: np.dtype[Any]) -> Any:
         types.float64[::1],
         tile[::1],
         tile[::1],
-        index[:, ::1],
-        index,
-        index,
-        index,
+        types.intp,
+        types.intp,
+        tile[:, ::1],
+        tile[:, ::1],
+        tile[:, ::1],
         types.float64[:, ::1],
         types.int64[:],
         rows[:],

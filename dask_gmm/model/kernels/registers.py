@@ -1,10 +1,11 @@
-"""The innermost loops of the two matrix products in `products`, written for vector registers.
+"""The innermost loops of the matrix products in `products`, written for vector registers.
 
-A block of `VECTORS` x `COLUMNS` sums stays in registers for a whole loop, so that each number loaded from
-memory is used 3 or 8 times and the multipliers never wait. LLVM's own vectorizer does not find such blocks,
-so these two loops are built in LLVM's language; everything around them is plain Python.
+A block of `VECTORS` x (up to) `COLUMNS` sums stays in registers for a whole loop, so that each number loaded
+from memory is used 3 or 8 times and the multipliers never wait. LLVM's own vectorizer does not find such
+blocks, so these loops are built in LLVM's language; everything around them is plain Python.
 
-Sums run in a fixed order, so the same numbers give the same bits.
+Arrays are C-ordered here, and places in them are given as flat offsets counted in elements. Sums run in a
+fixed order: the same numbers give the same bits.
 """
 
 from __future__ import annotations
@@ -15,18 +16,20 @@ from typing import Any
 import llvmlite.binding
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 _WIDE = bool(llvmlite.binding.get_host_cpu_features().get("avx512f", False))
-#: Width of a vector: AVX-512, else two of NEON or one of AVX2.
+#: Width of a vector: one of AVX-512, else one of AVX2 or two of NEON.
 VECTOR_BYTES = 64 if _WIDE else 32
-#: Components in a block: with `VECTORS` this fills the registers (32 of AVX-512, 16 of AVX2) and no more.
+#: Columns in a block: with `VECTORS` this fills the registers (32 of AVX-512, 16 of AVX2) and no more.
 COLUMNS = 8 if _WIDE else 4
-#: Vectors of rows (`multiply_add`) or features (`accumulate`) in a block.
+#: Vectors of rows (`multiply_block`) or lines of features (`accumulate_block`) in a block.
 VECTORS = 3
 
 _INDEX = ir.IntType(64)
 _LANE = ir.IntType(32)
+_FUSED = ("contract",)
 
 
 def _index(value: int) -> ir.Constant:
@@ -38,54 +41,73 @@ def _shuffle(builder: Any, a: Any, b: Any, lanes: Sequence[int]) -> Any:
 
 
 class _Array:
-    """An array argument inside a builder: loads and stores of vectors at an offset counted in elements."""
+    """An array argument inside a builder: vectors to load and store at flat offsets."""
 
     def __init__(self, context: Any, builder: Any, array_type: types.Array, value: Any) -> None:
+        array = context.make_array(array_type)(context, builder, value)
         self.builder = builder
-        self.data = context.make_array(array_type)(context, builder, value).data
+        self.data = array.data
+        self.line = cgutils.unpack_tuple(builder, array.shape)[-1]
         self.bytes = array_type.dtype.bitwidth // 8
         self.lanes = VECTOR_BYTES // self.bytes
         self.scalar = ir.DoubleType() if self.bytes == 8 else ir.FloatType()
         self.vector = ir.VectorType(self.scalar, self.lanes)
 
-    def _at(self, offset: Any, lanes: int) -> Any:
-        pointer = self.builder.gep(self.data, [offset])
-        return self.builder.bitcast(pointer, ir.VectorType(self.scalar, lanes).as_pointer())
+    def place(self, offset: Any, line: Any = 0, vector: int = 0) -> Any:
+        """Return the offset of the given line and vector, counted from an offset."""
+        lines = self.builder.mul(self.line, _index(line) if isinstance(line, int) else line)
+        return self.builder.add(self.builder.add(offset, lines), _index(vector * self.lanes))
+
+    def _pointer(self, offset: Any, lanes: int) -> Any:
+        first = self.builder.gep(self.data, [offset])
+        return self.builder.bitcast(first, ir.VectorType(self.scalar, lanes).as_pointer())
 
     def load(self, offset: Any, lanes: int | None = None) -> Any:
-        value = self.builder.load(self._at(offset, lanes or self.lanes))
+        value = self.builder.load(self._pointer(offset, lanes or self.lanes))
         value.align = self.bytes
         return value
 
     def store(self, value: Any, offset: Any) -> None:
-        self.builder.store(value, self._at(offset, value.type.count)).align = self.bytes
+        self.builder.store(value, self._pointer(offset, value.type.count)).align = self.bytes
 
     def spread(self, offset: Any) -> Any:
-        """One element, copied to every lane."""
+        """Return one element, copied to every lane."""
         one = self.builder.load(self.builder.gep(self.data, [offset]))
         undefined = ir.Constant(self.vector, ir.Undefined)
         first = self.builder.insert_element(undefined, one, ir.Constant(_LANE, 0))
         return _shuffle(self.builder, first, undefined, [0] * self.lanes)
 
 
-def _sum_of_products(
-    builder: Any, stop: Any, step: int, start: list[Any], load: Callable[[Any], tuple[list[Any], list[Any]]]
-) -> list[Any]:
-    """Loop ``i = 0, step, ... < stop``: ``sums[c * len(b) + v] += a[c] * b[v]`` with ``a, b = load(i)``."""
-    before, loop, after = (
-        builder.block,
-        builder.append_basic_block("loop"),
-        builder.append_basic_block("after"),
-    )
+def _sums_of_products(
+    builder: Any,
+    columns: int,
+    stop: Any,
+    step: int,
+    vector: Any,
+    load: Callable[[Any], tuple[list[Any], list[Any]]],
+) -> list[list[Any]]:
+    """Loop ``i = 0, step, ... < stop`` over ``sums[c][v] += a[c] * b[v]``, where ``a, b = load(i)``."""
+    before = builder.block
+    loop, after = builder.append_basic_block("loop"), builder.append_basic_block("after")
     builder.branch(loop)
     builder.position_at_end(loop)
     i = builder.phi(_INDEX)
-    sums = [builder.phi(value.type) for value in start]
+    zero = ir.Constant(vector, [0.0] * vector.count)
+    sums = [[builder.phi(vector) for _ in range(VECTORS)] for _ in range(columns)]
     a, b = load(i)
-    products = [builder.fmul(left, right, flags=("contract",)) for left in a for right in b]
-    added = [builder.fadd(p, s, flags=("contract",)) for p, s in zip(products, sums, strict=True)]
+    added = [
+        [
+            builder.fadd(builder.fmul(x, y, flags=_FUSED), s, flags=_FUSED)
+            for y, s in zip(b, line, strict=True)
+        ]
+        for x, line in zip(a, sums, strict=True)
+    ]
     following = builder.add(i, _index(step))
-    for phi, first, again in zip([i, *sums], [_index(0), *start], [following, *added], strict=True):
+    for phi, first, again in [(i, _index(0), following)] + [
+        (s, zero, new)
+        for line, news in zip(sums, added, strict=True)
+        for s, new in zip(line, news, strict=True)
+    ]:
         phi.add_incoming(first, before)
         phi.add_incoming(again, loop)
     builder.cbranch(builder.icmp_signed("<", following, stop), loop, after)
@@ -114,82 +136,68 @@ def _lane_sums(builder: Any, vectors: list[Any]) -> Any:
     return total
 
 
-def multiply_add_block(columns: int) -> Any:
-    """Build ``out[k, t] += sum_p theta[p, k] features[p, t]`` for `columns` k and ``VECTORS * lanes`` t.
+def multiply_block(columns: int, *, squared: bool = False) -> Any:
+    """Build the function that multiplies `columns` columns of parameters by ``VECTORS * lanes`` rows.
 
-    The arguments are flat offsets: of theta's block, of the first feature's first row and of ``out[0, 0]``;
-    `stride` parts both one feature from the next and one line of `out` from the next; `depth` (at least 1)
-    counts the p.
+    ``out[k, t] = sum_p theta[p, k] features[p, t]``, or with `squared` ``out[t] += sum_k`` of its square.
+    `at`, `row` and `to` are the places of ``theta[0, 0]``, ``features[0, t]`` and ``out[0, t]``; theta has
+    `columns` elements in a line; `depth`, at least 1, counts the p.
     """
 
     @intrinsic  # type: ignore[untyped-decorator]
-    def block(
-        _: Any, theta: Any, at: Any, features: Any, row: Any, stride: Any, out: Any, to: Any, depth: Any
-    ) -> Any:
-        signature = types.void(
-            theta, types.intp, features, types.intp, types.intp, out, types.intp, types.intp
-        )
+    def block(_: Any, theta: Any, at: Any, features: Any, row: Any, out: Any, to: Any, depth: Any) -> Any:
+        index = types.intp
 
         def generate(context: Any, builder: Any, _: Any, values: Any) -> Any:
-            a = _Array(context, builder, theta, values[0])
-            b = _Array(context, builder, features, values[2])
-            c = _Array(context, builder, out, values[5])
-            at, row, stride, to, depth = values[1], values[3], values[4], values[6], values[7]
-            targets = [
-                builder.add(builder.add(to, builder.mul(stride, _index(k))), _index(v * c.lanes))
-                for k in range(columns)
-                for v in range(VECTORS)
-            ]
+            a, b, c = (
+                _Array(context, builder, t, values[i]) for i, t in ((0, theta), (2, features), (4, out))
+            )
+            at, row, to, depth = values[1], values[3], values[5], values[6]
 
             def load(p: Any) -> tuple[list[Any], list[Any]]:
                 first = builder.add(at, builder.mul(p, _index(columns)))
-                line = builder.add(row, builder.mul(p, stride))
                 return (
                     [a.spread(builder.add(first, _index(k))) for k in range(columns)],
-                    [b.load(builder.add(line, _index(v * b.lanes))) for v in range(VECTORS)],
+                    [b.load(b.place(row, p, v)) for v in range(VECTORS)],
                 )
 
-            sums = _sum_of_products(builder, depth, 1, [c.load(target) for target in targets], load)
-            for total, target in zip(sums, targets, strict=True):
-                c.store(total, target)
+            sums = _sums_of_products(builder, columns, depth, 1, b.vector, load)
+            for v in range(VECTORS):
+                if squared:
+                    total = c.load(c.place(to, 0, v))
+                    for line in sums:
+                        total = builder.fadd(
+                            builder.fmul(line[v], line[v], flags=_FUSED), total, flags=_FUSED
+                        )
+                    c.store(total, c.place(to, 0, v))
+                else:
+                    for k, line in enumerate(sums):
+                        c.store(line[v], c.place(to, k, v))
             return context.get_dummy_value()
 
-        return signature, generate
+        return types.void(theta, index, features, index, out, index, index), generate
 
     return block
 
 
 def accumulate_block(columns: int) -> Any:
-    """Build ``out[p, k] += sum_t features[p, t] weights[k, t]`` for `VECTORS` p and `columns` k.
+    """Build the function that sums products of `VECTORS` lines of features with `columns` lines of weights.
 
-    The arguments are flat offsets: of the first feature, of the first weights and of ``out[0, 0]``; `stride`
-    parts the lines of `features` and of `weights`, `width` those of `out`; `length` (at least 1) counts the
-    t.
+    ``out[p, k] += sum_t features[p, t] weights[k, t]``; `p`, `k` and `to` are the places of
+    ``features[0, 0]``, ``weights[0, 0]`` and ``out[0, 0]``; `length`, at least 1, counts the t.
     """
 
     @intrinsic  # type: ignore[untyped-decorator]
-    def block(
-        _: Any,
-        features: Any,
-        p: Any,
-        weights: Any,
-        k: Any,
-        stride: Any,
-        length: Any,
-        out: Any,
-        to: Any,
-        width: Any,
-    ) -> Any:
+    def block(_: Any, features: Any, p: Any, weights: Any, k: Any, out: Any, to: Any, length: Any) -> Any:
         index = types.intp
-        signature = types.void(features, index, weights, index, index, index, out, index, index)
 
         def generate(context: Any, builder: Any, _: Any, values: Any) -> Any:
-            a = _Array(context, builder, weights, values[2])
-            b = _Array(context, builder, features, values[0])
-            c = _Array(context, builder, out, values[6])
-            p, k, stride, length, to, width = values[1], values[3], values[4], values[5], values[7], values[8]
-            lines_a = [builder.add(k, builder.mul(stride, _index(i))) for i in range(columns)]
-            lines_b = [builder.add(p, builder.mul(stride, _index(i))) for i in range(VECTORS)]
+            b, a, c = (
+                _Array(context, builder, t, values[i]) for i, t in ((0, features), (2, weights), (4, out))
+            )
+            p, k, to, length = values[1], values[3], values[5], values[6]
+            lines_a = [a.place(k, i) for i in range(columns)]
+            lines_b = [b.place(p, i) for i in range(VECTORS)]
 
             def load(t: Any) -> tuple[list[Any], list[Any]]:
                 return (
@@ -197,14 +205,13 @@ def accumulate_block(columns: int) -> Any:
                     [b.load(builder.add(line, t)) for line in lines_b],
                 )
 
-            zeros = [ir.Constant(b.vector, [0.0] * b.lanes)] * (columns * VECTORS)
-            sums = _sum_of_products(builder, length, b.lanes, zeros, load)
+            sums = _sums_of_products(builder, columns, length, b.lanes, b.vector, load)
             for v in range(VECTORS):
-                target = builder.add(to, builder.mul(width, _index(v)))
-                total = _lane_sums(builder, sums[v::VECTORS])
-                c.store(builder.fadd(c.load(target, columns), total), target)
+                place = c.place(to, v)
+                total = _lane_sums(builder, [line[v] for line in sums])
+                c.store(builder.fadd(c.load(place, columns), total), place)
             return context.get_dummy_value()
 
-        return signature, generate
+        return types.void(features, index, weights, index, out, index, index), generate
 
     return block

@@ -16,10 +16,7 @@ from numpy.typing import NDArray
 from dask_gmm.model.kernels.compiled import inner
 
 _LOG2_E = 1.4426950408889634
-# ln 2 in two parts, so that x - k ln 2 is exact to twice the precision; the high part has zeros for k to
-# fill.
-_LN2_HIGH, _LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
-_LN2_HIGH_32, _LN2_LOW_32 = np.float32(0.693359375), np.float32(-2.12194440e-4)
+_LN2 = 0.6931471805599453
 # Adding 1.5 * 2^52 rounds to an integer and leaves it in the low bits.
 _ROUND, _ROUND_32 = 6755399441055744.0, np.float32(12582912.0)
 # Below these exp is subnormal or zero, and counts as zero.
@@ -31,12 +28,12 @@ def exp_nonpositive(x: Any) -> Any:
     return np.exp(x)
 
 
-# exp(x) = 2^k exp(r) with |r| <= ln 2 / 2, and exp(r) = 1 + r + r^2 q(r), q the Chebyshev fit of degree 9
-# (error 2e-17) or 4 (float32: 1e-8).
+# exp(x) = 2^k exp(r) with |r| <= ln 2 / 2, and exp(r) = 1 + r (1 + r q(r)), q the Chebyshev fit of degree 9
+# (error 2e-17) or 4 (float32: 1e-8). The rounding of ln 2 changes r by less than x is rounded by anyway.
 def _exp64(x: Any) -> Any:
     shifted = x * _LOG2_E + _ROUND
     k = shifted - _ROUND
-    r = (x - k * _LN2_HIGH) - k * _LN2_LOW
+    r = x - k * _LN2
     q = 2.76200884454097482e-7 + r * 2.51003854955103191e-8
     q = 2.75572684599970648e-6 + r * q
     q = 2.48015212959543751e-5 + r * q
@@ -47,19 +44,19 @@ def _exp64(x: Any) -> Any:
     q = 1.66666666666666675e-1 + r * q
     q = 5.00000000000000102e-1 + r * q
     power = np.int64((np.float64(shifted).view(np.int64) + 1023) << 52).view(np.float64)
-    return 0.0 if x < _LOWEST else (1.0 + (r + r * r * q)) * power
+    return 0.0 if x < _LOWEST else (1.0 + r * (1.0 + r * q)) * power
 
 
 def _exp32(x: Any) -> Any:
     shifted = x * np.float32(_LOG2_E) + _ROUND_32
     k = shifted - _ROUND_32
-    r = (x - k * _LN2_HIGH_32) - k * _LN2_LOW_32
+    r = x - k * np.float32(_LN2)
     q = np.float32(8.36317905272257737e-3) + r * np.float32(1.39261835877134945e-3)
     q = np.float32(4.16665546172045742e-2) + r * q
     q = np.float32(1.66665769896987757e-1) + r * q
     q = np.float32(0.5) + r * q
     power = np.int32((np.float32(shifted).view(np.int32) + 127) << 23).view(np.float32)
-    return np.float32(0.0) if x < _LOWEST_32 else (np.float32(1.0) + (r + r * r * q)) * power
+    return np.float32(0.0) if x < _LOWEST_32 else (np.float32(1.0) + r * (np.float32(1.0) + r * q)) * power
 
 
 @overload(exp_nonpositive)  # type: ignore[untyped-decorator]
@@ -82,12 +79,12 @@ def log_positive(x: float) -> float:
     q = 1.42857143131269188e-1 + y * q
     q = 1.99999999999494453e-1 + y * q
     q = 3.33333333333333485e-1 + y * q
-    return x if x != x else k * _LN2_HIGH + (k * _LN2_LOW + (z + z) * (1.0 + y * q))
+    return x if x != x else k * _LN2 + (z + z) * (1.0 + y * q)
 
 
 @inner
 def softmax(
-    log_joint: NDArray[Any], n_components: int, width: int, weights: NDArray[Any], log_density: NDArray[Any]
+    log_joint: NDArray[Any], n_components: int, weights: NDArray[np.float64], log_density: NDArray[np.float64]
 ) -> None:
     """Turn a tile of log-joints into responsibilities, in place, and write each row's log density.
 
@@ -95,41 +92,42 @@ def softmax(
 
     Parameters
     ----------
-    log_joint : ndarray of shape (>= n_components, n_rows)
+    log_joint : ndarray of shape (>= n_components, >= width)
         Changed to `weights` times the responsibilities.
-    width : int
-        Rows to take.
-    weights : ndarray of shape (n_rows,), float64
-        What a row's responsibilities sum to.
-    log_density : ndarray of shape (n_rows,), float64
+    weights : ndarray of shape (width,), float64
+        What a row's responsibilities sum to; for 0 they are 0 even where the density is NaN.
+    log_density : ndarray of shape (width,), float64
         Overwritten by log sum exp of the row's log-joints, in nats.
     """
-    largest = np.empty(width, log_joint.dtype)
-    total = np.zeros(width, log_joint.dtype)
-    largest[:] = log_joint[0, :width]
+    width = len(weights)
+    largest = log_joint[0, :width].copy()
+    total = np.zeros_like(largest)
     for k in range(1, n_components):
+        line = log_joint[k]
         for t in range(width):
-            largest[t] = log_joint[k, t] if log_joint[k, t] > largest[t] else largest[t]
+            largest[t] = line[t] if line[t] > largest[t] else largest[t]
     for k in range(n_components):
+        line = log_joint[k]
         for t in range(width):
-            likelihood = exp_nonpositive(log_joint[k, t] - largest[t])
-            log_joint[k, t] = likelihood
-            total[t] += likelihood
+            line[t] = exp_nonpositive(line[t] - largest[t])
+            total[t] += line[t]
     for t in range(width):
         log_density[t] = largest[t] + log_positive(np.float64(total[t]))
-        total[t] = weights[t] / total[t]
+        total[t] = weights[t] / total[t] if weights[t] != 0.0 else 0.0
     for k in range(n_components):
+        line = log_joint[k]
         for t in range(width):
-            log_joint[k, t] *= total[t]
+            line[t] = line[t] * total[t] if total[t] != 0.0 else 0.0
 
 
 @inner
 def argmax(log_joint: NDArray[Any], n_components: int, labels: NDArray[np.int64]) -> None:
     """Write each row's component of largest log-joint, the first of equals, to `labels` (shape (n_rows,))."""
-    largest = log_joint[0, : labels.size].copy()
+    largest = log_joint[0, : len(labels)].copy()
     labels[:] = 0
     for k in range(1, n_components):
-        for t in range(labels.size):
-            if log_joint[k, t] > largest[t]:
-                largest[t] = log_joint[k, t]
+        line = log_joint[k]
+        for t in range(len(labels)):
+            if line[t] > largest[t]:
+                largest[t] = line[t]
                 labels[t] = k

@@ -1,8 +1,7 @@
 """Tiles: how many rows are worked on at once, and how they get there.
 
 A tile is feature-major, shape (n_lines, n_rows), so that every loop over rows is a run of contiguous numbers.
-The number of rows depends on (d, K, dtype) alone: results cannot depend on threads, blocks in memory order or
-strides.
+The number of rows depends on (d, K, dtype) alone: results cannot depend on threads, memory order or strides.
 """
 
 from __future__ import annotations
@@ -14,38 +13,32 @@ from numpy.typing import NDArray
 
 from dask_gmm.model.kernels.compiled import inner
 
-#: What a tile's rows and log-joints may take, and what its features may: together half of a usual 1 MiB
-#: level-2 cache.
-_TILE_BYTES = 256 << 10
-_PANEL_BYTES = 256 << 10
-_LINE_BYTES = 64
-#: Rows in a block of `multiply_add` with the widest vectors: 3 x 64 bytes.
+#: What the tiles of one call may take together: a usual level-2 cache.
+_TILE_BYTES = 1 << 20
+_CACHE_LINE_BYTES = 64
+#: Rows come in blocks of 3 of the widest vectors, `products.multiply`'s appetite.
 _BLOCK_BYTES = 192
-_MOST_BLOCKS = 21
+#: Fewer blocks would make `products.accumulate` add up its registers too often, more gain nothing.
+_FEWEST_BLOCKS, _MOST_BLOCKS = 3, 15
 
 
-def rows_per_tile(n_lines: int, itemsize: int) -> int:
-    """Return the rows in a tile of `n_lines` numbers a row.
+def rows_per_tile(n_lines: int, n: int, dtype: np.dtype[Any]) -> int:
+    """Return the rows of tiles that take `n_lines` numbers for each row.
 
-    An odd number of blocks, so that lines do not all fall on the same few places of the cache.
+    Their number is an odd multiple of a block, so that lines do not all compete for the same few places of
+    the cache; unless `n` rows, rounded up to a block, are fewer.
     """
-    blocks = _TILE_BYTES // (n_lines * _BLOCK_BYTES)
-    blocks = min(max(blocks, 1), _MOST_BLOCKS)
-    return (blocks - 1 + blocks % 2) * (_BLOCK_BYTES // itemsize)
+    block = _BLOCK_BYTES // dtype.itemsize
+    blocks = min(max(_TILE_BYTES // (n_lines * _BLOCK_BYTES), _FEWEST_BLOCKS), _MOST_BLOCKS)
+    return min(blocks - 1 + blocks % 2, -(-n // block)) * block
 
 
-def lines_per_panel(n_rows: int, itemsize: int) -> int:
-    """Return how many lines of features are held at once, a multiple of 3."""
-    return max(_PANEL_BYTES // (n_rows * itemsize) // 3, 8) * 3
-
-
-@inner
-def scratch(n_lines: int, n_rows: int, like: NDArray[Any]) -> NDArray[Any]:
-    """Return uninitialised memory of `like`'s dtype whose lines start on a cache line."""
-    spare = _LINE_BYTES // like.itemsize
-    memory = np.empty(n_lines * n_rows + spare, like.dtype)
-    start = (-memory.ctypes.data) % _LINE_BYTES // like.itemsize
-    return memory[start : start + n_lines * n_rows].reshape(n_lines, n_rows)
+def scratch(n_lines: int, n_rows: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return uninitialised memory for a tile whose first line starts on a cache line."""
+    size = n_lines * n_rows * dtype.itemsize
+    memory = np.empty(size + _CACHE_LINE_BYTES, np.uint8)
+    start = -memory.ctypes.data % _CACHE_LINE_BYTES
+    return memory[start : start + size].view(dtype).reshape(n_lines, n_rows)
 
 
 @inner
@@ -60,35 +53,13 @@ def load(
     ----------
     rows : ndarray of shape (n, d)
     origin : ndarray of shape (d,)
-    tile : ndarray of shape (>= d, n_rows)
+    tile : ndarray of shape (d, n_rows)
         Overwritten.
     """
-    n_features = rows.shape[1]
-    whole = count - count % 8
-    for t in range(0, whole, 8):  # 8 rows fill a cache line of the tile, and keep one of each row in use
-        for j in range(n_features):
-            for i in range(8):
-                tile[j, t + i] = np.float64(rows[start + t + i, j]) - origin[j]
-    for j in range(n_features):
-        for t in range(whole, count):
-            tile[j, t] = np.float64(rows[start + t, j]) - origin[j]
-        tile[j, count:width] = 0.0
-
-
-@inner
-def squared_norms(tile: NDArray[Any], width: int, out: NDArray[Any]) -> None:
-    """Write each row's sum of squares over the lines of `tile` to `out`, shape (n_rows,)."""
-    out[:width] = 0.0
-    for j in range(tile.shape[0]):
-        for t in range(width):
-            out[t] += tile[j, t] * tile[j, t]
-
-
-@inner
-def load_weights(
-    weights: NDArray[np.float64], start: int, count: int, out: NDArray[np.float64], width: int
-) -> None:
-    """Copy sample weights, ones where there are none; rows up to `width` weigh nothing."""
-    for t in range(count):
-        out[t] = weights[start + t] if weights.size else 1.0
-    out[count:width] = 0.0
+    tile[:, count:width] = 0.0
+    for t in range(0, count, 8):  # 8 rows fill a cache line of the tile, and keep one of each row in use
+        block = rows[start + t : min(start + t + 8, start + count)]
+        for j in range(rows.shape[1]):
+            line = tile[j, t : t + 8]
+            for i in range(len(block)):
+                line[i] = np.float64(block[i, j]) - origin[j]
