@@ -131,7 +131,7 @@ def _list_size(store: Store, files: Sequence[File], name: str, kind: pa.DataType
         return int(kind.list_size)
     for file in files:
         metadata = open_file(store, file).metadata
-        stored = stored_columns(metadata, name)[0]
+        stored = stored_columns(metadata, [name])[name][0]
         for row_group in map(metadata.row_group, range(metadata.num_row_groups)):
             if row_group.num_rows:
                 return int(row_group.column(stored).num_values // row_group.num_rows)

@@ -42,8 +42,7 @@ class RowFilter:
             nothing.filter(expression)
         except pa.ArrowException as error:
             raise DataError(f"filters={filters!r} do not fit the columns {schema.names}: {error}") from error
-        needed = (name for name in schema.names if not _fits(expression, nothing.drop_columns([name])))
-        return cls(expression, tuple(needed))
+        return cls(expression, tuple(_needed(expression, nothing, schema.names)))
 
     def __str__(self) -> str:
         return str(self.expression)
@@ -65,9 +64,13 @@ class RowFilter:
         return pads.dataset(table).to_table(filter=self.expression, use_threads=False)
 
 
-def _fits(expression: pads.Expression, nothing: pa.Table) -> bool:
+def _needed(expression: pads.Expression, nothing: pa.Table, names: list[str]) -> list[str]:
+    """Return those of the names without which the expression does not fit the empty table."""
     try:
-        nothing.filter(expression)
+        nothing.drop_columns(names).filter(expression)
     except pa.ArrowException:
-        return False
-    return True
+        if len(names) <= 1:
+            return names
+        half = len(names) // 2
+        return _needed(expression, nothing, names[:half]) + _needed(expression, nothing, names[half:])
+    return []

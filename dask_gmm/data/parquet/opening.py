@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, reduce
+from itertools import accumulate, chain
 from operator import and_
 from typing import Any
 
@@ -63,14 +64,18 @@ def full_schema(fragment: pads.ParquetFileFragment, file: File) -> pa.Schema:
     return schema
 
 
-def stored_columns(metadata: Any, name: str) -> list[int]:
-    """Return the numbers of the stored columns that Arrow reads for a name, the one of just that path first.
+def stored_columns(metadata: Any, names: Iterable[str]) -> dict[str, list[int]]:
+    """Return the numbers of the stored columns that Arrow reads for each name, that of the same path first.
 
     A list or struct is stored under longer paths; a column of the partition is not stored.
     """
-    paths = {metadata.schema.column(number).path: number for number in range(metadata.num_columns)}
-    found = [path for path in paths if path == name or path.startswith(f"{name}.")]
-    return [paths[path] for path in sorted(found, key=len)]
+    found: dict[str, list[int]] = {name: [] for name in names}
+    for number in range(metadata.num_columns):
+        path = metadata.schema.column(number).path
+        for prefix in accumulate(path.split("."), "{}.{}".format):
+            if prefix in found:
+                found[prefix].insert(0 if prefix == path else len(found[prefix]), number)
+    return found
 
 
 def read_row_groups(store: Store, file: File, row_groups: Sequence[int], names: Sequence[str]) -> pa.Table:
@@ -84,12 +89,13 @@ def read_row_groups(store: Store, file: File, row_groups: Sequence[int], names: 
     fs = store.filesystem()
     fragment = open_file(store, file)
     metadata = fragment.metadata
-    stored = [name for name in names if name in fragment.physical_schema.names]
+    present = set(fragment.physical_schema.names)
+    stored = [name for name in names if name in present]
     local = isinstance(fs, LocalFileSystem)
     if local:
         source = file.path
     else:
-        numbers = [number for name in stored for number in stored_columns(metadata, name)]
+        numbers = set(chain.from_iterable(stored_columns(metadata, stored).values()))
         source = fetch(fs, file.path, file.size, column_ranges(metadata, row_groups, numbers))
     with pq.ParquetFile(
         source, metadata=metadata, memory_map=local, page_checksum_verification=True

@@ -130,7 +130,7 @@ def _refuse_more(names: Sequence[str], columns: Columns, file: File) -> None:
 
 def _check_row_groups(metadata: Any, columns: Columns, file: File) -> None:
     """Refuse nulls and ragged lists as far as the footer tells; reading checks the rest."""
-    leaves = [(name, leaf) for name in columns.names for leaf in stored_columns(metadata, name)[:1]]
+    leaves = [(name, found[0]) for name, found in stored_columns(metadata, columns.names).items() if found]
     for group in range(metadata.num_row_groups):
         row_group = metadata.row_group(group)
         for name, leaf in leaves:

@@ -8,7 +8,7 @@ called back into Python for them, an error would leave threads behind that abort
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,7 @@ def fetch(fs: Any, path: str, size: int, ranges: Iterable[tuple[int, int]]) -> p
 
 
 def column_ranges(
-    metadata: Any, row_groups: Sequence[int], numbers: Sequence[int]
+    metadata: Any, row_groups: Sequence[int], numbers: Collection[int]
 ) -> Iterator[tuple[int, int]]:
     """Yield where the stored columns `numbers` of the row groups start and stop in the file."""
     for row_group in map(metadata.row_group, row_groups):
