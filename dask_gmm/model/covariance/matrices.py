@@ -142,4 +142,4 @@ def _factor_of_precision(precision: Array) -> Array:
 
 def _inverse(precision_cholesky: Array) -> Array:
     root = _inverse_transposed(precision_cholesky.T)
-    return root @ root.T
+    return root.T @ root
