@@ -1,4 +1,4 @@
-"""Zarr arrays that travel as an address, without secrets, and notice missing and cut-off chunks."""
+"""Zarr arrays that travel as an address, without secrets, and are opened once per process."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ import zarr
 from fsspec.implementations.local import LocalFileSystem
 from numpy.typing import NDArray
 from zarr.errors import NodeNotFoundError
-from zarr.storage import FsspecStore, LocalStore, StorePath, WrapperStore
+from zarr.storage import FsspecStore, LocalStore
 
+from dask_gmm.data.checked import checked
 from dask_gmm.data.secrets import public_url, without_secrets
 from dask_gmm.data.source import DataError
 
@@ -84,9 +85,7 @@ class StoredArray:
     @cached_property
     def checked(self) -> zarr.Array[Any]:
         """The array, reading through a CheckedStore."""
-        array = self.unchecked
-        store = CheckedStore(array.store, self.missing_is_fill, _ends_in_blosc(array))
-        return zarr.Array(zarr.AsyncArray(array.metadata, StorePath(store, array.path)))
+        return checked(self.unchecked, self.missing_is_fill)
 
     @property
     def name(self) -> str:
@@ -165,56 +164,6 @@ class StoredArray:
 def _from_address(address: bytes) -> StoredArray:
     # One object for each address, so that a process opens the array once, whatever number of tasks name it.
     return StoredArray(None, *pickle.loads(address))
-
-
-class CheckedStore(WrapperStore[Any]):  # type: ignore[misc]
-    """A store that lets no missing or cut-off chunk pass for data, at no extra request.
-
-    Zarr reads a missing chunk as the fill value. Blosc does not look at how many bytes it is given and
-    decodes what lies behind the end of a chunk that was cut off.
-
-    Parameters
-    ----------
-    store : zarr.abc.store.Store
-    missing_is_fill : bool
-    blosc : bool
-        What is stored under a key are the bytes of a Blosc buffer.
-    """
-
-    # Newer versions of Zarr read synchronously, past `get`, from stores that say that they can.
-    _supports_sync_io = False
-
-    def __init__(self, store: Any, missing_is_fill: bool = False, blosc: bool = False) -> None:
-        super().__init__(store)
-        self.missing_is_fill = missing_is_fill
-        self.blosc = blosc
-
-    async def get(self, key: str, prototype: Any, byte_range: Any = None) -> Any:
-        """Return the bytes under `key`.
-
-        Raises
-        ------
-        DataError
-            There are none, or too few.
-        """
-        stored = await super().get(key, prototype, byte_range)
-        if stored is None and not self.missing_is_fill:
-            raise DataError(
-                f"Zarr chunk {key} is missing from {public_url(str(self._store))}. Zarr does not store "
-                'chunks that hold only the fill value: if this is one, pass missing_chunks="fill".'
-            )
-        if stored is not None and self.blosc and byte_range is None:
-            expected = int.from_bytes(stored[12:16].to_bytes(), "little")  # the header's count of all bytes
-            if len(stored) != expected:
-                raise DataError(
-                    f"Zarr chunk {key} was cut off: it has {len(stored)} bytes of {expected}. Write it again."
-                )
-        return stored
-
-
-def _ends_in_blosc(array: zarr.Array[Any]) -> bool:
-    last = array.compressors[-1:]
-    return not array.shards and "blosc" in "".join(type(codec).__name__ for codec in last).lower()
 
 
 def _layout(array: zarr.Array[Any]) -> str:

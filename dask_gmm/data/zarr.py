@@ -78,6 +78,8 @@ def from_zarr(
         raise ValueError(f'missing_chunks must be "error" or "fill", got {missing_chunks!r}.')
     missing_is_fill = missing_chunks == "fill"
     names = [component] if component is None or isinstance(component, str) else list(component)
+    if not names:
+        raise ValueError("component is an empty list; name the arrays that are the features.")
     variables = [StoredArray.open(url, name, storage_options or {}, missing_is_fill) for name in names]
     together = component is not None and not isinstance(component, str)
     return ZarrSource(variables, None if together else feature_axis, nan)

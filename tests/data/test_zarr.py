@@ -355,6 +355,8 @@ def test_wrong_data_and_arguments_are_refused_before_any_read(tmp_path):
         from_zarr(tmp_path / "line")
     with pytest.raises(ValueError, match="nan must be"):
         from_zarr(tmp_path / "line", ["", ""], nan="ignore")
+    with pytest.raises(ValueError, match="component is an empty list"):
+        from_zarr(tmp_path / "line", [])
     with pytest.raises(ValueError, match="missing_chunks must be"):
         from_zarr(tmp_path / "line", missing_chunks="zero")
     with pytest.raises(ValueError, match="feature_axis=2 does not exist"):

@@ -1,0 +1,67 @@
+"""Reading Zarr chunks that are there and whole, or not at all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import zarr
+from zarr.storage import StorePath, WrapperStore
+
+from dask_gmm.data.secrets import public_url
+from dask_gmm.data.source import DataError
+
+
+def checked(array: zarr.Array[Any], missing_is_fill: bool) -> zarr.Array[Any]:
+    """Return `array` reading through a CheckedStore; costs no request."""
+    store = CheckedStore(array.store, missing_is_fill, _ends_in_blosc(array))
+    return zarr.Array(zarr.AsyncArray(array.metadata, StorePath(store, array.path)))
+
+
+class CheckedStore(WrapperStore[Any]):  # type: ignore[misc]
+    """A store that lets no missing or cut-off chunk pass for data, at no extra request.
+
+    Zarr reads a missing chunk as the fill value. Blosc does not look at how many bytes it is given and
+    decodes what lies behind the end of a chunk that was cut off.
+
+    Parameters
+    ----------
+    store : zarr.abc.store.Store
+    missing_is_fill : bool
+    blosc : bool
+        What is stored under a key are the bytes of a Blosc buffer.
+    """
+
+    # Newer versions of Zarr read synchronously, past `get`, from stores that say that they can.
+    _supports_sync_io = False
+
+    def __init__(self, store: Any, missing_is_fill: bool = False, blosc: bool = False) -> None:
+        super().__init__(store)
+        self.missing_is_fill = missing_is_fill
+        self.blosc = blosc
+
+    async def get(self, key: str, prototype: Any, byte_range: Any = None) -> Any:
+        """Return the bytes under `key`.
+
+        Raises
+        ------
+        DataError
+            There are none, or too few.
+        """
+        stored = await super().get(key, prototype, byte_range)
+        if stored is None and not self.missing_is_fill:
+            raise DataError(
+                f"Zarr chunk {key} is missing from {public_url(str(self._store))}. Zarr does not store "
+                'chunks that hold only the fill value: if this is one, pass missing_chunks="fill".'
+            )
+        if stored is not None and self.blosc and byte_range is None:
+            expected = int.from_bytes(stored[12:16].to_bytes(), "little")  # the header's count of all bytes
+            if len(stored) != expected:
+                raise DataError(
+                    f"Zarr chunk {key} was cut off: it has {len(stored)} bytes of {expected}. Write it again."
+                )
+        return stored
+
+
+def _ends_in_blosc(array: zarr.Array[Any]) -> bool:
+    last = array.compressors[-1:]
+    return not array.shards and "blosc" in "".join(type(codec).__name__ for codec in last).lower()
