@@ -135,7 +135,9 @@ def _from_dask_series(weights: dd.Series) -> WeightSource:
 
 def _one_dimensional(weights: Any) -> Any:
     if weights.ndim != 1:
-        raise ValueError(f"Sample weights must be 1D array or scalar, got {weights.ndim}D array.")
+        raise ValueError(
+            f"sample_weight must be one-dimensional, a value for each row; it has {weights.ndim} dimensions."
+        )
     return weights
 
 

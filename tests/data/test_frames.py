@@ -252,6 +252,13 @@ def test_wrong_lengths_are_refused(frame, table):
         weights_of(source.with_weights(da.ones(80, chunks=20)))
 
 
+def test_weights_must_be_one_dimensional(frame):
+    with pytest.raises(ValueError, match="one-dimensional"):
+        DaskFrameSource(frame[["a"]]).with_weights(np.ones((N, 1)))
+    with pytest.raises(ValueError, match="one-dimensional"):
+        DaskFrameSource(frame[["a"]]).with_weights(da.ones((N, 1)))
+
+
 def test_weights_that_are_no_numbers_are_refused(frame):
     with pytest.raises(TypeError, match="'sample_weight'"):
         DaskFrameSource(frame[["a"]]).with_weights(frame["w"].astype(str))

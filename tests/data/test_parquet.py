@@ -705,7 +705,7 @@ def test_wrong_lengths_of_a_lazy_series_are_found_where_they_are(weighted):
 def test_weights_must_be_one_column(weighted):
     path, weights = weighted
     source = read_parquet(path, columns=FEATURES)
-    with pytest.raises(ValueError, match="1D"):
+    with pytest.raises(ValueError, match="one-dimensional"):
         source.with_weights(weights[:, None])
     with pytest.raises(DataError, match="2 columns"):
         source.with_weights(read_parquet(path, columns=["w", "a"]))
