@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from dask_gmm.answers import Quantity, prediction
-from dask_gmm.data.source import Source
+from dask_gmm.data.source import DataError, Source
 from dask_gmm.engine.choose import choose_engine
 from dask_gmm.fitted import fitted_density, fitted_parameters
 from dask_gmm.fitting.works import LogLikelihood
@@ -145,7 +146,10 @@ class PredictingMixin:
 
     def _totals(self, source: Source) -> Totals:
         totals: Totals
-        (totals,) = choose_engine(source).run([LogLikelihood(fitted_density(self), source.dtype)])
+        with closing(choose_engine(source, cache=False)) as engine:
+            (totals,) = engine.run([LogLikelihood(fitted_density(self), source.dtype)])
+        if not totals.weight > 0:
+            raise DataError("X has no row of positive weight: there is nothing to score.")
         return totals
 
     def _n_parameters(self) -> int:
