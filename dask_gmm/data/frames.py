@@ -113,6 +113,7 @@ class DaskFrameSource:
         """
         weighted = copy.copy(self)
         weighted.__dict__.pop("_graphs", None)
+        weighted._series = weighted._weights = None
         if isinstance(sample_weight, dd.Series):
             _refuse_other_partitions(sample_weight, self.frame)
             _refuse_others(pd.Series({"sample_weight": sample_weight.dtype}))

@@ -213,6 +213,13 @@ def test_weights_are_aligned(frame, table, make):
     np.testing.assert_array_equal(rows_of(source), table[["a", "b"]])
 
 
+def test_later_weights_replace_earlier_ones(frame, table):
+    source = DaskFrameSource(frame[["a"]]).with_weights(frame["b"]).with_weights(table["w"])
+    np.testing.assert_array_equal(weights_of(source), table["w"])
+    source = DaskFrameSource(frame[["a"]]).with_weights(table["w"]).with_weights(frame["b"])
+    np.testing.assert_array_equal(weights_of(source), table["b"])
+
+
 def test_counted_partitions_number_their_rows(frame, table):
     source = DaskFrameSource(frame[["a"]]).with_weights(table["w"].to_numpy())
     assert source.sample_shape == (N,)

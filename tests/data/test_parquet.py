@@ -662,6 +662,17 @@ def test_weights_are_aligned(weighted, make):
     assert [block.rows.shape for block in blocks] == [(30, 3), (30, 3), (30, 3), (10, 3)]
 
 
+def test_later_weights_replace_earlier_ones(weighted):
+    path, weights = weighted
+    source = read_parquet(path, columns=FEATURES)
+    for later in (
+        source.with_weights("w").with_weights(2 * weights),
+        source.with_weights(weights).with_weights("b"),
+    ):
+        expected = 2 * weights if later.n_features == 3 else np.arange(N)
+        np.testing.assert_array_equal(np.concatenate([b.weights for b in read_all(later)]), expected)
+
+
 def test_a_weight_column_is_no_feature(weighted):
     source = read_parquet(weighted[0])
     assert source.n_features == 4
