@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, closing, nullcontext
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -15,6 +17,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from dask_gmm.checkpointing import Checkpoint, fit_identity
 from dask_gmm.data.arrays import ArraySource
 from dask_gmm.data.source import Source
 from dask_gmm.engine.cache import Cache
@@ -58,7 +61,7 @@ class GaussianMixture(CallbackSupportMixin, PredictingMixin, PersistenceMixin, D
     n_init : int, default=1
         Restarts; the best is kept.
     init_params : {'kmeans', 'k-means++', 'random', 'random_from_data'}, default='kmeans'
-        Where to start. While all rows fit the start's budget (256 MiB; the Dask configuration value
+        Where to start. While all rows fit the start's budget (64 MiB; the Dask configuration value
         ``dask-gmm.start-bytes``), the draws from `random_state` are scikit-learn's: the same seed
         gives the same model. Beyond it the start is found on a uniform sample of as many rows, drawn over
         all chunks by global row number, so that it does not depend on the chunking. (Where the
@@ -84,6 +87,9 @@ class GaussianMixture(CallbackSupportMixin, PredictingMixin, PersistenceMixin, D
         Whether rows that are read from a store or computed stay in memory between passes. On a cluster,
         'auto' keeps as many as its workers' memory limits allow, and reads the rest again in each pass;
         on the threads of this process it keeps none. True keeps all, False none. The result is the same.
+    checkpoint : str or path, default=None
+        Path or fsspec URL of a file that holds the state of the fit after every pass. A fit that finds
+        one that belongs to it goes on from there, to the same last bit as if it had never stopped.
 
     Attributes
     ----------
@@ -150,6 +156,7 @@ class GaussianMixture(CallbackSupportMixin, PredictingMixin, PersistenceMixin, D
         "verbose": ["verbose"],
         "verbose_interval": [Interval(Integral, 1, None, closed="left")],
         "cache": [StrOptions({"auto"}), "boolean"],
+        "checkpoint": [str, os.PathLike, None],
     }
 
     def __init__(
@@ -170,6 +177,7 @@ class GaussianMixture(CallbackSupportMixin, PredictingMixin, PersistenceMixin, D
         verbose: int = 0,
         verbose_interval: int = 10,
         cache: Cache = "auto",
+        checkpoint: str | os.PathLike[str] | None = None,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -186,6 +194,7 @@ class GaussianMixture(CallbackSupportMixin, PredictingMixin, PersistenceMixin, D
         self.verbose = verbose
         self.verbose_interval = verbose_interval
         self.cache = cache
+        self.checkpoint = checkpoint
 
     @with_callbacks  # type: ignore[untyped-decorator]
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> GaussianMixture:
@@ -252,23 +261,25 @@ class GaussianMixture(CallbackSupportMixin, PredictingMixin, PersistenceMixin, D
             _start_rows(source),
             shared_passes=not source.in_memory,
         )
-        warm = self._warm_start(source)
-        engine = choose_engine(source, self.cache, settings.value_bytes(source.n_features))
 
         def attributes(run: Run) -> Mapping[str, Any]:
             return {**learned, **replaced, **fitted_attributes(run, source.dtype)}
 
-        report = FitReport(
-            self,
-            Verbose(self.verbose, self.verbose_interval),
-            _fit_data(X, y, sample_weight),
-            n_groups=engine.n_groups,
-            most_passes=1 + self.max_iter * (1 if warm else self.n_init),
-            attributes=attributes,
-        )
-        rows = Rows(known_rows(source), source.n_features, source.dtype, _sample_in_memory(source, settings))
-        passes = Passes(engine, rows, settings, report)
-        runs, collapses = fit_mixture(passes, settings, check_random_state(self.random_state), warm, report)
+        with (
+            closing(choose_engine(source, self.cache, settings.value_bytes(source.n_features))) as engine,
+            self._keeper(source) as keeper,
+        ):
+            report = FitReport(
+                self,
+                Verbose(self.verbose, self.verbose_interval),
+                _fit_data(X, y, sample_weight),
+                n_groups=engine.n_groups,
+                most_passes=1 + self.max_iter * self.n_init,
+                attributes=attributes,
+            )
+            passes = Passes(engine, _rows(source, settings), settings, report)
+            random_state, warm = check_random_state(self.random_state), self._warm_start(source)
+            runs, collapses = fit_mixture(passes, settings, random_state, warm, report, keeper)
         for collapse in collapses:
             warnings.warn(
                 f"Restart {collapse.number} was left out. {collapse.error}", UserWarning, stacklevel=4
@@ -277,11 +288,16 @@ class GaussianMixture(CallbackSupportMixin, PredictingMixin, PersistenceMixin, D
         if not run.converged and self.max_iter > 0:
             warnings.warn(_NOT_CONVERGED, ConvergenceWarning, stacklevel=4)
         # Rows without names forget those of an earlier fit.
-        vars(self).pop("feature_names_in_", None)
+        self.__dict__.pop("feature_names_in_", None)
         for name, value in attributes(run).items():
             setattr(self, name, value)
         report.fit_done(run)
         return source
+
+    def _keeper(self, source: Source) -> AbstractContextManager[Checkpoint | None]:
+        if self.checkpoint is None:
+            return nullcontext()
+        return Checkpoint(self.checkpoint, fit_identity(self, source))
 
     def _warm_start(self, source: Source) -> WarmStart | None:
         if not (self.warm_start and hasattr(self, "converged_")):
@@ -297,15 +313,15 @@ class GaussianMixture(CallbackSupportMixin, PredictingMixin, PersistenceMixin, D
 
 def _start_rows(source: Source) -> int:
     """Return how many rows the start may take into memory."""
-    budget: int = parse_bytes(dask.config.get("dask-gmm.start-bytes", "256 MiB"))
+    budget: int = parse_bytes(dask.config.get("dask-gmm.start-bytes", "64 MiB"))
     return max(2, budget // max(1, source.n_features * source.dtype.itemsize))
 
 
-def _sample_in_memory(source: Source, settings: FitSettings) -> Sample | None:
-    """Return the rows themselves where they are at hand and few enough: no pass is needed to start."""
-    if isinstance(source, ArraySource) and len(source.rows) <= settings.start_rows:
-        return Sample(source.rows, source.weights)
-    return None
+def _rows(source: Source, settings: FitSettings) -> Rows:
+    # Rows at hand and few enough are the sample themselves: no pass is needed to start.
+    at_hand = isinstance(source, ArraySource) and len(source.rows) <= settings.start_rows
+    sample = Sample(source.rows, source.weights) if at_hand and isinstance(source, ArraySource) else None
+    return Rows(known_rows(source), source.n_features, source.dtype, sample)
 
 
 def _fit_data(X: Any, y: Any, sample_weight: Any) -> dict[str, Any]:

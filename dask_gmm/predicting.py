@@ -25,6 +25,7 @@ class PredictingMixin:
     """Labels, probabilities, densities and criteria from the attributes of a fitted estimator."""
 
     random_state: Any
+    weights_: NDArray[Any]
 
     def predict(self, X: Any) -> Any:
         """Return the most probable component of each row.

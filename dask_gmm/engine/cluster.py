@@ -92,6 +92,12 @@ class ClusterEngine:
         progress.report()
         return values
 
+    def close(self) -> None:
+        """Let the cluster forget the plan and the rows that stay."""
+        for group in self._groups:
+            if isinstance(group, Future):
+                group.release()
+
     def _ship(self, works: Sequence[Work]) -> Any:
         payload = dumps(list(works))
         if len(payload) <= _LITERAL_BYTES:

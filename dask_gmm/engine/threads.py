@@ -68,6 +68,10 @@ class ThreadsEngine:
                 ]
         return parts[0] if parts else [work.start() for work in works]
 
+    def close(self) -> None:
+        """Let go of the rows that stay."""
+        self._groups = []
+
     def _map(self, task: Callable[[int], list[Any]], group_done: GroupDone | None) -> list[list[Any]]:
         if self._n_threads <= 1:
             return [_noted(task(number), number, group_done) for number in range(self.n_groups)]

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from dask_gmm.data.source import DataError
 from dask_gmm.fitting.em import Collapse, Ending, Run, advanced
 from dask_gmm.fitting.start import StartSettings, find_start, given_start
+from dask_gmm.fitting.state import FitState
 from dask_gmm.fitting.survey import Sample, Sampling, Survey, Surveyed
+from dask_gmm.fitting.unchanged import check_unchanged
 from dask_gmm.fitting.works import EStep
 from dask_gmm.model.covariance import covariance_structure, pack
 from dask_gmm.model.density import Density
@@ -46,6 +48,16 @@ class Observer(Protocol):
 
     def pass_done(self, restarts: Sequence[Run | Collapse]) -> bool:
         """Note that these restarts made an iteration; return True to stop all."""
+
+
+class Keeper(Protocol):
+    """Keeps the state between passes; see `dask_gmm.checkpointing`."""
+
+    def load(self) -> FitState | None:
+        """Return the saved state, if there is one."""
+
+    def save(self, state: FitState) -> None:
+        """Save the state after a pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +158,9 @@ class Passes:
 
     def _advance(self, run: Run, work: EStep, statistics: Statistics) -> Run | Collapse:
         settings, kernel = self._settings, work.kernel
+        assert self.moments is not None
+        check_unchanged(self.moments, statistics, kernel.origins, self._rows.dtype)
         if kernel.uses_scatter:
-            assert self.moments is not None
             statistics.second[...] = pack(self.moments.scatter_about(kernel.origins[0]))
         try:
             maximized = maximize(
@@ -184,8 +197,9 @@ def fit_mixture(
     random_state: np.random.RandomState,
     warm: WarmStart | None,
     observer: Observer,
+    keeper: Keeper | None = None,
 ) -> tuple[list[Run], list[Collapse]]:
-    """Run EM from every start to its end.
+    """Run EM from every start to its end, or from where `keeper` has it.
 
     Returns
     -------
@@ -201,7 +215,11 @@ def fit_mixture(
     CollapsedComponentError
         Of the first restart, when every restart collapsed.
     """
-    restarts = find_starts(passes, settings, random_state, warm)
+    saved = keeper.load() if keeper is not None else None
+    if saved is not None:
+        restarts, passes.moments = list(saved.restarts), saved.moments
+    else:
+        restarts = find_starts(passes, settings, random_state, warm)
     while active := _unfinished(restarts)[: None if settings.shared_passes else 1]:
         observer.begins(active)
         following = passes.iterate(active)
@@ -212,6 +230,8 @@ def fit_mixture(
                 replace(restart, ending=restart.ending or "stopped") if isinstance(restart, Run) else restart
                 for restart in restarts
             ]
+        if keeper is not None:
+            keeper.save(FitState(tuple(restarts), passes.moments))
     runs = [restart for restart in restarts if isinstance(restart, Run)]
     observer.begins(runs)
     collapses = [restart for restart in restarts if isinstance(restart, Collapse)]

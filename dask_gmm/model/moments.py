@@ -27,6 +27,8 @@ class Moments:
     weight : float
         Sum of the sample weights.
     mean : ndarray of shape (n_features,)
+    squares : ndarray of shape (n_features,)
+        Sum of w (x - mean)^2.
     scatter : ndarray of shape (n_features, n_features) or None
         Sum of w (x - mean)(x - mean)^T; None when it was not asked for.
     """
@@ -34,12 +36,20 @@ class Moments:
     n_rows: int
     weight: float
     mean: Array
+    squares: Array
     scatter: Array | None
 
     @classmethod
     def zero(cls, n_features: int, *, scatter: bool) -> Moments:
         """Return the moments of no rows."""
-        return cls(0, 0.0, np.zeros(n_features), np.zeros((n_features, n_features)) if scatter else None)
+        empty = np.zeros(n_features)
+        return cls(0, 0.0, empty, empty, np.zeros((n_features, n_features)) if scatter else None)
+
+    @property
+    def deviation(self) -> Array:
+        """Standard deviation of each feature, shape (n_features,)."""
+        deviation: Array = np.sqrt(self.squares / self.weight)
+        return deviation
 
     def scatter_about(self, origin: Array) -> Array:
         """Return the sum of w (x - origin)(x - origin)^T, shape (n_features, n_features)."""
@@ -57,14 +67,15 @@ class Moments:
         n_rows = self.n_rows + other.n_rows
         if other.weight == 0.0 or self.weight == 0.0:
             heavier = self if other.weight == 0.0 else other
-            return Moments(n_rows, weight, heavier.mean, heavier.scatter)
+            return Moments(n_rows, weight, heavier.mean, heavier.squares, heavier.scatter)
         difference = other.mean - self.mean
         mean = self.mean + difference * (other.weight / weight)
+        between = self.weight * (other.weight / weight)
+        squares = self.squares + other.squares + between * difference**2
         scatter = None
         if self.scatter is not None and other.scatter is not None:
-            between = np.outer(difference, difference) * (self.weight * (other.weight / weight))
-            scatter = self.scatter + other.scatter + between
-        return Moments(n_rows, weight, mean, scatter)
+            scatter = self.scatter + other.scatter + between * np.outer(difference, difference)
+        return Moments(n_rows, weight, mean, squares, scatter)
 
     def with_rows(self, rows: NDArray[Any], weights: Array | None) -> Moments:
         """Return the moments of these rows too."""
@@ -79,13 +90,13 @@ class Moments:
 def _of_tile(tile: Array, weights: Array | None, *, scatter: bool) -> Moments:
     weight = float(len(tile)) if weights is None else float(weights.sum())
     if weight == 0.0:
-        return Moments(len(tile), 0.0, np.zeros(tile.shape[1]), None)
+        empty = np.zeros(tile.shape[1])
+        return Moments(len(tile), 0.0, empty, empty, None)
     # About the first row before summing: a mean of large offsets would be rounded at their size.
     deviations = tile - tile[0]
     mean_deviation = deviations.mean(axis=0) if weights is None else (weights @ deviations) / weight
     mean = tile[0] + mean_deviation
-    if not scatter:
-        return Moments(len(tile), weight, mean, None)
     deviations -= mean_deviation
     weighted = deviations if weights is None else weights[:, np.newaxis] * deviations
-    return Moments(len(tile), weight, mean, weighted.T @ deviations)
+    squares = np.einsum("ij,ij->j", weighted, deviations)
+    return Moments(len(tile), weight, mean, squares, weighted.T @ deviations if scatter else None)

@@ -1,0 +1,84 @@
+"""The state of a fit between two passes, as plain JSON and named arrays, and back to the last bit.
+
+Everything a fit knows is in frozen dataclasses of numbers, strings, arrays and tuples of these. Only the
+classes listed here are ever made from a file, with the fields they have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dask_gmm.fitting.em import Collapse, Run
+from dask_gmm.model.moments import Moments
+from dask_gmm.model.mstep import CollapsedComponentError
+from dask_gmm.model.parameters import Parameters
+
+Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class FitState:
+    """Where a fit stands.
+
+    Attributes
+    ----------
+    restarts : tuple of Run or Collapse
+        By number.
+    moments : Moments or None
+        What the survey found; None before it.
+    """
+
+    restarts: tuple[Run | Collapse, ...]
+    moments: Moments | None
+
+
+_CLASSES: dict[str, Any] = {cls.__name__: cls for cls in (FitState, Run, Collapse, Moments, Parameters)}
+
+
+def to_plain(value: Any, arrays: Arrays) -> Any:
+    """Return `value` as JSON can hold it; arrays go to `arrays` under the names that stand in their place."""
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if isinstance(value, float):
+        # In hexadecimal, so that infinities and all digits survive.
+        return {"float": float(value).hex()}
+    if isinstance(value, np.ndarray):
+        name = f"a{len(arrays)}"
+        arrays[name] = value
+        return {"array": name}
+    if isinstance(value, tuple):
+        return {"tuple": [to_plain(item, arrays) for item in value]}
+    if isinstance(value, CollapsedComponentError):
+        return {"collapse": [str(value), value.component]}
+    name = type(value).__name__
+    if _CLASSES.get(name) is not type(value):
+        raise TypeError(f"A checkpoint cannot hold a {name}.")
+    return {name: {field.name: to_plain(getattr(value, field.name), arrays) for field in fields(value)}}
+
+
+def from_plain(plain: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
+    """Undo `to_plain`.
+
+    Raises
+    ------
+    ValueError, LookupError, TypeError
+        Something that `to_plain` does not write.
+    """
+    if plain is None or isinstance(plain, (str, bool, int)):
+        return plain
+    ((kind, content),) = plain.items()
+    match kind:
+        case "float":
+            return float.fromhex(content)
+        case "array":
+            return arrays[content]
+        case "tuple":
+            return tuple(from_plain(item, arrays) for item in content)
+        case "collapse":
+            return CollapsedComponentError(*content)
+    return _CLASSES[kind](**{name: from_plain(item, arrays) for name, item in content.items()})
