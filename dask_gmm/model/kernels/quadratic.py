@@ -30,7 +30,7 @@ from numba import types
 from numba.np.numpy_support import from_dtype
 from numpy.typing import NDArray
 
-from dask_gmm.model.kernels.compiled import compile_for, inner, rows_of, vector_of
+from dask_gmm.model.kernels.compiled import compile_for, inner, read_only
 from dask_gmm.model.kernels.outputs import write
 from dask_gmm.model.kernels.products import (
     accumulate,
@@ -216,11 +216,11 @@ def _compiled(rows_dtype: np.dtype[Any], dtype: np.dtype[Any]) -> Any:
     rows, tile = from_dtype(rows_dtype), from_dtype(dtype)
     return compile_for(
         _pass,
-        rows_of(rows),
-        vector_of(types.float64),
-        types.float64[::1],
-        tile[::1],
-        tile[::1],
+        read_only(rows, 2),
+        read_only(types.float64, 1),
+        read_only(types.float64, 1, "C"),
+        read_only(tile, 1, "C"),
+        read_only(tile, 1, "C"),
         types.intp,
         types.intp,
         tile[:, ::1],

@@ -13,10 +13,12 @@ from numba import types
 from numba.extending import overload
 from numpy.typing import NDArray
 
-from dask_gmm.model.kernels.compiled import inner
+from dask_gmm.model.kernels.compiled import OPTIONS, inner
 
 _LOG2_E = 1.4426950408889634
-_LN2 = 0.6931471805599453
+# ln 2 and what is missing from it in the precision
+_LN2, _LN2_REST = 0.6931471805599453, 2.3190468138462996e-17
+_LN2_32, _LN2_REST_32 = np.float32(_LN2), np.float32(-1.904654299957768e-09)
 # Adding 1.5 * 2^52 rounds to an integer and leaves it in the low bits.
 _ROUND, _ROUND_32 = 6755399441055744.0, np.float32(12582912.0)
 # Below these exp is subnormal or zero, and counts as zero.
@@ -29,11 +31,11 @@ def exp_nonpositive(x: Any) -> Any:
 
 
 # exp(x) = 2^k exp(r) with |r| <= ln 2 / 2, and exp(r) = 1 + r (1 + r q(r)), q the Chebyshev fit of degree 9
-# (error 2e-17) or 4 (float32: 1e-8). The rounding of ln 2 changes r by less than x is rounded by anyway.
+# (error 2e-17) or 4 (float32: 1e-8).
 def _exp64(x: Any) -> Any:
     shifted = x * _LOG2_E + _ROUND
     k = shifted - _ROUND
-    r = x - k * _LN2
+    r = (x - k * _LN2) - k * _LN2_REST
     q = 2.76200884454097482e-7 + r * 2.51003854955103191e-8
     q = 2.75572684599970648e-6 + r * q
     q = 2.48015212959543751e-5 + r * q
@@ -50,7 +52,7 @@ def _exp64(x: Any) -> Any:
 def _exp32(x: Any) -> Any:
     shifted = x * np.float32(_LOG2_E) + _ROUND_32
     k = shifted - _ROUND_32
-    r = x - k * np.float32(_LN2)
+    r = (x - k * _LN2_32) - k * _LN2_REST_32
     q = np.float32(8.36317905272257737e-3) + r * np.float32(1.39261835877134945e-3)
     q = np.float32(4.16665546172045742e-2) + r * q
     q = np.float32(1.66665769896987757e-1) + r * q
@@ -59,7 +61,7 @@ def _exp32(x: Any) -> Any:
     return np.float32(0.0) if x < _LOWEST_32 else (np.float32(1.0) + r * (np.float32(1.0) + r * q)) * power
 
 
-@overload(exp_nonpositive)  # type: ignore[untyped-decorator]
+@overload(exp_nonpositive, jit_options=OPTIONS)  # type: ignore[untyped-decorator]
 def _exp(x: Any) -> Callable[[Any], Any]:
     return _exp32 if x == types.float32 else _exp64
 

@@ -1,0 +1,263 @@
+"""The E-step with every component seen from its own mean: accurate for any offset, spread and scale.
+
+With v = x - mean_k, log N(x | k) is a constant minus half the squared norm of v times the precision's
+Cholesky factor, and the statistics of the M-step are about the component's mean: the sums over rows of weight
+times responsibility_k times
+
+========= ========================================================================= ====================
+type      features of v, in this order                                              shape of the sums
+========= ========================================================================= ====================
+full,     1, v_1 .. v_d, v_i v_j for i <= j (row by row, as ``np.triu_indices``)    (K, (d + 1)(d + 2)/2)
+tied
+diag      1, v_1 .. v_d, v_1^2 .. v_d^2                                             (K, 2 d + 1)
+spherical 1, v_1 .. v_d, |v|^2                                                      (K, d + 2)
+========= ========================================================================= ====================
+
+For large d it does the same number of operations as `quadratic`, and holds no products of features.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numba import types
+from numba.np.numpy_support import from_dtype
+from numpy.typing import NDArray
+
+from dask_gmm.model.kernels.compiled import compile_for, inner, read_only, reordered
+from dask_gmm.model.kernels.outputs import write
+from dask_gmm.model.kernels.products import (
+    accumulate,
+    packed,
+    padded_columns,
+    padded_lines,
+    rows_per_block,
+    squared_norms,
+)
+from dask_gmm.model.kernels.tiles import load, rows_per_tile, scratch
+
+Array = NDArray[np.float64]
+
+
+class CentredKernel:
+    """A mixture made ready for many rows; calls behave as those of `QuadraticKernel`.
+
+    Parameters
+    ----------
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}
+    means : ndarray of shape (K, d), float64
+        Subtracted from the rows in float64.
+    precisions_cholesky : ndarray, float64
+        Upper triangular (K, d, d) for 'full', (d, d) for 'tied'; (K, d) for 'diag', (K,) for 'spherical'.
+    peaks : ndarray of shape (K,), float64
+        Log-joint at the mean, log(weight_k) + log N(mean_k | k), in nats; -inf for a weight of zero.
+    dtype : {float64, float32}
+        In which deviations and products are computed; statistics are summed in float64 over tiles either way.
+    """
+
+    def __init__(
+        self,
+        covariance_type: str,
+        means: Array,
+        precisions_cholesky: Array,
+        peaks: Array,
+        dtype: Any = np.float64,
+    ) -> None:
+        self.dtype = np.dtype(dtype)
+        self.n_components, self._n_features = means.shape
+        self._covariance_type = covariance_type
+        self._means = np.ascontiguousarray(means, np.float64)
+        self._peaks = np.ascontiguousarray(peaks, np.float64)
+        self._matrices = covariance_type in ("full", "tied")
+        if self._matrices:
+            factors = packed(precisions_cholesky.reshape(-1, self._n_features, self._n_features), self.dtype)
+        else:
+            factors = np.broadcast_to(precisions_cholesky.reshape(self.n_components, -1), means.shape)
+        self._factors = np.ascontiguousarray(factors, self.dtype)
+
+    def statistics(self, rows: NDArray[Any], weights: Array | None) -> tuple[float, Array]:
+        """Run the E-step: see `QuadraticKernel.statistics`, and the table above for the statistics."""
+        lines = self._n_features + 1
+        if self._matrices:
+            sums = np.zeros((self.n_components, padded_lines(lines), padded_columns(lines)))
+        else:
+            sums = np.zeros((self.n_components, 1, 2 * lines - 1))
+        log_likelihood = self._run(rows, weights=weights, statistics=sums)
+        if self._matrices:
+            i, j = np.triu_indices(lines)
+            return log_likelihood, sums[:, i, j]
+        statistics = sums[:, 0]
+        if self._covariance_type == "spherical":
+            second = statistics[:, lines:].sum(axis=1, keepdims=True)
+            statistics = np.concatenate([statistics[:, :lines], second], axis=1)
+        return log_likelihood, statistics
+
+    def labels(self, rows: NDArray[Any], out: NDArray[np.int64]) -> None:
+        """Write each row's most probable component, the first of equals, to `out`, shape (n,)."""
+        self._run(rows, labels=out)
+
+    def log_density(self, rows: NDArray[Any], out: NDArray[Any]) -> None:
+        """Write each row's log density, in nats, to `out`, shape (n,), of the rows' dtype."""
+        self._run(rows, log_density=out)
+
+    def responsibilities(self, rows: NDArray[Any], out: NDArray[Any]) -> None:
+        """Write each row's posterior probabilities to `out`, shape (n, K), of the rows' dtype."""
+        self._run(rows, resp=out)
+
+    def _run(
+        self,
+        rows: NDArray[Any],
+        weights: Array | None = None,
+        statistics: Array | None = None,
+        labels: NDArray[np.int64] | None = None,
+        log_density: NDArray[Any] | None = None,
+        resp: NDArray[Any] | None = None,
+    ) -> float:
+        n, d = rows.shape
+        if n == 0:
+            return 0.0
+        n_rows = rows_per_tile(4 * d + self.n_components, n, self.dtype)
+        log_likelihood: float = _compiled(rows.dtype, self.dtype)(
+            rows,
+            np.empty(0) if weights is None else weights,
+            self._means,
+            self._factors,
+            self._peaks,
+            self._matrices,
+            scratch(d, n_rows, np.dtype(np.float64)),
+            scratch(padded_lines(d + 1), n_rows, self.dtype),
+            scratch(padded_columns(d + 1), n_rows, self.dtype),
+            scratch(self.n_components, n_rows, self.dtype),
+            np.empty((0, 0, 0)) if statistics is None else statistics,
+            np.empty(0, np.int64) if labels is None else labels,
+            np.empty(0, rows.dtype) if log_density is None else log_density,
+            np.empty((0, 0), rows.dtype) if resp is None else resp,
+        )
+        return log_likelihood
+
+
+@inner
+def _deviate(tile: Array, mean: Array, width: int, out: NDArray[Any]) -> None:
+    """Write 1 and ``tile - mean``, subtracted in float64, to the lines of `out`."""
+    out[0, :width] = 1.0
+    for j in range(len(mean)):
+        line, deviation = tile[j], out[1 + j]
+        for t in range(width):
+            deviation[t] = line[t] - mean[j]
+
+
+@inner
+def _add_scaled_norms(v: NDArray[Any], factors: NDArray[Any], width: int, out: NDArray[Any]) -> None:
+    """Add the squared norm of each row of v times `factors`, shape (d,), to `out`."""
+    for j in range(len(v)):
+        line = v[j]
+        for t in range(width):
+            out[t] += (line[t] * factors[j]) ** 2
+
+
+@inner
+def _add_outer(
+    features: NDArray[Any],
+    n_features: int,
+    resp: NDArray[Any],
+    width: int,
+    weighted: NDArray[Any],
+    out: Array,
+) -> None:
+    """Add the sum of `resp` times the outer product of the features; `weighted` is for the products."""
+    for j in range(n_features):
+        line, product = features[j], weighted[j]
+        for t in range(width):
+            product[t] = line[t] * resp[t]
+    accumulate(features, n_features, weighted, width, out, True)
+
+
+@reordered
+def _moments(line: NDArray[Any], resp: NDArray[Any], width: int) -> tuple[float, float]:
+    first, second = 0.0, 0.0
+    for t in range(width):
+        weighted = np.float64(resp[t]) * np.float64(line[t])
+        first += weighted
+        second += weighted * np.float64(line[t])
+    return first, second
+
+
+@inner
+def _add_moments(features: NDArray[Any], d: int, resp: NDArray[Any], width: int, out: Array) -> None:
+    """Add the sums of `resp`, of `resp` times each v and of `resp` times each v^2."""
+    for j in range(d + 1):
+        first, second = _moments(features[j], resp, width)
+        out[j] += first
+        if j > 0:
+            out[d + j] += second
+
+
+def _pass(
+    rows: NDArray[Any],
+    weights: Array,
+    means: Array,
+    factors: NDArray[Any],
+    peaks: Array,
+    matrices: bool,
+    tile: Array,
+    deviations: NDArray[Any],
+    weighted: NDArray[Any],
+    log_joint: NDArray[Any],
+    statistics: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    log_density: NDArray[Any],
+    resp: NDArray[Any],
+) -> float:
+    """Take the rows tile by tile, and the components one by one: log-joints, outputs, statistics."""
+    n, d = rows.shape
+    n_components, n_rows = log_joint.shape
+    block = rows_per_block(deviations)
+    log_likelihood = 0.0
+    for start in range(0, n, n_rows):
+        count = min(n_rows, n - start)
+        width = -(-count // block) * block
+        load(rows, start, count, np.zeros(d), tile, width)
+        for k in range(n_components):
+            norms, factor = log_joint[k], factors[min(k, len(factors) - 1)]
+            norms[:] = 0.0
+            _deviate(tile, means[k], width, deviations)
+            if matrices:
+                squared_norms(factor, deviations[1 : 1 + d], width, norms)
+            else:
+                _add_scaled_norms(deviations[1 : 1 + d], factor, width, norms)
+            for t in range(width):
+                norms[t] = peaks[k] - 0.5 * norms[t]
+        log_likelihood += write(
+            log_joint, n_components, start, count, width, weights, labels, log_density, resp
+        )
+        for k in range(len(statistics)):
+            _deviate(tile, means[k], width, deviations)
+            if matrices:
+                _add_outer(deviations, 1 + d, log_joint[k], width, weighted, statistics[k])
+            else:
+                _add_moments(deviations, d, log_joint[k], width, statistics[k, 0])
+    return log_likelihood
+
+
+@cache
+def _compiled(rows_dtype: np.dtype[Any], dtype: np.dtype[Any]) -> Any:
+    rows, tile = from_dtype(rows_dtype), from_dtype(dtype)
+    return compile_for(
+        _pass,
+        read_only(rows, 2),
+        read_only(types.float64, 1),
+        read_only(types.float64, 2, "C"),
+        read_only(tile, 2, "C"),
+        read_only(types.float64, 1, "C"),
+        types.boolean,
+        types.float64[:, ::1],
+        tile[:, ::1],
+        tile[:, ::1],
+        tile[:, ::1],
+        types.float64[:, :, ::1],
+        types.int64[:],
+        rows[:],
+        rows[:, :],
+    )
