@@ -102,7 +102,7 @@ class ClusterEngine:
         payload = dumps(list(works))
         if len(payload) <= _LITERAL_BYTES:
             return payload
-        shipped = self._client.submit(_same, payload, pure=False, key="gmm-works")
+        shipped = self._client.submit(_same, payload, pure=False, key=f"gmm-works-{uuid4().hex}")
         # One copy on one worker would draw all tasks to it.
         self._client.replicate(shipped)
         return shipped
