@@ -1,13 +1,16 @@
-"""Rows to fit, and what it means for two models to be the same."""
+"""Rows to fit, a source made by hand, and what it means for two models to be the same."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
+from dask_gmm.data.source import Answer, Block, Chunk, as_answer
 
 PARAMETERS = ("weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_")
 
@@ -38,6 +41,62 @@ def _assert_same_model(actual: Any, expected: Any, rtol: float) -> None:
     for name in PARAMETERS:
         distance = _distance(getattr(actual, name), getattr(expected, name))
         assert distance <= rtol, f"{name} differ by {distance:.2g}"
+
+
+class Pieces:
+    """A source made by hand: arrays, one a chunk, read as if from afar.
+
+    Attributes
+    ----------
+    reads : list of int
+        The chunks read, in the order of the ends of reading.
+    """
+
+    numbered = True
+    in_memory = False
+    feature_names = None
+
+    def __init__(
+        self,
+        pieces: Sequence[NDArray[Any]],
+        weights: Sequence[NDArray[np.float64]] | None = None,
+        seconds: Callable[[int], float] = lambda index: 0.0,
+    ) -> None:
+        self.pieces = pieces
+        self.weights = weights
+        self.seconds = seconds
+        self.n_features = pieces[0].shape[1]
+        self.dtype = pieces[0].dtype
+        self.sample_shape = (sum(map(len, pieces)),)
+        # Bytes unknown: each chunk is a task of its own.
+        self.chunks = [Chunk(f"piece {index}", len(piece), None) for index, piece in enumerate(pieces)]
+        self.reads: list[int] = []
+
+    def reader(self, indices: Sequence[int]) -> Pieces:
+        return self
+
+    def futures(self, indices: Sequence[int]) -> Mapping[Any, Any]:
+        return {}
+
+    def read(self, index: int) -> Block:
+        time.sleep(self.seconds(index))
+        self.reads.append(index)
+        first, piece = sum(map(len, self.pieces[:index])), self.pieces[index]
+        weights = None if self.weights is None else self.weights[index]
+        return Block(piece, weights, lambda: first + np.arange(len(piece)), None, f"piece {index}")
+
+    def with_weights(self, sample_weight: Any) -> Pieces:
+        bounds = np.cumsum([len(piece) for piece in self.pieces])[:-1]
+        return Pieces(self.pieces, np.split(np.asarray(sample_weight), bounds), self.seconds)
+
+    def apply(self, answer: Answer) -> NDArray[Any]:
+        return np.concatenate([as_answer(self.read(index), answer) for index in range(len(self.pieces))])
+
+
+@pytest.fixture(scope="session")
+def make_source() -> type[Pieces]:
+    """A source made of arrays: ``make_source([rows, more_rows])``."""
+    return Pieces
 
 
 @pytest.fixture(scope="session")
