@@ -43,7 +43,7 @@ def state_of(estimator: Any) -> tuple[dict[str, Any], Arrays]:
     TypeError, ValueError
         A parameter that a file cannot hold, or that no longer fits the fitted attributes.
     """
-    parameters, arrays = _plain_parameters(estimator.get_params(deep=False))
+    parameters, arrays = _plain_parameters(_of_the_model(estimator))
     attributes = {
         name: plain(getattr(estimator, name)) for name, plain in _PLAIN.items() if hasattr(estimator, name)
     }
@@ -101,6 +101,13 @@ def _check_consistent(parameters: Mapping[str, Any], attributes: Mapping[str, An
     names = attributes.get("feature_names_in_")
     if attributes["n_features_in_"] != n_features or (names is not None and len(names) != n_features):
         raise ValueError(f"its means have {n_features} features, and its attributes another number")
+
+
+def _of_the_model(estimator: Any) -> dict[str, Any]:
+    parameters: dict[str, Any] = estimator.get_params(deep=False)
+    # A place of that one fit, whose URL may hold credentials.
+    parameters.pop("checkpoint", None)
+    return parameters
 
 
 def _plain_parameters(parameters: Mapping[str, Any]) -> tuple[dict[str, Any], Arrays]:

@@ -27,7 +27,7 @@ class PersistenceMixin:
         """Write the fitted estimator to one file, as a whole or not at all.
 
         The file holds the constructor's parameters and the fitted attributes to the last bit, with a
-        format version and a checksum. It holds no rows, and callbacks are not kept.
+        format version and a checksum. It holds no rows; callbacks and `checkpoint` are not kept.
 
         Parameters
         ----------

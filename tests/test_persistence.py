@@ -38,7 +38,7 @@ def url():
     fsspec.filesystem("memory").store.clear()
 
 
-def assert_same_model(one, other):
+def assert_identical(one, other):
     for name in FITTED:
         assert hasattr(one, name) == hasattr(other, name), name
         if hasattr(one, name):
@@ -64,7 +64,7 @@ def test_a_loaded_model_is_the_same_to_the_last_bit(tmp_path, rows, covariance_t
     loaded = GaussianMixture.load(tmp_path / "model.gmm")
 
     assert type(loaded) is GaussianMixture
-    assert_same_model(gm, loaded)
+    assert_identical(gm, loaded)
     assert [type(bound) for bound in loaded.lower_bounds_] == [dtype] * gm.n_iter_
     np.testing.assert_array_equal(loaded.score_samples(rows), gm.score_samples(rows))
     for name, value in gm.get_params().items():
@@ -80,7 +80,7 @@ def test_feature_names_and_an_unfinished_fit_are_kept(tmp_path, rows):
     gm = GaussianMixture(2, max_iter=0, random_state=0).fit(table)
     gm.save(tmp_path / "model.gmm")
     loaded = GaussianMixture.load(tmp_path / "model.gmm")
-    assert_same_model(gm, loaded)
+    assert_identical(gm, loaded)
     assert loaded.feature_names_in_.dtype == object
     assert loaded.lower_bound_ == -np.inf
     assert loaded.lower_bounds_ == []
@@ -117,7 +117,7 @@ def test_warm_start_goes_on_from_a_loaded_model(url, rows):
     gm.save(url)
     loaded = GaussianMixture.load(url)
     with pytest.warns(ConvergenceWarning):
-        assert_same_model(loaded.fit(rows), gm.fit(rows))
+        assert_identical(loaded.fit(rows), gm.fit(rows))
 
 
 def test_nothing_is_saved_that_could_not_be_loaded(tmp_path, rows, fitted):
@@ -215,7 +215,7 @@ def test_files_made_by_other_means_are_refused(tmp_path, fitted, forgery):
     fitted.set_params(random_state=np.random.RandomState(0)).save(path)
     content = path.read_bytes()
     path.write_bytes(resealed(content, lambda header: None))
-    assert_same_model(GaussianMixture.load(path), fitted)
+    assert_identical(GaussianMixture.load(path), fitted)
     path.write_bytes(resealed(content, FORGERIES[forgery]))
     with pytest.raises(ModelFileError, match=r"model\.gmm"):
         GaussianMixture.load(path)
@@ -267,6 +267,12 @@ def test_a_file_holds_no_pickle_and_no_rows(tmp_path, rows, fitted):
     assert len(content) < 2500
 
 
+def test_the_place_of_a_checkpoint_stays_out_of_the_file(tmp_path, fitted):
+    fitted.set_params(checkpoint="s3://me:secret@bucket/checkpoint").save(tmp_path / "model.gmm")
+    assert b"secret" not in (tmp_path / "model.gmm").read_bytes()
+    assert GaussianMixture.load(tmp_path / "model.gmm").checkpoint is None
+
+
 def test_urls_are_named_without_credentials(tmp_path):
     with pytest.raises(FileNotFoundError) as missing:
         GaussianMixture.load("memory://u:secret@models/none.gmm")
@@ -286,14 +292,14 @@ def test_to_and_from_scikit_learn_keep_every_bit(rows, covariance_type):
     model = gm.to_sklearn()
     assert type(model) is sklearn.mixture.GaussianMixture
     assert model.get_params() == {name: gm.get_params()[name] for name in model.get_params()}
-    assert_same_model(gm, model)
+    assert_identical(gm, model)
     np.testing.assert_array_equal(model.predict(table), gm.predict(table))
     np.testing.assert_allclose(model.score_samples(table), gm.score_samples(table), rtol=1e-12)
 
     back = GaussianMixture.from_sklearn(model)
     assert type(back) is GaussianMixture
     assert back.get_params() == gm.get_params()
-    assert_same_model(gm, back)
+    assert_identical(gm, back)
     np.testing.assert_array_equal(back.score_samples(table), gm.score_samples(table))
 
 
