@@ -11,7 +11,7 @@ from dask_gmm.data.source import Source
 
 # Tiles of the kernels, features and products together; measured, whatever the mixture.
 _TILE_BYTES = 8 << 20
-# A worker of a LocalCluster that has imported this package and compiled its kernels, before it reads anything;
+# A LocalCluster worker that has imported this package and compiled its kernels, before it reads anything;
 # measured. The package alone takes 350 MiB, most of it Dask, pandas, pyarrow, scikit-learn and numba.
 BASE_BYTES = 400 << 20
 
