@@ -1,27 +1,33 @@
 """Gaussian mixtures for data larger than memory, fitted where the chunks are."""
 
-from dask_gmm.checkpointing import CheckpointError, DriverError
-from dask_gmm.container import ModelFileError
-from dask_gmm.data.collections import from_array
-from dask_gmm.data.parquet import read_parquet
-from dask_gmm.data.source import DataError
-from dask_gmm.data.zarr import from_zarr
-from dask_gmm.engine.memory import ChunkTooLargeError
-from dask_gmm.engine.waiting import ClusterError
-from dask_gmm.mixture import GaussianMixture
-from dask_gmm.model.mstep import CollapsedComponentError
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "CheckpointError",
-    "ChunkTooLargeError",
-    "ClusterError",
-    "CollapsedComponentError",
-    "DataError",
-    "DriverError",
-    "GaussianMixture",
-    "ModelFileError",
-    "from_array",
-    "from_zarr",
-    "read_parquet",
-]
+if TYPE_CHECKING:
+    from dask_gmm.container import ModelFileError
+    from dask_gmm.data.parquet import read_parquet
+    from dask_gmm.data.source import DataError
+    from dask_gmm.data.zarr import from_zarr
+    from dask_gmm.mixture import GaussianMixture
+
+__all__ = ["DataError", "GaussianMixture", "ModelFileError", "from_zarr", "read_parquet"]
 __version__ = "0.1.0"
+
+# Imported when they are first used: every `dask` command loads this package for its sub-command.
+_MODULES = {
+    "DataError": "data.source",
+    "GaussianMixture": "mixture",
+    "ModelFileError": "container",
+    "from_zarr": "data.zarr",
+    "read_parquet": "data.parquet",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from dask_gmm.data.source import Source
@@ -54,7 +55,7 @@ def _is_a(X: Any, module: str, name: str) -> bool:
 
 
 def _stored(url: str) -> Source:
-    if _looks_like_parquet(url):
+    if looks_like_parquet(url):
         from dask_gmm.data.parquet import read_parquet
 
         return read_parquet(url)
@@ -63,7 +64,8 @@ def _stored(url: str) -> Source:
     return from_zarr(url)
 
 
-def _looks_like_parquet(url: str) -> bool:
+def looks_like_parquet(url: str, storage_options: Mapping[str, Any] | None = None) -> bool:
+    """Tell whether a path or URL names Parquet data: by its ending, or by what lies below it."""
     path = url.split("?")[0].rstrip("/")
     if path.endswith((".parquet", ".parq", ".pq")):
         return True
@@ -71,5 +73,5 @@ def _looks_like_parquet(url: str) -> bool:
         return False
     import fsspec
 
-    filesystem, root = fsspec.core.url_to_fs(url)
+    filesystem, root = fsspec.core.url_to_fs(url, **(storage_options or {}))
     return any(name.endswith((".parquet", ".parq", ".pq")) for name in filesystem.find(root, maxdepth=4))

@@ -1,0 +1,74 @@
+"""The commands: what they take and say. Their work is imported when one runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+import click
+
+from dask_gmm import __version__
+from dask_gmm.cli.options import CLUSTER, ESTIMATOR, LOG, SOURCE, WEIGHT, options
+from dask_gmm.cli.outcome import EXIT_CODES, run
+
+
+@click.group(
+    name="gmm",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=EXIT_CODES,
+)
+@click.version_option(__version__, package_name="dask-gmm")
+@click.pass_context
+def gmm(context: click.Context) -> None:
+    """Gaussian mixtures for data larger than memory.
+
+    Each command prints one JSON object on standard output, and how it goes on standard error. Options can
+    also be set in Dask's configuration, as dask-gmm.cli.max-iter in a file or as DASK_DASK_GMM__CLI__MAX_ITER
+    in the environment.
+    """
+    context.default_map = _configured()
+
+
+def _configured() -> dict[str, dict[str, Any]]:
+    """Return the options set in Dask's configuration, for each command those that it has.
+
+    Raises
+    ------
+    click.UsageError
+        A name that is no option of any command.
+    """
+    import dask.config
+
+    settings = dask.config.get("dask-gmm.cli", {}) or {}
+    settings = {name.replace("-", "_"): value for name, value in settings.items()}
+    known = {
+        name: {parameter.name for parameter in command.params if isinstance(parameter, click.Option)}
+        for name, command in gmm.commands.items()
+    }
+    for name in settings:
+        if not any(name in names for names in known.values()):
+            raise click.UsageError(
+                f"Dask's configuration sets dask-gmm.cli.{name.replace('_', '-')}, which is no option."
+            )
+    return {
+        command: {name: value for name, value in settings.items() if name in names}
+        for command, names in known.items()
+    }
+
+
+def _run(module: str, job: str, given: Mapping[str, Any]) -> None:
+    def work(log: Any) -> Any:
+        return getattr(import_module(f"dask_gmm.cli.{module}"), job)(given, log)
+
+    run(work, given["log"])
+
+
+@gmm.command(epilog=EXIT_CODES)
+@click.argument("source")
+@click.option("--n-components", type=int, required=True, help="Number of components.")
+@click.option("--out", required=True, help="The model file to write, local or a URL.")
+@options(*ESTIMATOR, WEIGHT, *SOURCE, *CLUSTER, LOG)
+def fit(**given: Any) -> None:
+    """Fit a mixture to SOURCE: a Zarr array or group, or Parquet files, local or a URL."""
+    _run("fitting", "fit", given)

@@ -1,0 +1,140 @@
+"""How passes appear: a line each and a bar on a terminal, JSON lines elsewhere."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Self
+
+from dask_gmm.cli.log import Log
+from dask_gmm.cli.progress import PassDone
+
+
+class Display:
+    """Context in which passes are shown.
+
+    Parameters
+    ----------
+    log : Log
+    """
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._bar = _bar() if log.human else None
+        self._task: Any = None
+
+    def __enter__(self) -> Self:
+        if self._bar is not None:
+            self._bar.start()
+            self._task = self._bar.add_task("", total=1.0)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.remove_task(self._task)
+            self._bar.stop()
+
+    def share_done(self, share: float) -> None:
+        """Show how much of the running pass is done."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=share)
+
+    def pass_done(self, done: PassDone) -> None:
+        """Show a pass."""
+        if self._bar is not None:
+            self._bar.console.print(pass_line(done), highlight=False, soft_wrap=True)
+            return
+        speed = done.bytes_per_second
+        self._log.event(
+            done.name,
+            pass_line(done),
+            number=done.number,
+            seconds=round(done.seconds, 3),
+            rows=done.n_rows,
+            bytes=done.n_bytes,
+            bytes_per_second=None if speed is None else round(speed),
+            lower_bound=done.lower_bound,
+            gain=done.gain,
+            gap=done.gap,
+            seconds_left=None if done.seconds_left is None else round(done.seconds_left, 1),
+        )
+
+
+def pass_line(done: PassDone) -> str:
+    """Return a pass in less than 80 columns.
+
+    Examples
+    --------
+    >>> pass_line(PassDone(12, "pass", 2.0, 40_000_000, 1_600_000_000, -14.23, 3.2e-4, 1e-3, 32.0))
+    ' 12   40.0M rows    800MB/s  bound -14.230000  gain 3.2e-04  gap 1.0e-03  0:32 left'
+    """
+    if done.lower_bound is None:
+        parts = [_rows(done), _speed(done), "found the start"]
+    else:
+        parts = [
+            _rows(done),
+            _speed(done),
+            f"bound {done.lower_bound:.6f}",
+            "" if done.gain is None else f"gain {done.gain:.1e}",
+            "" if done.gap is None else f"gap {done.gap:.1e}",
+            "" if done.seconds_left is None else f"{clock(done.seconds_left)} left",
+        ]
+    return f"{done.number:3d}  " + "  ".join(part for part in parts if part)
+
+
+def clock(seconds: float) -> str:
+    """Return a duration as h:mm:ss or m:ss.
+
+    Examples
+    --------
+    >>> clock(32.4), clock(3725)
+    ('0:32', '1:02:05')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def short(number: float) -> str:
+    """Return a number with three digits and a unit prefix.
+
+    Examples
+    --------
+    >>> short(950), short(40_000_000), short(1.25e9)
+    ('950', '40.0M', '1.2G')
+    """
+    for prefix in ("", "k", "M", "G", "T"):
+        if number < 1000 or prefix == "T":
+            break
+        number /= 1000
+    return f"{number:.0f}{prefix}" if number >= 100 or not prefix else f"{number:.1f}{prefix}"
+
+
+def _rows(done: PassDone) -> str:
+    return "" if done.n_rows is None else f"{short(done.n_rows):>6} rows"
+
+
+def _speed(done: PassDone) -> str:
+    return "" if done.bytes_per_second is None else f"{short(done.bytes_per_second):>6}B/s"
+
+
+def _bar() -> Any:
+    """Return a rich progress bar, None where rich is not installed."""
+    try:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TimeElapsedColumn
+    except ImportError:
+        return None
+
+    return Progress(
+        BarColumn(bar_width=None),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        expand=True,
+    )

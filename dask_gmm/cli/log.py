@@ -1,0 +1,40 @@
+"""What standard error gets: text for people, JSON lines for programs."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import sys
+from typing import Any
+
+
+class Log:
+    """Writes events.
+
+    Parameters
+    ----------
+    form : {'human', 'json'} or None
+        None for text on a terminal and JSON lines elsewhere.
+    """
+
+    def __init__(self, form: str | None = None) -> None:
+        self.human = sys.stderr.isatty() if form is None else form == "human"
+
+    def event(self, name: str, text: str, /, **values: Any) -> None:
+        """Write an event: its text, or its values with name and time."""
+        if self.human:
+            self._write(text)
+            return
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+        self._write(json.dumps({"event": name, "time": now, **values}, allow_nan=False))
+
+    def warning(self, kind: str, message: str) -> None:
+        """Write a warning."""
+        self.event("warning", f"{kind}: {message}", kind=kind, message=message)
+
+    def error(self, kind: str, message: str, exit_code: int) -> None:
+        """Write the error that ends the command."""
+        self.event("error", f"{kind}: {message}", kind=kind, message=message, exit_code=exit_code)
+
+    def _write(self, line: str) -> None:
+        print(line, file=sys.stderr, flush=True)

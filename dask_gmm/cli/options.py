@@ -1,0 +1,151 @@
+"""The options of the commands, as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+Command = Callable[..., Any]
+COVARIANCE_TYPES = click.Choice(["full", "tied", "diag", "spherical"])
+_ARRAY = click.Path()
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option.
+
+    Attributes
+    ----------
+    name : str
+        The parameter; the option is spelled with hyphens.
+    kind : click type
+    default : object
+    help : str
+    multiple : bool
+        May be given several times.
+    """
+
+    name: str
+    kind: Any
+    default: Any
+    help: str
+    multiple: bool = False
+
+    def __call__(self, command: Command) -> Command:
+        """Add the option to a command."""
+        decorated: Command = click.option(
+            "--" + self.name.replace("_", "-"),
+            self.name,
+            type=self.kind,
+            default=() if self.multiple else self.default,
+            show_default=self.default is not None,
+            multiple=self.multiple,
+            is_flag=self.kind is bool,
+            help=self.help,
+        )(command)
+        return decorated
+
+
+#: The estimator's parameters apart from `n_components`, with its defaults.
+ESTIMATOR = (
+    Option("covariance_type", COVARIANCE_TYPES, "full", "Structure of the covariances."),
+    Option("tol", float, 1e-3, "Stop when the mean log-likelihood changes by less, in nats a row."),
+    Option("reg_covar", float, 1e-6, "Added to the variances, in squared units of the data."),
+    Option("max_iter", int, 100, "Most passes over the data of a restart."),
+    Option("n_init", int, 1, "Restarts; the best is kept."),
+    Option(
+        "init_params",
+        click.Choice(["kmeans", "k-means++", "random", "random_from_data"]),
+        "kmeans",
+        "Where to start.",
+    ),
+    Option("weights_init", _ARRAY, None, "Weights to start from: a .npy file, local or a URL."),
+    Option("means_init", _ARRAY, None, "Means to start from: a .npy file."),
+    Option("precisions_init", _ARRAY, None, "Inverse covariances to start from: a .npy file."),
+    Option("random_state", int, None, "Seed of the start."),
+    Option("warm_start", _ARRAY, None, "Continue from the parameters of this model file."),
+    Option("verbose", int, 0, "1 prints iterations on standard error, 2 also changes and times."),
+    Option("verbose_interval", int, 10, "Iterations between two prints."),
+    Option(
+        "cache", click.Choice(["auto", "all", "none"]), "auto", "Rows that stay in memory between passes."
+    ),
+    Option("checkpoint", str, None, "Save every pass here, and go on from it when started again."),
+)
+
+SOURCE = (
+    Option(
+        "format", click.Choice(["zarr", "parquet"]), None, "Kind of SOURCE; seen from its name otherwise."
+    ),
+    Option("column", str, None, "Parquet: a column that is a feature; all without it.", multiple=True),
+    Option(
+        "filter",
+        str,
+        None,
+        'Parquet: rows to use, such as "year>=2020"; several must all hold.',
+        multiple=True,
+    ),
+    Option(
+        "component",
+        str,
+        None,
+        "Zarr: the array of a group. Given several times, arrays on one grid that are the features.",
+        multiple=True,
+    ),
+    Option("feature_axis", int, None, "Zarr: the axis of the features; the last without it."),
+    Option("nan", click.Choice(["error", "drop"]), None, "Zarr: whether rows with NaN count for nothing."),
+    Option("missing_chunks", click.Choice(["error", "fill"]), None, "Zarr: what a missing chunk means."),
+    Option(
+        "storage_option",
+        str,
+        None,
+        "For the store, as NAME=VALUE (JSON where it is JSON). Not for credentials: these come from the "
+        "environment, configuration files or roles.",
+        multiple=True,
+    ),
+)
+
+WEIGHT = Option(
+    "sample_weight",
+    str,
+    None,
+    "Weights of the rows: a column (Parquet) or array (Zarr) of SOURCE; with a slash or an ending, "
+    "a .npy file or a Zarr array.",
+)
+
+CLUSTER = (
+    Option("scheduler", str, None, "Address of a running scheduler; DASK_SCHEDULER_ADDRESS works too."),
+    Option("scheduler_file", click.Path(dir_okay=False), None, "The file where it wrote its address."),
+    Option("wait_for", int, 1, "Workers of that scheduler to wait for."),
+    Option("tls_ca_file", click.Path(dir_okay=False), None, "TLS: the authority's certificate."),
+    Option("tls_cert", click.Path(dir_okay=False), None, "TLS: this client's certificate."),
+    Option("tls_key", click.Path(dir_okay=False), None, "TLS: its key."),
+    Option(
+        "n_workers", int, None, "Workers of the local cluster; 0 for the threads of this process, no cluster."
+    ),
+    Option("threads", int, None, "Threads a worker."),
+    Option("memory_limit", str, None, 'Memory a worker, such as "4 GiB".'),
+    Option(
+        "performance_report", click.Path(dir_okay=False), None, "Write Dask's HTML report here (needs bokeh)."
+    ),
+)
+
+LOG = Option(
+    "log",
+    click.Choice(["human", "json"]),
+    None,
+    "What standard error gets; text on a terminal and JSON lines elsewhere without it.",
+)
+
+
+def options(*table: Option) -> Callable[[Command], Command]:
+    """Return a decorator that adds these options in this order."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(table):
+            command = option(command)
+        return command
+
+    return decorate

@@ -1,0 +1,125 @@
+"""How a command ends: one JSON result on standard output, or an error and its exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+
+from dask_gmm.cli.log import Log
+
+DONE, USAGE, DATA, UNAVAILABLE, STOPPED = 0, 2, 3, 69, 75
+
+EXIT_CODES = """\b
+Exit codes:
+    0  done
+    1  a defect of dask_gmm: please report the traceback
+    2  usage: options, paths or settings that do not fit
+    3  data: rows, weights or a model file that cannot be used
+   69  unavailable: the cluster or the store; start the same command again
+   75  stopped by SIGUSR1, or workers died again and again: start it again
+  130  stopped by Ctrl-C (SIGINT)
+  143  stopped by SIGTERM
+After 69, 75, 130 and 143 a fit with --checkpoint goes on from its last pass,
+and predict from its last chunk."""
+
+# Clients of object stores raise errors of their own when a store cannot be reached or refuses.
+_STORE_CLIENTS = {"adlfs", "aiohttp", "azure", "botocore", "gcsfs", "google", "obstore", "s3fs"}
+
+
+class Stopped(BaseException):
+    """A signal asks the command to end; not an Exception, so that nothing takes it for a failure."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name}")
+        self.exit_code = STOPPED if number == signal.SIGUSR1 else 128 + number
+
+
+def run(job: Callable[[Log], Mapping[str, Any]], log_format: str | None) -> None:
+    """Run a command's job and end the process as documented.
+
+    Parameters
+    ----------
+    job : callable
+        Returns the result, as JSON has it.
+    log_format : {'human', 'json'} or None
+    """
+    log = Log(log_format)
+    try:
+        with _signals(), _warnings_to(log), contextlib.redirect_stdout(sys.stderr):
+            result = job(log)
+    except (Stopped, KeyboardInterrupt) as stop:
+        stopped = stop if isinstance(stop, Stopped) else Stopped(signal.SIGINT)
+        log.error("Stopped", f"The command was {stopped}.", stopped.exit_code)
+        raise click.exceptions.Exit(stopped.exit_code) from None
+    except (click.ClickException, click.exceptions.Exit):
+        raise
+    except Exception as error:
+        _fail(log, error)
+    print(json.dumps(result, allow_nan=False))
+
+
+def _fail(log: Log, error: Exception) -> NoReturn:
+    code = exit_code(error)
+    if code == 1:
+        traceback.print_exc()
+    notes = getattr(error, "__notes__", [])
+    log.error(type(error).__name__, "\n".join([str(error) or repr(error), *notes]), code)
+    raise click.exceptions.Exit(code) from None
+
+
+def exit_code(error: Exception) -> int:
+    """Return the documented code of an error."""
+    from dask_gmm.checkpointing import DriverError
+    from dask_gmm.container import ModelFileError
+    from dask_gmm.data.source import DataError
+    from dask_gmm.engine.waiting import ClusterError, WorkersKilledError
+    from dask_gmm.model.mstep import CollapsedComponentError
+
+    if isinstance(error, (DataError, ModelFileError, CollapsedComponentError)):
+        return DATA
+    if isinstance(error, WorkersKilledError):
+        return STOPPED
+    if isinstance(error, (ClusterError, DriverError)):
+        return UNAVAILABLE
+    if isinstance(error, (FileNotFoundError, FileExistsError, PermissionError, NotADirectoryError)):
+        return USAGE
+    if isinstance(error, OSError) or type(error).__module__.split(".")[0] in _STORE_CLIENTS:
+        return UNAVAILABLE
+    # The estimator's words for parameters out of range, chunks larger than memory, extras not installed.
+    return USAGE if isinstance(error, (ValueError, MemoryError, ImportError)) else 1
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[None]:
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
+        raise Stopped(number)
+
+    caught = [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT]
+    before = [signal.signal(number, stop) for number in caught]
+    try:
+        yield
+    finally:
+        for number, handler in zip(caught, before, strict=True):
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _warnings_to(log: Log) -> Iterator[None]:
+    def show(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, *rest: object
+    ) -> None:
+        log.warning(category.__name__, str(message))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = show  # type: ignore[assignment]
+        yield
