@@ -4,20 +4,43 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dask_gmm.checkpointing import CheckpointError, DriverError
     from dask_gmm.container import ModelFileError
+    from dask_gmm.data.collections import from_array
     from dask_gmm.data.parquet import read_parquet
     from dask_gmm.data.source import DataError
     from dask_gmm.data.zarr import from_zarr
+    from dask_gmm.engine.memory import ChunkTooLargeError
+    from dask_gmm.engine.waiting import ClusterError
     from dask_gmm.mixture import GaussianMixture
+    from dask_gmm.model.mstep import CollapsedComponentError
 
-__all__ = ["DataError", "GaussianMixture", "ModelFileError", "from_zarr", "read_parquet"]
+__all__ = [
+    "CheckpointError",
+    "ChunkTooLargeError",
+    "ClusterError",
+    "CollapsedComponentError",
+    "DataError",
+    "DriverError",
+    "GaussianMixture",
+    "ModelFileError",
+    "from_array",
+    "from_zarr",
+    "read_parquet",
+]
 __version__ = "0.1.0"
 
 # Imported when they are first used: every `dask` command loads this package for its sub-command.
 _MODULES = {
+    "CheckpointError": "checkpointing",
+    "ChunkTooLargeError": "engine.memory",
+    "ClusterError": "engine.waiting",
+    "CollapsedComponentError": "model.mstep",
     "DataError": "data.source",
+    "DriverError": "checkpointing",
     "GaussianMixture": "mixture",
     "ModelFileError": "container",
+    "from_array": "data.collections",
     "from_zarr": "data.zarr",
     "read_parquet": "data.parquet",
 }
