@@ -117,7 +117,11 @@ class Tied(Covariance):
 
 
 def _lower_factor(matrices: Array) -> Array:
-    return np.linalg.cholesky(matrices).astype(np.float64, copy=False)
+    lower = np.linalg.cholesky(matrices).astype(np.float64, copy=False)
+    # LAPACK takes NaN for a positive number.
+    if not np.isfinite(lower).all():
+        raise np.linalg.LinAlgError("not finite")
+    return lower
 
 
 def _factor(covariance: Array, component: int | None) -> Array:
