@@ -13,7 +13,7 @@ from dask_gmm.model.statistics import Statistics
 
 Array = NDArray[np.float64]
 
-# Rounding of a mean, in standard deviations of a feature: of float32 products, and of float64 ones.
+# Rounding of float32 products and of float64 ones, relative to how far rows and origins are from the mean.
 _ROUNDING = {np.dtype(np.float32): 1e-4, np.dtype(np.float64): 1e-7}
 
 
@@ -48,7 +48,8 @@ def check_unchanged(moments: Moments, statistics: Statistics, origins: Array, dt
         return  # A collapse, which the M-step describes.
     # About the mean of the first pass, so that nothing large cancels.
     distances = (statistics.first + nk[:, np.newaxis] * (origins - moments.mean)).sum(axis=0) / moments.weight
-    tolerance = _ROUNDING[np.dtype(dtype)] * moments.deviation + 1e-12 * np.abs(moments.mean)
+    reach = moments.deviation + np.abs(origins - moments.mean).max(axis=0)
+    tolerance = _ROUNDING[np.dtype(dtype)] * reach + 1e-12 * np.abs(moments.mean) + np.finfo(dtype).tiny
     if (np.abs(distances) > tolerance).any():
         feature = int(np.argmax(np.abs(distances) - tolerance))
         raise DataError(_changed(f"the mean of feature {feature} moved by {distances[feature]:.3g}"))
