@@ -27,7 +27,7 @@ from numba.np.numpy_support import from_dtype
 from numpy.typing import NDArray
 
 from dask_gmm.model.kernels.compiled import compile_for, inner, read_only, reordered
-from dask_gmm.model.kernels.outputs import write
+from dask_gmm.model.kernels.kernel import Kernel, given_types, write_outputs
 from dask_gmm.model.kernels.products import (
     accumulate,
     packed,
@@ -41,8 +41,8 @@ from dask_gmm.model.kernels.tiles import load, rows_per_tile, scratch
 Array = NDArray[np.float64]
 
 
-class CentredKernel:
-    """A mixture made ready for many rows; calls behave as those of `QuadraticKernel`.
+class CentredKernel(Kernel):
+    """A mixture with every component at its own origin; see `Kernel` for its methods.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class CentredKernel:
     peaks : ndarray of shape (K,), float64
         Log-joint at the mean, log(weight_k) + log N(mean_k | k), in nats; -inf for a weight of zero.
     dtype : {float64, float32}
-        In which deviations and products are computed; statistics are summed in float64 over tiles either way.
+        In which deviations and products are computed.
     """
 
     def __init__(
@@ -65,63 +65,41 @@ class CentredKernel:
         peaks: Array,
         dtype: Any = np.float64,
     ) -> None:
-        self.dtype = np.dtype(dtype)
-        self.n_components, self._n_features = means.shape
+        super().__init__(means.shape[0], means.shape[1], dtype)
         self._covariance_type = covariance_type
         self._means = np.ascontiguousarray(means, np.float64)
         self._peaks = np.ascontiguousarray(peaks, np.float64)
         self._matrices = covariance_type in ("full", "tied")
         if self._matrices:
-            factors = packed(precisions_cholesky.reshape(-1, self._n_features, self._n_features), self.dtype)
+            factors = packed(precisions_cholesky.reshape(-1, self.n_features, self.n_features), self.dtype)
         else:
             factors = np.broadcast_to(precisions_cholesky.reshape(self.n_components, -1), means.shape)
         self._factors = np.ascontiguousarray(factors, self.dtype)
 
     def statistics(self, rows: NDArray[Any], weights: Array | None) -> tuple[float, Array]:
-        """Run the E-step: see `QuadraticKernel.statistics`, and the table above for the statistics."""
-        lines = self._n_features + 1
+        """Run the E-step: see `Kernel.statistics`, and the table above for the statistics."""
+        n_lines = self.n_features + 1
         if self._matrices:
-            sums = np.zeros((self.n_components, padded_lines(lines), padded_columns(lines)))
+            sums = np.zeros((self.n_components, padded_lines(n_lines), padded_columns(n_lines)))
         else:
-            sums = np.zeros((self.n_components, 1, 2 * lines - 1))
+            sums = np.zeros((self.n_components, 1, 2 * n_lines - 1))
         log_likelihood = self._run(rows, weights=weights, statistics=sums)
         if self._matrices:
-            i, j = np.triu_indices(lines)
+            i, j = np.triu_indices(n_lines)
             return log_likelihood, sums[:, i, j]
         statistics = sums[:, 0]
         if self._covariance_type == "spherical":
-            second = statistics[:, lines:].sum(axis=1, keepdims=True)
-            statistics = np.concatenate([statistics[:, :lines], second], axis=1)
+            second = statistics[:, n_lines:].sum(axis=1, keepdims=True)
+            statistics = np.concatenate([statistics[:, :n_lines], second], axis=1)
         return log_likelihood, statistics
 
-    def labels(self, rows: NDArray[Any], out: NDArray[np.int64]) -> None:
-        """Write each row's most probable component, the first of equals, to `out`, shape (n,)."""
-        self._run(rows, labels=out)
-
-    def log_density(self, rows: NDArray[Any], out: NDArray[Any]) -> None:
-        """Write each row's log density, in nats, to `out`, shape (n,), of the rows' dtype."""
-        self._run(rows, log_density=out)
-
-    def responsibilities(self, rows: NDArray[Any], out: NDArray[Any]) -> None:
-        """Write each row's posterior probabilities to `out`, shape (n, K), of the rows' dtype."""
-        self._run(rows, resp=out)
-
-    def _run(
-        self,
-        rows: NDArray[Any],
-        weights: Array | None = None,
-        statistics: Array | None = None,
-        labels: NDArray[np.int64] | None = None,
-        log_density: NDArray[Any] | None = None,
-        resp: NDArray[Any] | None = None,
-    ) -> float:
+    def _call(self, rows: NDArray[Any], given: list[NDArray[Any]], statistics: Array | None) -> float:
         n, d = rows.shape
-        if n == 0:
-            return 0.0
         n_rows = rows_per_tile(4 * d + self.n_components, n, self.dtype)
         log_likelihood: float = _compiled(rows.dtype, self.dtype)(
             rows,
-            np.empty(0) if weights is None else weights,
+            *given,
+            np.empty((0, 0, 0)) if statistics is None else statistics,
             self._means,
             self._factors,
             self._peaks,
@@ -130,10 +108,6 @@ class CentredKernel:
             scratch(padded_lines(d + 1), n_rows, self.dtype),
             scratch(padded_columns(d + 1), n_rows, self.dtype),
             scratch(self.n_components, n_rows, self.dtype),
-            np.empty((0, 0, 0)) if statistics is None else statistics,
-            np.empty(0, np.int64) if labels is None else labels,
-            np.empty(0, rows.dtype) if log_density is None else log_density,
-            np.empty((0, 0), rows.dtype) if resp is None else resp,
         )
         return log_likelihood
 
@@ -197,6 +171,10 @@ def _add_moments(features: NDArray[Any], d: int, resp: NDArray[Any], width: int,
 def _pass(
     rows: NDArray[Any],
     weights: Array,
+    labels: NDArray[np.int64],
+    log_density: NDArray[Any],
+    resp: NDArray[Any],
+    statistics: NDArray[np.float64],
     means: Array,
     factors: NDArray[Any],
     peaks: Array,
@@ -205,10 +183,6 @@ def _pass(
     deviations: NDArray[Any],
     weighted: NDArray[Any],
     log_joint: NDArray[Any],
-    statistics: NDArray[np.float64],
-    labels: NDArray[np.int64],
-    log_density: NDArray[Any],
-    resp: NDArray[Any],
 ) -> float:
     """Take the rows tile by tile, and the components one by one: log-joints, outputs, statistics."""
     n, d = rows.shape
@@ -229,7 +203,7 @@ def _pass(
                 _add_scaled_norms(deviations[1 : 1 + d], factor, width, norms)
             for t in range(width):
                 norms[t] = peaks[k] - 0.5 * norms[t]
-        log_likelihood += write(
+        log_likelihood += write_outputs(
             log_joint, n_components, start, count, width, weights, labels, log_density, resp
         )
         for k in range(len(statistics)):
@@ -246,8 +220,8 @@ def _compiled(rows_dtype: np.dtype[Any], dtype: np.dtype[Any]) -> Any:
     rows, tile = from_dtype(rows_dtype), from_dtype(dtype)
     return compile_for(
         _pass,
-        read_only(rows, 2),
-        read_only(types.float64, 1),
+        *given_types(rows),
+        types.float64[:, :, ::1],
         read_only(types.float64, 2, "C"),
         read_only(tile, 2, "C"),
         read_only(types.float64, 1, "C"),
@@ -256,8 +230,4 @@ def _compiled(rows_dtype: np.dtype[Any], dtype: np.dtype[Any]) -> Any:
         tile[:, ::1],
         tile[:, ::1],
         tile[:, ::1],
-        types.float64[:, :, ::1],
-        types.int64[:],
-        rows[:],
-        rows[:, :],
     )

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dask_gmm.model.kernels.compiled import inner
-from dask_gmm.model.kernels.registers import COLUMNS, VECTOR_BYTES, VECTORS, accumulate_block, multiply_block
+from dask_gmm.model.kernels.registers import COLUMNS, VECTORS, accumulate_block, multiply_block
+from dask_gmm.model.kernels.vectors import VECTOR_BYTES
 
 # A last block of half the columns halves what padding costs mixtures of few components.
 _HALF = COLUMNS // 2

@@ -31,7 +31,7 @@ from numba.np.numpy_support import from_dtype
 from numpy.typing import NDArray
 
 from dask_gmm.model.kernels.compiled import compile_for, inner, read_only
-from dask_gmm.model.kernels.outputs import write
+from dask_gmm.model.kernels.kernel import Kernel, given_types, write_outputs
 from dask_gmm.model.kernels.products import (
     accumulate,
     multiply,
@@ -49,11 +49,8 @@ _PRODUCTS, _SQUARES, _NORM = 0, 1, 2
 _EXPANSIONS = {"full": _PRODUCTS, "diag": _SQUARES, "spherical": _NORM, "tied": _NORM}
 
 
-class QuadraticKernel:
-    """A mixture in quadratic form, made ready for many rows.
-
-    Calls release the GIL, use one thread, need scratch memory of about 1 MB whatever the number of rows, and
-    take rows of any strides without copying them. Results depend on the arguments alone, to the last bit.
+class QuadraticKernel(Kernel):
+    """A mixture in quadratic form; see `Kernel` for its methods.
 
     Parameters
     ----------
@@ -65,7 +62,7 @@ class QuadraticKernel:
     whitening : ndarray of shape (d, d), float64, optional
         For 'tied' only: Cholesky factor of the precision.
     dtype : {float64, float32}
-        In which features and products are computed; statistics are summed in float64 over tiles either way.
+        In which features and products are computed.
     """
 
     def __init__(
@@ -76,65 +73,30 @@ class QuadraticKernel:
         whitening: Array | None = None,
         dtype: Any = np.float64,
     ) -> None:
-        self.dtype = np.dtype(dtype)
-        self.n_components, n_features = theta.shape
+        super().__init__(len(theta), len(shift), dtype)
         self._shift = np.ascontiguousarray(shift, np.float64)
         self._theta = packed(theta.T, self.dtype)
         self._whitening = packed(np.zeros((0, 0)) if whitening is None else whitening, self.dtype)
-        self._n_features = n_features
-        self._n_statistics = n_features - (covariance_type == "tied")
         self._expansion = _EXPANSIONS[covariance_type]
+        self._n_expanded = theta.shape[1]
 
     def statistics(self, rows: NDArray[Any], weights: Array | None) -> tuple[float, Array]:
-        """Run the E-step.
-
-        Parameters
-        ----------
-        rows : ndarray of shape (n, d), float64 or float32
-        weights : ndarray of shape (n,), float64, or None
-
-        Returns
-        -------
-        log_likelihood : float
-            Sum of weight times log density, in nats; NaN if a row of non-zero weight has no finite density.
-        statistics : ndarray of shape (K, P), float64
-            (K, d + 1) for 'tied'.
-        """
-        sums = np.zeros((padded_lines(self._n_statistics), padded_columns(self.n_components)))
+        """Run the E-step: see `Kernel.statistics`, and the table above for the statistics."""
+        n_lines = self.n_features + 1 if self._whitening.size else self._n_expanded
+        sums = np.zeros((padded_lines(n_lines), padded_columns(self.n_components)))
         log_likelihood = self._run(rows, weights=weights, statistics=sums)
-        return log_likelihood, np.ascontiguousarray(sums[: self._n_statistics, : self.n_components].T)
+        return log_likelihood, np.ascontiguousarray(sums[:n_lines, : self.n_components].T)
 
-    def labels(self, rows: NDArray[Any], out: NDArray[np.int64]) -> None:
-        """Write each row's most probable component, the first of equals, to `out`, shape (n,)."""
-        self._run(rows, labels=out)
-
-    def log_density(self, rows: NDArray[Any], out: NDArray[Any]) -> None:
-        """Write each row's log density, in nats, to `out`, shape (n,), of the rows' dtype."""
-        self._run(rows, log_density=out)
-
-    def responsibilities(self, rows: NDArray[Any], out: NDArray[Any]) -> None:
-        """Write each row's posterior probabilities to `out`, shape (n, K), of the rows' dtype."""
-        self._run(rows, resp=out)
-
-    def _run(
-        self,
-        rows: NDArray[Any],
-        weights: Array | None = None,
-        statistics: Array | None = None,
-        labels: NDArray[np.int64] | None = None,
-        log_density: NDArray[Any] | None = None,
-        resp: NDArray[Any] | None = None,
-    ) -> float:
+    def _call(self, rows: NDArray[Any], given: list[NDArray[Any]], statistics: Array | None) -> float:
         n, d = rows.shape
-        if n == 0:
-            return 0.0
         n_columns = padded_columns(self.n_components)
-        n_lines = padded_lines(max(self._n_features, 1 + padded_columns(d)))
+        n_lines = padded_lines(max(self._n_expanded, 1 + padded_columns(d)))
         n_rows = rows_per_tile(n_lines + n_columns, n, self.dtype)
         features = scratch(n_lines, n_rows, self.dtype)
         log_likelihood: float = _compiled(rows.dtype, self.dtype)(
             rows,
-            np.empty(0) if weights is None else weights,
+            *given,
+            np.empty((0, 0)) if statistics is None else statistics,
             self._shift,
             self._whitening,
             self._theta,
@@ -143,10 +105,6 @@ class QuadraticKernel:
             features,
             scratch(padded_lines(1 + d), n_rows, self.dtype) if self._whitening.size else features,
             scratch(n_columns, n_rows, self.dtype),
-            np.empty((0, 0)) if statistics is None else statistics,
-            np.empty(0, np.int64) if labels is None else labels,
-            np.empty(0, rows.dtype) if log_density is None else log_density,
-            np.empty((0, 0), rows.dtype) if resp is None else resp,
         )
         return log_likelihood
 
@@ -175,6 +133,10 @@ def _expand(features: NDArray[Any], d: int, expansion: int, width: int) -> int:
 def _pass(
     rows: NDArray[Any],
     weights: Array,
+    labels: NDArray[np.int64],
+    log_density: NDArray[Any],
+    resp: NDArray[Any],
+    statistics: Array,
     shift: Array,
     whitening: NDArray[Any],
     theta: NDArray[Any],
@@ -183,10 +145,6 @@ def _pass(
     features: NDArray[Any],
     tile: NDArray[Any],
     log_joint: NDArray[Any],
-    statistics: Array,
-    labels: NDArray[np.int64],
-    log_density: NDArray[Any],
-    resp: NDArray[Any],
 ) -> float:
     """Take the rows tile by tile: features, log-joints, and whichever outputs are not empty."""
     n, d = rows.shape
@@ -202,7 +160,7 @@ def _pass(
             multiply(whitening, tile[1 : d + 1], width, features[1 : 1 + len(whitening) // d])
         n_features = _expand(features, d, expansion, width)
         multiply(theta, features[:n_features], width, log_joint)
-        log_likelihood += write(
+        log_likelihood += write_outputs(
             log_joint, n_components, start, count, width, weights, labels, log_density, resp
         )
         if len(statistics):
@@ -216,8 +174,8 @@ def _compiled(rows_dtype: np.dtype[Any], dtype: np.dtype[Any]) -> Any:
     rows, tile = from_dtype(rows_dtype), from_dtype(dtype)
     return compile_for(
         _pass,
-        read_only(rows, 2),
-        read_only(types.float64, 1),
+        *given_types(rows),
+        types.float64[:, ::1],
         read_only(types.float64, 1, "C"),
         read_only(tile, 1, "C"),
         read_only(tile, 1, "C"),
@@ -226,8 +184,4 @@ def _compiled(rows_dtype: np.dtype[Any], dtype: np.dtype[Any]) -> Any:
         tile[:, ::1],
         tile[:, ::1],
         tile[:, ::1],
-        types.float64[:, ::1],
-        types.int64[:],
-        rows[:],
-        rows[:, :],
     )

@@ -1,81 +1,41 @@
-"""The innermost loops of the matrix products in `products`, written for vector registers.
+"""The innermost loops of the kernels, written for vector registers.
 
 A block of `VECTORS` x (up to) `COLUMNS` sums stays in registers for a whole loop, so that each number loaded
 from memory is used 3 or 8 times and the multipliers never wait. LLVM's own vectorizer does not find such
 blocks, so these loops are built in LLVM's language; everything around them is plain Python.
 
-Arrays are C-ordered here, and places in them are given as flat offsets counted in elements. Sums run in a
-fixed order: the same numbers give the same bits.
+Sums run in a fixed order: the same numbers give the same bits. Arrays are C-ordered, and places in them are
+flat offsets counted in elements, unless said otherwise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-import llvmlite.binding
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
-_WIDE = bool(llvmlite.binding.get_host_cpu_features().get("avx512f", False))
-#: Width of a vector: one of AVX-512, else one of AVX2 or two of NEON.
-VECTOR_BYTES = 64 if _WIDE else 32
+from dask_gmm.model.kernels.vectors import (
+    INDEX,
+    VECTOR_BYTES,
+    WIDE,
+    Array,
+    index,
+    lane_sums,
+    transposed,
+)
+
 #: Columns in a block: with `VECTORS` this fills the registers (32 of AVX-512, 16 of AVX2) and no more.
-COLUMNS = 8 if _WIDE else 4
+COLUMNS = 8 if WIDE else 4
 #: Vectors of rows (`multiply_block`) or lines of features (`accumulate_block`) in a block.
 VECTORS = 3
+#: Rows and columns that `transpose_block` takes: as many as a vector has float64 lanes.
+SIDE = VECTOR_BYTES // 8
 
-_INDEX = ir.IntType(64)
-_LANE = ir.IntType(32)
+_INT = types.intp
 _FUSED = ("contract",)
-
-
-def _index(value: int) -> ir.Constant:
-    return ir.Constant(_INDEX, value)
-
-
-def _shuffle(builder: Any, a: Any, b: Any, lanes: Sequence[int]) -> Any:
-    return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(_LANE, len(lanes)), list(lanes)))
-
-
-class _Array:
-    """An array argument inside a builder: vectors to load and store at flat offsets."""
-
-    def __init__(self, context: Any, builder: Any, array_type: types.Array, value: Any) -> None:
-        array = context.make_array(array_type)(context, builder, value)
-        self.builder = builder
-        self.data = array.data
-        self.line = cgutils.unpack_tuple(builder, array.shape)[-1]
-        self.bytes = array_type.dtype.bitwidth // 8
-        self.lanes = VECTOR_BYTES // self.bytes
-        self.scalar = ir.DoubleType() if self.bytes == 8 else ir.FloatType()
-        self.vector = ir.VectorType(self.scalar, self.lanes)
-
-    def place(self, offset: Any, line: Any = 0, vector: int = 0) -> Any:
-        """Return the offset of the given line and vector, counted from an offset."""
-        lines = self.builder.mul(self.line, _index(line) if isinstance(line, int) else line)
-        return self.builder.add(self.builder.add(offset, lines), _index(vector * self.lanes))
-
-    def _pointer(self, offset: Any, lanes: int) -> Any:
-        first = self.builder.gep(self.data, [offset])
-        return self.builder.bitcast(first, ir.VectorType(self.scalar, lanes).as_pointer())
-
-    def load(self, offset: Any, lanes: int | None = None) -> Any:
-        value = self.builder.load(self._pointer(offset, lanes or self.lanes))
-        value.align = self.bytes
-        return value
-
-    def store(self, value: Any, offset: Any) -> None:
-        self.builder.store(value, self._pointer(offset, value.type.count)).align = self.bytes
-
-    def spread(self, offset: Any) -> Any:
-        """Return one element, copied to every lane."""
-        one = self.builder.load(self.builder.gep(self.data, [offset]))
-        undefined = ir.Constant(self.vector, ir.Undefined)
-        first = self.builder.insert_element(undefined, one, ir.Constant(_LANE, 0))
-        return _shuffle(self.builder, first, undefined, [0] * self.lanes)
 
 
 def _sums_of_products(
@@ -91,7 +51,7 @@ def _sums_of_products(
     loop, after = builder.append_basic_block("loop"), builder.append_basic_block("after")
     builder.branch(loop)
     builder.position_at_end(loop)
-    i = builder.phi(_INDEX)
+    i = builder.phi(INDEX)
     zero = ir.Constant(vector, [0.0] * vector.count)
     sums = [[builder.phi(vector) for _ in range(VECTORS)] for _ in range(columns)]
     a, b = load(i)
@@ -102,8 +62,8 @@ def _sums_of_products(
         ]
         for x, line in zip(a, sums, strict=True)
     ]
-    following = builder.add(i, _index(step))
-    for phi, first, again in [(i, _index(0), following)] + [
+    following = builder.add(i, index(step))
+    for phi, first, again in [(i, index(0), following)] + [
         (s, zero, new)
         for line, news in zip(sums, added, strict=True)
         for s, new in zip(line, news, strict=True)
@@ -113,27 +73,6 @@ def _sums_of_products(
     builder.cbranch(builder.icmp_signed("<", following, stop), loop, after)
     builder.position_at_end(after)
     return added
-
-
-def _lane_sums(builder: Any, vectors: list[Any]) -> Any:
-    """Sum each of m vectors over its lanes; the answer is a float64 vector of m lanes (a power of two)."""
-    count, lanes, group = len(vectors), vectors[0].type.count, 1
-    while len(vectors) > 1:  # fold pairs: lanes of both interleave, so no lane is ever idle
-        even = [lane if lane // group % 2 == 0 else lane - group + lanes for lane in range(lanes)]
-        odd = [lane + group if lane // group % 2 == 0 else lane + lanes for lane in range(lanes)]
-        vectors = [
-            builder.fadd(_shuffle(builder, a, b, even), _shuffle(builder, a, b, odd))
-            for a, b in zip(vectors[::2], vectors[1::2], strict=True)
-        ]
-        group *= 2
-    total = vectors[0]
-    if isinstance(total.type.element, ir.FloatType):
-        total = builder.fpext(total, ir.VectorType(ir.DoubleType(), lanes))
-    while lanes > count:
-        lanes //= 2
-        low, high = range(lanes), range(lanes, 2 * lanes)
-        total = builder.fadd(_shuffle(builder, total, total, low), _shuffle(builder, total, total, high))
-    return total
 
 
 def multiply_block(columns: int, *, squared: bool = False) -> Any:
@@ -146,18 +85,16 @@ def multiply_block(columns: int, *, squared: bool = False) -> Any:
 
     @intrinsic  # type: ignore[untyped-decorator]
     def block(_: Any, theta: Any, at: Any, features: Any, row: Any, out: Any, to: Any, depth: Any) -> Any:
-        index = types.intp
-
         def generate(context: Any, builder: Any, _: Any, values: Any) -> Any:
             a, b, c = (
-                _Array(context, builder, t, values[i]) for i, t in ((0, theta), (2, features), (4, out))
+                Array(context, builder, t, values[i]) for i, t in ((0, theta), (2, features), (4, out))
             )
             at, row, to, depth = values[1], values[3], values[5], values[6]
 
             def load(p: Any) -> tuple[list[Any], list[Any]]:
-                first = builder.add(at, builder.mul(p, _index(columns)))
+                first = builder.add(at, builder.mul(p, index(columns)))
                 return (
-                    [a.spread(builder.add(first, _index(k))) for k in range(columns)],
+                    [a.spread(builder.add(first, index(k))) for k in range(columns)],
                     [b.load(b.place(row, p, v)) for v in range(VECTORS)],
                 )
 
@@ -175,7 +112,7 @@ def multiply_block(columns: int, *, squared: bool = False) -> Any:
                         c.store(line[v], c.place(to, k, v))
             return context.get_dummy_value()
 
-        return types.void(theta, index, features, index, out, index, index), generate
+        return types.void(theta, _INT, features, _INT, out, _INT, _INT), generate
 
     return block
 
@@ -189,11 +126,9 @@ def accumulate_block(columns: int) -> Any:
 
     @intrinsic  # type: ignore[untyped-decorator]
     def block(_: Any, features: Any, p: Any, weights: Any, k: Any, out: Any, to: Any, length: Any) -> Any:
-        index = types.intp
-
         def generate(context: Any, builder: Any, _: Any, values: Any) -> Any:
             b, a, c = (
-                _Array(context, builder, t, values[i]) for i, t in ((0, features), (2, weights), (4, out))
+                Array(context, builder, t, values[i]) for i, t in ((0, features), (2, weights), (4, out))
             )
             p, k, to, length = values[1], values[3], values[5], values[6]
             lines_a = [a.place(k, i) for i in range(columns)]
@@ -208,10 +143,40 @@ def accumulate_block(columns: int) -> Any:
             sums = _sums_of_products(builder, columns, length, b.lanes, b.vector, load)
             for v in range(VECTORS):
                 place = c.place(to, v)
-                total = _lane_sums(builder, [line[v] for line in sums])
+                total = lane_sums(builder, [line[v] for line in sums])
                 c.store(builder.fadd(c.load(place, columns), total), place)
             return context.get_dummy_value()
 
-        return types.void(features, index, weights, index, out, index, index), generate
+        return types.void(features, _INT, weights, _INT, out, _INT, _INT), generate
 
     return block
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def transpose_block(_: Any, rows: Any, row: Any, column: Any, origin: Any, tile: Any, to: Any) -> Any:
+    """Copy `SIDE` x `SIDE` elements: ``tile[j, t] = rows[row + t, column + j] - origin[column + j]``.
+
+    A row's elements must be contiguous; rows may be any distance apart. The subtraction is in float64. `to`
+    is the place of ``tile[0, t]``.
+    """
+    double = ir.VectorType(ir.DoubleType(), SIDE)
+
+    def converted(builder: Any, vector: Any, scalar: Any) -> Any:
+        if vector.type.element == scalar:
+            return vector
+        convert = builder.fpext if isinstance(scalar, ir.DoubleType) else builder.fptrunc
+        return convert(vector, ir.VectorType(scalar, SIDE))
+
+    def generate(context: Any, builder: Any, _: Any, values: Any) -> Any:
+        a, b, c = (Array(context, builder, t, values[i]) for i, t in ((0, rows), (3, origin), (4, tile)))
+        row, column, to = values[1], values[2], values[5]
+        origins = b.load(column, SIDE)
+        lines = []
+        for t in range(SIDE):
+            line = converted(builder, a.load_row(builder.add(row, index(t)), column, SIDE), double.element)
+            lines.append(converted(builder, builder.fsub(line, origins), c.scalar))
+        for j, line in enumerate(transposed(builder, lines)):
+            c.store(line, c.place(to, j))
+        return context.get_dummy_value()
+
+    return types.void(rows, _INT, _INT, origin, tile, _INT), generate

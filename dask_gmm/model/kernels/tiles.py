@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dask_gmm.model.kernels.compiled import inner
+from dask_gmm.model.kernels.registers import SIDE, transpose_block
 
 #: What the tiles of one call may take together: a usual level-2 cache.
 _TILE_BYTES = 1 << 20
@@ -56,10 +57,17 @@ def load(
     tile : ndarray of shape (d, n_rows)
         Overwritten.
     """
-    tile[:, count:width] = 0.0
-    for t in range(0, count, 8):  # 8 rows fill a cache line of the tile, and keep one of each row in use
-        block = rows[start + t : min(start + t + 8, start + count)]
-        for j in range(rows.shape[1]):
-            line = tile[j, t : t + 8]
-            for i in range(len(block)):
-                line[i] = np.float64(block[i, j]) - origin[j]
+    n_features = rows.shape[1]
+    whole = 0
+    if n_features >= SIDE and rows.strides[1] == rows.itemsize:
+        whole = count - count % SIDE
+        for t in range(0, whole, SIDE):
+            for j in range(0, n_features, SIDE):
+                column = min(j, n_features - SIDE)  # the last block overlaps the one before
+                transpose_block(rows, start + t, column, origin, tile, column * tile.shape[1] + t)
+    rest = rows[start + whole : start + count]
+    for j in range(n_features):
+        line = tile[j, whole:width]
+        line[:] = 0.0
+        for i in range(len(rest)):
+            line[i] = np.float64(rest[i, j]) - origin[j]
