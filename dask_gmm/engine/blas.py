@@ -7,7 +7,7 @@ from functools import lru_cache
 from types import TracebackType
 from typing import Any
 
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import OpenBLASController, ThreadpoolController
 
 
 @lru_cache(maxsize=1)
@@ -31,7 +31,8 @@ class SingleBlasThread:
         cls = SingleBlasThread
         with cls._lock:
             if cls._users == 0:
-                cls._limiter = _controller().limit(limits=1, user_api="blas")
+                with _ControlFromThisThread():
+                    cls._limiter = _controller().limit(limits=1, user_api="blas")
             cls._users += 1
 
     def __exit__(
@@ -44,5 +45,20 @@ class SingleBlasThread:
         with cls._lock:
             cls._users -= 1
             if cls._users == 0:
-                cls._limiter.restore_original_limits()
+                with _ControlFromThisThread():
+                    cls._limiter.restore_original_limits()
                 cls._limiter = None
+
+
+class _ControlFromThisThread:
+    """Context in which OpenBLAS takes this thread's limits.
+
+    threadpoolctl would otherwise listen to the first thread that ever set one, and ignore all others
+    without a word; here the first task sets the limit and the last one lifts it, on any two threads.
+    """
+
+    def __enter__(self) -> None:
+        OpenBLASController.clear_controlling_thread(force=True)
+
+    def __exit__(self, *error: object) -> None:
+        OpenBLASController.clear_controlling_thread(force=True)
