@@ -73,6 +73,9 @@ class DaskArraySource:
 
     def __init__(self, x: da.Array, feature_axis: int = -1, nan: Literal["error", "drop"] = "error") -> None:
         check_nan_rule(nan)
+        if x.dtype == object:
+            # Python numbers, perhaps: only reading tells, as in scikit-learn.
+            x = x.astype(np.float64)
         self.nan = nan
         self.feature_axis = normal_feature_axis(feature_axis, x.ndim, "the dask array")
         self.dtype = working_dtype(x.dtype, "the dask array")

@@ -204,13 +204,23 @@ def test_blocks_that_are_not_what_was_announced_are_refused():
         DaskArraySource(array).reader([1]).read(1)
 
 
+def test_objects_are_converted_when_they_are_read():
+    objects = np.array([[1, 2.5], [3, 4]], dtype=object)
+    source = DaskArraySource(da.from_array(objects, chunks=1))
+    assert source.dtype == np.float64
+    np.testing.assert_array_equal(source.reader([0]).read(0).rows, [[1.0, 2.5]])
+    objects[0, 0] = {"not": "a number"}
+    with pytest.raises(TypeError, match="must be a string or a real number"):
+        DaskArraySource(da.from_array(objects, chunks=1)).reader([0]).read(0)
+
+
 def test_what_cannot_be_used_is_refused_at_once():
     with pytest.raises(ValueError, match=r"^Expected 2D array, got 1D array instead"):
         DaskArraySource(da.ones(5))
     with pytest.raises(ValueError, match="Complex data not supported"):
         DaskArraySource(da.ones((5, 2), dtype=complex))
-    with pytest.raises(TypeError, match="dtype object"):
-        DaskArraySource(da.ones((5, 2), chunks=5).astype(object))
+    with pytest.raises(TypeError, match="dtype <U3"):
+        DaskArraySource(da.ones((5, 2), chunks=5).astype("U3"))
     with pytest.raises(TypeError, match="MaskedArray"):
         DaskArraySource(da.ma.masked_array(da.ones((5, 2)), da.zeros((5, 2), dtype=bool)))
     with pytest.raises(ValueError, match="number of features is not known"):
