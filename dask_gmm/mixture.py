@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from collections.abc import Mapping
@@ -9,8 +10,6 @@ from contextlib import AbstractContextManager, closing, nullcontext
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
-import dask
-from dask.utils import parse_bytes
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.exceptions import ConvergenceWarning
@@ -18,19 +17,25 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from dask_gmm.checkpointing import Checkpoint, fit_identity
-from dask_gmm.data.arrays import ArraySource
 from dask_gmm.data.source import Source
 from dask_gmm.engine.cache import Cache
+from dask_gmm.engine.blas import SingleBlasThread
 from dask_gmm.engine.choose import choose_engine
 from dask_gmm.fitted import fitted_attributes, fitted_parameters
-from dask_gmm.fitting.em import Run, best_of
-from dask_gmm.fitting.fit import FitSettings, Passes, Rows, WarmStart, fit_mixture
-from dask_gmm.fitting.survey import Sample
+from dask_gmm.fitting.convergence import gap_advice
+from dask_gmm.fitting.em import Run
+from dask_gmm.fitting.fit import fit_mixture
+from dask_gmm.fitting.history import History
+from dask_gmm.fitting.passes import Passes
+from dask_gmm.fitting.settings import FitSettings, WarmStart
 from dask_gmm.persistence import PersistenceMixin
 from dask_gmm.predicting import PredictingMixin
+from dask_gmm.preparing import engine_in_memory, fit_data, rows_of, start_rows
 from dask_gmm.reporting.callbacks import FitReport
 from dask_gmm.reporting.verbose import Verbose
-from dask_gmm.validation import known_rows, start_settings, training_source
+from dask_gmm.validation import start_settings, training_source
+
+_LOGGER = logging.getLogger("dask_gmm")
 
 _NOT_CONVERGED = (
     "Best performing initialization did not converge. Try different init parameters, or increase "
@@ -57,16 +62,18 @@ class GaussianMixture(CallbackSupportMixin, PredictingMixin, PersistenceMixin, D
     reg_covar : float, default=1e-6
         Added to the variances, in squared units of the data.
     max_iter : int, default=100
-        Most iterations, that is, passes over the data, of a restart.
+        Most iterations, that is, passes over the data, of a restart; rejected steps of `accelerate` count.
     n_init : int, default=1
-        Restarts; the best is kept.
-    init_params : {'kmeans', 'k-means++', 'random', 'random_from_data'}, default='kmeans'
+        Restarts; the best is kept. For data that are not in memory they share passes.
+    init_params : {'kmeans', 'k-means++', 'random', 'random_from_data', 'sample'}, default='kmeans'
         Where to start. While all rows fit the start's budget (64 MiB; the Dask configuration value
         ``dask-gmm.start-bytes``), the draws from `random_state` are scikit-learn's: the same seed
-        gives the same model. Beyond it the start is found on a uniform sample of as many rows, drawn over
-        all chunks by global row number, so that it does not depend on the chunking. (Where the
-        numbers of rows are unknown beforehand - data frames, filtered Parquet, dask arrays with unknown
-        chunks - rows are numbered within their chunk.)
+        gives the same model. Beyond it one pass draws a uniform sample over all chunks, 500 rows for each
+        free parameter within the budget. Four starts of the kind asked for (`n_init` times four) are fitted
+        to some of these rows, the best three to all of them, and the first pass over the data decides which
+        one goes on. 'sample' does that for data of any size, with k-means. The sample depends on the numbers
+        of the rows, not on the chunking. (Where these are unknown beforehand - data frames, filtered Parquet,
+        dask arrays with unknown chunks - rows are numbered within their chunk.)
     weights_init : array-like of shape (n_components,), default=None
         Mixing proportions to start from.
     means_init : array-like of shape (n_components, n_features), default=None
@@ -90,6 +97,11 @@ class GaussianMixture(CallbackSupportMixin, PredictingMixin, PersistenceMixin, D
     checkpoint : str or path, default=None
         Path or fsspec URL of a file that holds the state of the fit after every pass. A fit that finds
         one that belongs to it goes on from there, to the same last bit as if it had never stopped.
+    accelerate : bool, default=False
+        Once EM creeps (gains below 1e-3, each more than half the one before), go on with L-BFGS on EM's
+        steps, which mostly needs a quarter of the passes or fewer to the same `tol`. The lower bound never
+        falls: a step that would lower it costs a pass and is undone. It may end in another local optimum than
+        EM, a better one about as often as a worse one. At the default `tol` EM stops before it begins.
 
     Attributes
     ----------
@@ -110,7 +122,10 @@ class GaussianMixture(CallbackSupportMixin, PredictingMixin, PersistenceMixin, D
     lower_bound_ : float
         Mean log-likelihood, in nats a row, before the last M-step.
     lower_bounds_ : list of float
-        The same for every iteration.
+        The same for every iteration; where a step of `accelerate` was undone, the bound before it.
+    history_ : History
+        Bounds, gains, estimates of what is left to gain, seconds and bytes of every iteration:
+        ``history_.to_frame()``. Not saved with a model.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -147,7 +162,7 @@ class GaussianMixture(CallbackSupportMixin, PredictingMixin, PersistenceMixin, D
         "reg_covar": [Interval(Real, 0.0, None, closed="left")],
         "max_iter": [Interval(Integral, 0, None, closed="left")],
         "n_init": [Interval(Integral, 1, None, closed="left")],
-        "init_params": [StrOptions({"kmeans", "random", "random_from_data", "k-means++"})],
+        "init_params": [StrOptions({"kmeans", "random", "random_from_data", "k-means++", "sample"})],
         "weights_init": ["array-like", None],
         "means_init": ["array-like", None],
         "precisions_init": ["array-like", None],
@@ -157,6 +172,7 @@ class GaussianMixture(CallbackSupportMixin, PredictingMixin, PersistenceMixin, D
         "verbose_interval": [Interval(Integral, 1, None, closed="left")],
         "cache": [StrOptions({"auto"}), "boolean"],
         "checkpoint": [str, os.PathLike, None],
+        "accelerate": ["boolean"],
     }
 
     def __init__(
@@ -178,6 +194,7 @@ class GaussianMixture(CallbackSupportMixin, PredictingMixin, PersistenceMixin, D
         verbose_interval: int = 10,
         cache: Cache = "auto",
         checkpoint: str | os.PathLike[str] | None = None,
+        accelerate: bool = False,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -195,6 +212,7 @@ class GaussianMixture(CallbackSupportMixin, PredictingMixin, PersistenceMixin, D
         self.verbose_interval = verbose_interval
         self.cache = cache
         self.checkpoint = checkpoint
+        self.accelerate = accelerate
 
     @with_callbacks  # type: ignore[untyped-decorator]
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> GaussianMixture:
@@ -228,7 +246,8 @@ class GaussianMixture(CallbackSupportMixin, PredictingMixin, PersistenceMixin, D
         Warns
         -----
         ConvergenceWarning
-            The best restart did not meet `tol` within `max_iter`.
+            The best restart did not meet `tol` within `max_iter`. For data that are not in memory also where
+            it did, and what is left to gain would still disturb a comparison of models.
         """
         self._fit(X, y, sample_weight)
         return self
@@ -258,41 +277,68 @@ class GaussianMixture(CallbackSupportMixin, PredictingMixin, PersistenceMixin, D
             self.tol,
             self.max_iter,
             self.n_init,
-            _start_rows(source),
+            start_rows(source),
             shared_passes=not source.in_memory,
+            accelerate=self.accelerate,
         )
 
         def attributes(run: Run) -> Mapping[str, Any]:
             return {**learned, **replaced, **fitted_attributes(run, source.dtype)}
 
         with (
+            # Starts and M-steps too shall have the same bits on any number of cores.
+            SingleBlasThread(),
             closing(choose_engine(source, self.cache, settings.value_bytes(source.n_features))) as engine,
             self._keeper(source) as keeper,
         ):
             report = FitReport(
                 self,
                 Verbose(self.verbose, self.verbose_interval),
-                _fit_data(X, y, sample_weight),
+                fit_data(X, y, sample_weight),
                 n_groups=engine.n_groups,
                 most_passes=1 + self.max_iter * self.n_init,
                 attributes=attributes,
             )
-            passes = Passes(engine, _rows(source, settings), settings, report)
+            passes = Passes(
+                engine,
+                rows_of(source, settings.start_rows),
+                report,
+                scatter=self.covariance_type == "tied",
+                least_rows=self.n_components,
+            )
             random_state, warm = check_random_state(self.random_state), self._warm_start(source)
-            runs, collapses = fit_mixture(passes, settings, random_state, warm, report, keeper)
-        for collapse in collapses:
+            fitted = fit_mixture(passes, settings, random_state, warm, engine_in_memory, report, keeper)
+        run = fitted.best
+        for collapse in fitted.collapses:
             warnings.warn(
                 f"Restart {collapse.number} was left out. {collapse.error}", UserWarning, stacklevel=4
             )
-        run = best_of(runs)
-        if not run.converged and self.max_iter > 0:
-            warnings.warn(_NOT_CONVERGED, ConvergenceWarning, stacklevel=4)
+        self._tell_ending(run, passes, source)
         # Rows without names forget those of an earlier fit.
         self.__dict__.pop("feature_names_in_", None)
         for name, value in attributes(run).items():
             setattr(self, name, value)
+        self.history_ = History(run.number, fitted.iterations, passes.records)
         report.fit_done(run)
         return source
+
+    def _tell_ending(self, run: Run, passes: Passes, source: Source) -> None:
+        """Warn of a fit that stopped early; where scikit-learn would be silent, only log it."""
+        advice = None
+        if run.iterations and passes.moments is not None:
+            advice = gap_advice(
+                run.change,
+                run.remaining,
+                run.parameters.n_free,
+                passes.moments.weight,
+                accelerated=self.accelerate,
+            )
+        if not run.converged and self.max_iter > 0:
+            warnings.warn(" ".join(filter(None, [_NOT_CONVERGED, advice])), ConvergenceWarning, stacklevel=5)
+        elif advice is not None and not source.in_memory:
+            warnings.warn(f"tol={self.tol:g} was met. {advice}", ConvergenceWarning, stacklevel=5)
+        elif advice is not None:
+            _LOGGER.info(advice)
 
     def _keeper(self, source: Source) -> AbstractContextManager[Checkpoint | None]:
         if self.checkpoint is None:
@@ -309,22 +355,3 @@ class GaussianMixture(CallbackSupportMixin, PredictingMixin, PersistenceMixin, D
                 f"{source.n_features}. Fit a new estimator, or set warm_start=False."
             )
         return WarmStart(parameters, float(self.lower_bound_))
-
-
-def _start_rows(source: Source) -> int:
-    """Return how many rows the start may take into memory."""
-    budget: int = parse_bytes(dask.config.get("dask-gmm.start-bytes", "64 MiB"))
-    return max(2, budget // max(1, source.n_features * source.dtype.itemsize))
-
-
-def _rows(source: Source, settings: FitSettings) -> Rows:
-    # Rows at hand and few enough are the sample themselves: no pass is needed to start.
-    at_hand = isinstance(source, ArraySource) and len(source.rows) <= settings.start_rows
-    sample = Sample(source.rows, source.weights) if at_hand and isinstance(source, ArraySource) else None
-    return Rows(known_rows(source), source.n_features, source.dtype, sample)
-
-
-def _fit_data(X: Any, y: Any, sample_weight: Any) -> dict[str, Any]:
-    metadata = None if sample_weight is None else {"sample_weight": sample_weight}
-    # Monitors score only where there are targets; a density's targets are the rows themselves.
-    return {"X": X, "y": X if y is None else y, "metadata": metadata}

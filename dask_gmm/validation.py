@@ -20,7 +20,7 @@ from sklearn.utils.validation import (
 from dask_gmm.data.arrays import ArraySource
 from dask_gmm.data.dispatch import lazy_source
 from dask_gmm.data.source import Source
-from dask_gmm.fitting.fit import check_enough_rows
+from dask_gmm.fitting.checks import check_enough_rows
 from dask_gmm.fitting.start import StartSettings
 from dask_gmm.model.covariance import covariance_structure
 

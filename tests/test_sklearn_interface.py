@@ -87,7 +87,7 @@ def test_attributes(make_rows, covariance_type):
     X = make_rows()
     parameters = {"n_components": 3, "covariance_type": covariance_type, "random_state": 0}
     ours, theirs = vars(GaussianMixture(**parameters).fit(X)), vars(Reference(**parameters).fit(X))
-    assert ours.keys() - theirs.keys() == OWN_PARAMETERS
+    assert ours.keys() - theirs.keys() == OWN_PARAMETERS | {"history_"}
     for name in theirs:
         assert type(ours[name]) is type(theirs[name]), name
         assert np.shape(ours[name]) == np.shape(theirs[name]), name
@@ -154,7 +154,8 @@ def test_a_pickle_holds_parameters_only(make_rows):
         len(pickle.dumps(GaussianMixture(3, random_state=0, max_iter=2, tol=100).fit(make_rows(n))))
         for n in (300, 30_000)
     )
-    assert small == large
+    # The history has the bytes of a pass, a number of more digits.
+    assert abs(small - large) < 10
 
 
 def test_in_a_pipeline(make_rows):

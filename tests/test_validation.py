@@ -52,7 +52,11 @@ BAD_PARAMETERS = {
 )
 def test_bad_parameters(name, value):
     ours, theirs = (error_of(kind(**{name: value}), "fit", ROWS) for kind in (GaussianMixture, Reference))
-    assert_same_error(ours, theirs)
+    if name == "init_params":
+        # Which has a choice of its own.
+        assert isinstance(ours, type(theirs))
+    else:
+        assert_same_error(ours, theirs)
     assert f"The {name!r} parameter of GaussianMixture must be" in str(ours)
 
 

@@ -58,7 +58,7 @@ ESTIMATOR = (
     Option("n_init", int, 1, "Restarts; the best is kept."),
     Option(
         "init_params",
-        click.Choice(["kmeans", "k-means++", "random", "random_from_data"]),
+        click.Choice(["kmeans", "k-means++", "random", "random_from_data", "sample"]),
         "kmeans",
         "Where to start.",
     ),
@@ -73,6 +73,7 @@ ESTIMATOR = (
         "cache", click.Choice(["auto", "all", "none"]), "auto", "Rows that stay in memory between passes."
     ),
     Option("checkpoint", str, None, "Save every pass here, and go on from it when started again."),
+    Option("accelerate", bool, False, "Fewer passes to a small --tol, maybe to another optimum."),
 )
 
 SOURCE = (

@@ -58,5 +58,22 @@ def check_weights(block: Block) -> None:
     )
 
 
+def check_enough_rows(n_rows: int, n_components: int) -> None:
+    """Refuse fewer rows than components, or fewer than two.
+
+    Raises
+    ------
+    DataError
+    """
+    if n_rows < 2:
+        raise DataError(
+            f"Found array with {n_rows} sample(s) while a minimum of 2 is required by GaussianMixture."
+        )
+    if n_rows < n_components:
+        raise DataError(
+            f"Expected n_samples >= n_components but got n_components = {n_components}, n_samples = {n_rows}"
+        )
+
+
 def _position(block: Block, row: int) -> str:
     return f"{int(block.numbers()[row])} ({block.name})"

@@ -8,10 +8,57 @@ from typing import Literal
 
 import numpy as np
 
+from dask_gmm.fitting.acceleration import Acceleration, accepted, begun, creeping, rejected
+from dask_gmm.fitting.convergence import remaining_gap
 from dask_gmm.model.mstep import CollapsedComponentError
 from dask_gmm.model.parameters import Parameters
 
-Ending = Literal["converged", "max_iter", "stopped"]
+Ending = Literal["converged", "max_iter", "stopped", "outrun"]
+
+
+@dataclass(frozen=True, slots=True)
+class Iteration:
+    """What a pass meant for one restart.
+
+    Attributes
+    ----------
+    lower_bound : float
+        Mean log-likelihood of the parameters that were evaluated, in nats a row; where a trial was rejected,
+        that of the parameters kept.
+    gain : float
+        Over the iteration before, in nats a row.
+    remaining : float
+        Estimate of what is left to gain, in nats a row; NaN where there is none.
+    rejected : bool
+        Whether a trial of the acceleration lowered the bound and was undone.
+    pass_number : int
+        Of the pass, which other restarts may share; counts from zero.
+    """
+
+    lower_bound: float
+    gain: float
+    remaining: float
+    rejected: bool
+    pass_number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """When a restart has done enough.
+
+    Attributes
+    ----------
+    max_iter : int
+        Most iterations, each a pass.
+    tol : float
+        Converged when the bound changes by less, in nats a row ...
+    gap : float or None
+        ... or, where this is given, when the estimate of what is left to gain is below it, in nats a row.
+    """
+
+    max_iter: int
+    tol: float
+    gap: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,41 +73,69 @@ class Run:
         What the next pass evaluates; at the end, what was fitted.
     previous_bound : float
         What the first iteration's bound is compared with, in nats a row; -inf for a cold start.
-    lower_bounds : tuple of float
-        Mean log-likelihood, in nats a row, one an iteration, each taken before that iteration's M-step.
-    ending : {'converged', 'max_iter', 'stopped'} or None
+    iterations : tuple of Iteration
+    ending : {'converged', 'max_iter', 'stopped', 'outrun'} or None
         None while there is more to do.
+    accelerate : bool
+        Whether EM may be accelerated once it creeps.
+    acceleration : Acceleration or None
+        None while plain EM runs.
+    racing : bool
+        The first pass decides which of the racing restarts goes on; the others end as 'outrun'.
     """
 
     number: int
     parameters: Parameters
     previous_bound: float = -np.inf
-    lower_bounds: tuple[float, ...] = ()
+    iterations: tuple[Iteration, ...] = ()
     ending: Ending | None = None
+    accelerate: bool = False
+    acceleration: Acceleration | None = None
+    racing: bool = False
 
     @property
     def n_iter(self) -> int:
-        """Iterations made."""
-        return len(self.lower_bounds)
+        """Iterations made; each took a pass."""
+        return len(self.iterations)
+
+    @property
+    def lower_bounds(self) -> tuple[float, ...]:
+        """Mean log-likelihood, in nats a row, one an iteration, each taken before that iteration's M-step."""
+        return tuple(iteration.lower_bound for iteration in self.iterations)
 
     @property
     def lower_bound(self) -> float:
         """The last bound; -inf before the first iteration."""
-        return self.lower_bounds[-1] if self.lower_bounds else -np.inf
+        return self.iterations[-1].lower_bound if self.iterations else -np.inf
 
     @property
     def change(self) -> float:
         """The last iteration's gain, in nats a row."""
-        before = self.lower_bounds[-2] if len(self.lower_bounds) > 1 else self.previous_bound
-        return self.lower_bound - before
+        return self.iterations[-1].gain
+
+    @property
+    def remaining(self) -> float:
+        """Estimate of what is left to gain, in nats a row; NaN where there is none."""
+        return self.iterations[-1].remaining if self.iterations else np.nan
 
     @property
     def converged(self) -> bool:
-        """Whether the last gain was below the tolerance."""
+        """Whether it ended because there was next to nothing left to gain."""
         return self.ending == "converged"
 
+    @property
+    def on_trial(self) -> bool:
+        """Whether the next pass evaluates a trial of the acceleration, which may be rejected."""
+        return self.acceleration is not None and self.acceleration.trial
 
-def advanced(run: Run, lower_bound: float, maximized: Parameters, *, tol: float, max_iter: int) -> Run:
+    def rejects(self, lower_bound: float) -> bool:
+        """Whether a pass with this bound was a trial that failed: then there is no need of an M-step."""
+        return self.on_trial and not lower_bound >= self.lower_bound
+
+
+def advanced(
+    run: Run, lower_bound: float, maximized: Parameters, pass_number: int, stopping: Stopping
+) -> Run:
     """Return the run after one more iteration.
 
     Dempster, Laird and Rubin, Maximum Likelihood from Incomplete Data via the EM Algorithm (1977).
@@ -72,14 +147,61 @@ def advanced(run: Run, lower_bound: float, maximized: Parameters, *, tol: float,
         Of ``run.parameters``, in nats a row.
     maximized : Parameters
         What the M-step made of that pass.
-    tol : float
-        Converged when the bound changes by less, in nats a row.
-    max_iter : int
+    pass_number : int
+    stopping : Stopping
     """
-    following = replace(run, parameters=maximized, lower_bounds=(*run.lower_bounds, lower_bound))
-    if abs(following.change) < tol:
-        return replace(following, ending="converged")
-    return replace(following, ending="max_iter" if following.n_iter >= max_iter else None)
+    gain = lower_bound - (run.lower_bound if run.iterations else run.previous_bound)
+    gains = [iteration.gain for iteration in run.iterations[-2:]] + [gain]
+    run = _accelerated(run, gains, maximized)
+    state = run.acceleration
+    remaining = (
+        remaining_gap(gains, lower_bound) if state is None or not len(state.moves) else state.remaining
+    )
+    iteration = Iteration(lower_bound, gain, remaining, False, pass_number)
+    following = replace(run, iterations=(*run.iterations, iteration))
+    if _is_done(following, stopping):
+        return replace(following, parameters=maximized, ending="converged")
+    if following.n_iter >= stopping.max_iter:
+        return replace(following, parameters=maximized, ending="max_iter")
+    return following
+
+
+def _accelerated(run: Run, gains: Sequence[float], maximized: Parameters) -> Run:
+    """Return the run with what is to be evaluated next."""
+    state = run.acceleration
+    if state is not None and not state.trial and gains[-1] < 0.0:
+        # EM itself goes down, as it may with a large `reg_covar`: its steps are no gradient.
+        return replace(run, parameters=maximized, accelerate=False, acceleration=None)
+    if state is not None:
+        state, parameters = accepted(state, run.parameters, maximized)
+        return replace(run, parameters=parameters, acceleration=state)
+    if run.accelerate and creeping(gains):
+        return replace(run, parameters=maximized, acceleration=begun(run.parameters, maximized))
+    return replace(run, parameters=maximized)
+
+
+def _is_done(run: Run, stopping: Stopping) -> bool:
+    if stopping.gap is not None:
+        return run.remaining < stopping.gap
+    if run.acceleration is None:
+        return abs(run.change) < stopping.tol
+    # A short step of the acceleration says little; EM itself must be unable to gain more.
+    return run.change < stopping.tol and run.acceleration.em_gain < stopping.tol
+
+
+def without_trial(run: Run, pass_number: int, stopping: Stopping) -> Run:
+    """Return the run after a pass whose trial was rejected."""
+    assert run.acceleration is not None
+    state, parameters = rejected(run.acceleration)
+    iteration = Iteration(run.lower_bound, 0.0, run.remaining, True, pass_number)
+    following = replace(
+        run,
+        parameters=parameters,
+        iterations=(*run.iterations, iteration),
+        accelerate=state is not None,
+        acceleration=state,
+    )
+    return replace(following, ending="max_iter" if following.n_iter >= stopping.max_iter else None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from dask_gmm.fitting.few_rows import estimate_from_few
 from dask_gmm.fitting.survey import Sample
 from dask_gmm.model.covariance import covariance_structure
 from dask_gmm.model.mstep import guarded, well_defined
-from dask_gmm.model.parameters import Parameters
+from dask_gmm.model.parameters import Parameters, n_free_parameters
 from dask_gmm.model.statistics import Statistics
 
 Array = NDArray[np.float64]
@@ -34,7 +34,8 @@ class StartSettings:
     ----------
     n_components : int
     covariance_type : str
-    init_params : {'kmeans', 'k-means++', 'random', 'random_from_data'}
+    init_params : {'kmeans', 'k-means++', 'random', 'random_from_data', 'sample'}
+        'sample' starts from clusters too.
     reg_covar : float
     weights, means, precisions : ndarray or None
         Given parts of the start; what is None is found.
@@ -52,6 +53,15 @@ class StartSettings:
     def given(self) -> bool:
         """Whether nothing is left to find."""
         return not (self.weights is None or self.means is None or self.precisions is None)
+
+    @property
+    def partly_given(self) -> bool:
+        """Whether some part is not left to find."""
+        return not (self.weights is None and self.means is None and self.precisions is None)
+
+    def n_free(self, n_features: int) -> int:
+        """Return the number of free parameters."""
+        return n_free_parameters(self.covariance_type, self.n_components, n_features)
 
 
 def given_start(settings: StartSettings) -> Parameters:
@@ -81,7 +91,7 @@ def find_start(sample: Sample, settings: StartSettings, random_state: np.random.
         chosen = _chosen_rows(sample, settings, random_state)
         nk, means, covariances = estimate_from_few(sample, chosen, covariance_type, reg_covar)
     else:
-        if settings.init_params == "kmeans":
+        if settings.init_params in ("kmeans", "sample"):
             statistics, origins = _cluster_statistics(sample, settings, random_state)
         else:
             statistics, origins = _random_statistics(sample, settings, random_state)

@@ -13,7 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dask_gmm.fitting.em import Collapse, Run
+from dask_gmm.fitting.acceleration import Acceleration
+from dask_gmm.fitting.coordinates import Coordinates
+from dask_gmm.fitting.em import Collapse, Iteration, Run
+from dask_gmm.fitting.passes import PassRecord
 from dask_gmm.model.moments import Moments
 from dask_gmm.model.mstep import CollapsedComponentError
 from dask_gmm.model.parameters import Parameters
@@ -27,17 +30,33 @@ class FitState:
 
     Attributes
     ----------
-    restarts : tuple of Run or Collapse
-        By number.
+    restarts : tuple of tuple of Run or Collapse
+        By number, for each mixture that is fitted.
     moments : Moments or None
         What the survey found; None before it.
+    records : tuple of PassRecord
+        The passes so far.
     """
 
-    restarts: tuple[Run | Collapse, ...]
+    restarts: tuple[tuple[Run | Collapse, ...], ...]
     moments: Moments | None
+    records: tuple[PassRecord, ...]
 
 
-_CLASSES: dict[str, Any] = {cls.__name__: cls for cls in (FitState, Run, Collapse, Moments, Parameters)}
+_CLASSES: dict[str, Any] = {
+    cls.__name__: cls
+    for cls in (
+        FitState,
+        Run,
+        Iteration,
+        Acceleration,
+        Coordinates,
+        Collapse,
+        PassRecord,
+        Moments,
+        Parameters,
+    )
+}
 
 
 def to_plain(value: Any, arrays: Arrays) -> Any:

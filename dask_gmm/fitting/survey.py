@@ -28,10 +28,27 @@ class Sample:
     rows : ndarray of shape (m, n_features)
         In row order, in the dtype of the data.
     weights : ndarray of shape (m,) or None
+    keys : ndarray of shape (m,), uint64, or None
+        What decided that a row was drawn; None for all rows.
     """
 
     rows: NDArray[Any]
     weights: Array | None
+    keys: NDArray[np.uint64] | None = None
+
+    def keyed(self, seed: int) -> Sample:
+        """Return all rows of a fit with the keys that a survey would have drawn them by."""
+        keys = Sampling(len(self.rows), seed, len(self.rows)).keys(np.arange(len(self.rows)))
+        return Sample(self.rows, self.weights, keys)
+
+    def first(self, limit: int) -> Sample:
+        """Return the sample that would have been drawn with a smaller limit."""
+        if len(self.rows) <= limit:
+            return self
+        assert self.keys is not None
+        drawn = np.sort(np.argpartition(self.keys, limit)[:limit])
+        weights = None if self.weights is None else self.weights[drawn]
+        return Sample(self.rows[drawn], weights, self.keys[drawn])
 
     @property
     def total_weight(self) -> float:
@@ -137,7 +154,7 @@ class Surveyed:
         """Return the sample in row order."""
         drawn = Drawn.joined(self.drawn, sampling.limit)
         ordered = drawn.chosen(np.argsort(drawn.numbers, kind="stable"))
-        return Sample(ordered.rows, ordered.weights)
+        return Sample(ordered.rows, ordered.weights, ordered.keys)
 
 
 @dataclass(frozen=True)

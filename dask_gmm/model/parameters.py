@@ -54,9 +54,7 @@ class Parameters:
     @property
     def n_free(self) -> int:
         """Number of free parameters, as `aic` and `bic` count them."""
-        n_components, n_features = self.n_components, self.n_features
-        covariances = self.structure.n_free(n_components, n_features)
-        return covariances + n_components * n_features + n_components - 1
+        return n_free_parameters(self.covariance_type, self.n_components, self.n_features)
 
     @property
     def precisions(self) -> Array:
@@ -95,3 +93,9 @@ class Parameters:
             structure.inverse(precisions_cholesky),
             precisions_cholesky,
         )
+
+
+def n_free_parameters(covariance_type: str, n_components: int, n_features: int) -> int:
+    """Return the number of free parameters of a mixture."""
+    covariances = covariance_structure(covariance_type).n_free(n_components, n_features)
+    return covariances + n_components * n_features + n_components - 1

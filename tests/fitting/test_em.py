@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dask_gmm.fitting.em import Run, advanced, best_of
+from dask_gmm.fitting.em import Iteration, Run, Stopping, advanced, best_of
 from dask_gmm.model.parameters import Parameters
 
 START = Parameters.from_covariances("spherical", [1.0], [[0.0]], [1.0])
@@ -16,7 +16,7 @@ def after(*bounds, tol=0.1, max_iter=10, previous_bound=-np.inf):
     run = Run(0, START, previous_bound)
     for bound in bounds:
         assert run.ending is None
-        run = advanced(run, bound, END, tol=tol, max_iter=max_iter)
+        run = advanced(run, bound, END, run.n_iter, Stopping(max_iter, tol))
     return run
 
 
@@ -61,7 +61,8 @@ def test_a_warm_start_compares_with_the_bound_before():
 
 def test_the_best_is_the_first_of_the_highest():
     runs = [
-        Run(number, START, lower_bounds=(bound,)) for number, bound in enumerate((-3.0, -1.0, -2.0, -1.0))
+        Run(number, START, iterations=(Iteration(bound, np.inf, np.nan, False, 0),))
+        for number, bound in enumerate((-3.0, -1.0, -2.0, -1.0))
     ]
     assert best_of(runs).number == 1
 

@@ -1,0 +1,128 @@
+"""From starts to ends: pass after pass, everything unfinished together, until nothing is left to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from dask_gmm.fitting.em import Collapse, Iteration, Run, best_of
+from dask_gmm.fitting.passes import Observer, Passes
+from dask_gmm.fitting.settings import FitSettings
+from dask_gmm.fitting.state import FitState
+
+
+class Keeper(Protocol):
+    """Keeps the state between passes; see `dask_gmm.checkpointing`."""
+
+    def load(self) -> FitState | None:
+        """Return the saved state, if there is one."""
+
+    def save(self, state: FitState) -> None:
+        """Save the state after a pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One mixture to fit, and how far its restarts have come.
+
+    Attributes
+    ----------
+    settings : FitSettings
+    restarts : tuple of Run or Collapse
+        By number.
+    """
+
+    settings: FitSettings
+    restarts: tuple[Run | Collapse, ...]
+
+    @property
+    def runs(self) -> list[Run]:
+        """The restarts that did not collapse."""
+        return [restart for restart in self.restarts if isinstance(restart, Run)]
+
+    @property
+    def collapses(self) -> list[Collapse]:
+        """The restarts that did."""
+        return [restart for restart in self.restarts if isinstance(restart, Collapse)]
+
+    @property
+    def iterations(self) -> tuple[tuple[Iteration, ...], ...]:
+        """The iterations of each restart, by number."""
+        return tuple(restart.iterations if isinstance(restart, Run) else () for restart in self.restarts)
+
+    @property
+    def best(self) -> Run:
+        """The restart that counts."""
+        return best_of([run for run in self.runs if run.ending != "outrun"])
+
+    @property
+    def active(self) -> list[Run]:
+        """The restarts that the next pass advances."""
+        unfinished = [run for run in self.runs if run.ending is None]
+        together = self.settings.shared_passes or any(run.racing for run in unfinished)
+        return unfinished if together else unfinished[:1]
+
+    def following(self, restarts: Sequence[Run | Collapse]) -> Candidate:
+        """Return the candidate after a pass that made `restarts` of its active ones."""
+        by_number = {restart.number: restart for restart in restarts}
+        merged = tuple(by_number.get(restart.number, restart) for restart in self.restarts)
+        return replace(self, restarts=_after_race(merged))
+
+    def stopped(self) -> Candidate:
+        """Return the candidate with everything unfinished ended where it is."""
+        return replace(
+            self,
+            restarts=tuple(
+                replace(restart, ending=restart.ending or "stopped") if isinstance(restart, Run) else restart
+                for restart in self.restarts
+            ),
+        )
+
+
+def iterate(
+    passes: Passes, candidates: Sequence[Candidate], observer: Observer, keeper: Keeper | None = None
+) -> list[Candidate]:
+    """Advance all restarts of all candidates to their ends, each pass shared by those that are active."""
+    candidates = list(candidates)
+    while any(candidate.active for candidate in candidates):
+        active = [candidate.active for candidate in candidates]
+        observer.begins([run for group in active for run in group])
+        advanced = passes.iterate(
+            [run for group in active for run in group],
+            [candidate.settings for candidate, group in zip(candidates, active, strict=True) for _ in group],
+        )
+        taken = iter(advanced)
+        candidates = [
+            candidate.following([next(taken) for _ in group])
+            for candidate, group in zip(candidates, active, strict=True)
+        ]
+        if observer.pass_done(advanced):
+            candidates = [candidate.stopped() for candidate in candidates]
+        if keeper is not None:
+            keeper.save(state_of(passes, candidates))
+    return candidates
+
+
+def state_of(passes: Passes, candidates: Sequence[Candidate]) -> FitState:
+    """Return what a later process needs to go on."""
+    return FitState(tuple(candidate.restarts for candidate in candidates), passes.moments, passes.records)
+
+
+def _after_race(restarts: tuple[Run | Collapse, ...]) -> tuple[Run | Collapse, ...]:
+    """End the restarts that raced and lost; let them go on when the winner collapsed."""
+    runs = [restart for restart in restarts if isinstance(restart, Run)]
+    racing = [run for run in runs if run.racing]
+    if racing and all(run.n_iter for run in racing):
+        winner = best_of(racing).number
+        endings = {run.number: run.ending if run.number == winner else "outrun" for run in racing}
+    elif runs and all(run.ending == "outrun" for run in runs):
+        endings = {run.number: None for run in runs}
+    else:
+        return restarts
+    return tuple(
+        replace(restart, racing=False, ending=endings[restart.number])
+        if restart.number in endings and isinstance(restart, Run)
+        else restart
+        for restart in restarts
+    )

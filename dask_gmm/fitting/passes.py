@@ -1,0 +1,175 @@
+"""The passes of a fit: a survey where a start has to be found, then E-steps for all restarts together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, Protocol
+
+import numpy as np
+
+from dask_gmm.data.source import DataError
+from dask_gmm.fitting.checks import check_enough_rows
+from dask_gmm.fitting.convergence import negligible_gap
+from dask_gmm.fitting.em import Collapse, Run, Stopping, advanced, without_trial
+from dask_gmm.fitting.settings import FitSettings
+from dask_gmm.fitting.survey import Sample, Sampling, Survey, Surveyed
+from dask_gmm.fitting.unchanged import check_unchanged
+from dask_gmm.fitting.works import EStep
+from dask_gmm.model.covariance import pack
+from dask_gmm.model.density import Density
+from dask_gmm.model.moments import Moments
+from dask_gmm.model.mstep import CollapsedComponentError, maximize
+from dask_gmm.model.statistics import Statistics
+
+GroupDone = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class PassRecord:
+    """What a pass over the data took.
+
+    Attributes
+    ----------
+    seconds : float
+    n_bytes : int or None
+        Size of the rows it went over; None where only reading tells.
+    """
+
+    seconds: float
+    n_bytes: int | None
+
+
+class Engine(Protocol):
+    """Runs passes; see `dask_gmm.engine`."""
+
+    def run(self, works: Sequence[Any], group_done: GroupDone | None = None) -> list[Any]:
+        """Run one pass and return the value of each work."""
+
+
+class Observer(Protocol):
+    """Hears of a fit's progress; see `dask_gmm.reporting`."""
+
+    def pass_begins(self, name: str) -> GroupDone | None:
+        """Note that a pass begins; return what wants to hear of its groups."""
+
+    def start_found(self) -> None:
+        """Note that the pass named 'start' is over."""
+
+    def begins(self, runs: Sequence[Run]) -> None:
+        """Note which restarts advance now."""
+
+    def pass_done(self, restarts: Sequence[Run | Collapse]) -> bool:
+        """Note that these restarts made an iteration; return True to stop all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What is known of the rows beforehand.
+
+    Attributes
+    ----------
+    n_rows : int or None
+    n_features : int
+    dtype : dtype
+    n_bytes : int or None
+        Of all rows, None where only reading tells.
+    sample : Sample or None
+        All rows, where they are in memory, checked and few enough to start from.
+    """
+
+    n_rows: int | None
+    n_features: int
+    dtype: np.dtype[Any]
+    n_bytes: int | None
+    sample: Sample | None
+
+
+class Passes:
+    """Runs passes and keeps what the first one learned of the rows.
+
+    When no start has to be found the survey rides on the first E-step, so that nothing is read twice for it.
+
+    Parameters
+    ----------
+    engine : Engine
+    rows : Rows
+    observer : Observer
+    scatter : bool
+        Whether any mixture needs the scatter of all rows: those with a tied covariance do.
+    least_rows : int
+        Fewer rows are an error.
+    """
+
+    def __init__(
+        self, engine: Engine, rows: Rows, observer: Observer, *, scatter: bool, least_rows: int
+    ) -> None:
+        self.rows = rows
+        self._engine = engine
+        self._observer = observer
+        self._scatter = scatter
+        self._least_rows = least_rows
+        # All that is known between two passes, with the restarts.
+        self.moments: Moments | None = None
+        self.records: tuple[PassRecord, ...] = ()
+
+    def survey(self, sampling: Sampling) -> Surveyed:
+        """Draw the rows to start from."""
+        surveyed: Surveyed
+        (surveyed,) = self._run("start", [self._survey(sampling)])
+        self._learn(surveyed)
+        self._observer.start_found()
+        return surveyed
+
+    def iterate(self, runs: Sequence[Run], settings: Sequence[FitSettings]) -> list[Run | Collapse]:
+        """Advance each run by one iteration with its settings, in one pass over the data."""
+        works = [EStep(Density.of(run.parameters), self.rows.dtype) for run in runs]
+        riding = [self._survey(None)] if self.moments is None else []
+        values = self._run("pass", [*works, *riding])
+        for surveyed in values[len(works) :]:
+            self._learn(surveyed)
+        return [
+            self._advance(run, one, work, value)
+            for run, one, work, value in zip(runs, settings, works, values[: len(works)], strict=True)
+        ]
+
+    def _advance(
+        self, run: Run, settings: FitSettings, work: EStep, statistics: Statistics
+    ) -> Run | Collapse:
+        assert self.moments is not None
+        kernel, number = work.kernel, len(self.records) - 1
+        check_unchanged(self.moments, statistics, kernel.origins, self.rows.dtype)
+        gap = negligible_gap(run.parameters.n_free, self.moments.weight) if settings.tol is None else None
+        stopping = Stopping(settings.max_iter, settings.tol or 0.0, gap)
+        if run.rejects(statistics.mean_log_likelihood):
+            return without_trial(run, number, stopping)
+        if kernel.uses_scatter:
+            statistics.second[...] = pack(self.moments.scatter_about(kernel.origins[0]))
+        try:
+            maximized = maximize(
+                run.parameters.covariance_type,
+                statistics,
+                kernel.origins,
+                reg_covar=settings.start.reg_covar,
+                dtype=self.rows.dtype,
+            )
+        except CollapsedComponentError as error:
+            return without_trial(run, number, stopping) if run.on_trial else Collapse(run.number, error)
+        return advanced(run, statistics.mean_log_likelihood, maximized, number, stopping)
+
+    def _run(self, name: str, works: list[Any]) -> list[Any]:
+        began = perf_counter()
+        values = self._engine.run(works, self._observer.pass_begins(name))
+        self.records += (PassRecord(perf_counter() - began, self.rows.n_bytes),)
+        return values
+
+    def _survey(self, sampling: Sampling | None) -> Survey:
+        checked = self.rows.sample is not None
+        return Survey(self.rows.n_features, self._scatter, sampling, checked=checked)
+
+    def _learn(self, surveyed: Surveyed) -> None:
+        check_enough_rows(surveyed.moments.n_rows, self._least_rows)
+        if not surveyed.moments.weight > 0:
+            raise DataError("sample_weight is zero for every row: there is nothing to fit.")
+        self.moments = surveyed.moments

@@ -1,0 +1,57 @@
+"""What decides a fit, apart from the data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dask_gmm.fitting.start import StartSettings
+from dask_gmm.model.covariance import covariance_structure
+from dask_gmm.model.parameters import Parameters
+
+# Starts that are found on a sample and race on all rows.
+N_RACERS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class FitSettings:
+    """What decides a fit, apart from the data.
+
+    Attributes
+    ----------
+    start : StartSettings
+    tol : float or None
+        As in `GaussianMixture`; None to go on until what is left to gain would not disturb a comparison of
+        models.
+    max_iter, n_init, accelerate
+        As in `GaussianMixture`.
+    start_rows : int
+        Most rows that the start is found on.
+    shared_passes : bool
+        Whether restarts advance together, each chunk read once for all of them, or one after another.
+    """
+
+    start: StartSettings
+    tol: float | None
+    max_iter: int
+    n_init: int
+    start_rows: int
+    shared_passes: bool
+    accelerate: bool = False
+
+    def value_bytes(self, n_features: int) -> int:
+        """Return the size of what an E-step computes, for all restarts that share a pass."""
+        n_components = self.start.n_components
+        structure = covariance_structure(self.start.covariance_type)
+        n_second = int(np.prod(structure.second_shape(n_components, n_features)))
+        n_numbers = n_components * (1 + n_features) + n_second
+        return 8 * n_numbers * (max(self.n_init, N_RACERS) if self.shared_passes else 1)
+
+
+@dataclass(frozen=True, slots=True)
+class WarmStart:
+    """Where an earlier fit ended."""
+
+    parameters: Parameters
+    lower_bound: float

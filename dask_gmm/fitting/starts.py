@@ -1,0 +1,177 @@
+"""Where the restarts of a fit begin: on all rows while they fit the start's budget, beyond it on a sample.
+
+Starts on a sample are fitted to it in memory: first many to few rows, then the best of them to all sampled
+rows. What comes out is about p / (2 m) nats a row below the optimum on all rows, for p free parameters and m
+sampled rows. The best ones race: the first pass over the data decides between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from dask_gmm.fitting.em import Collapse, Ending, Run
+from dask_gmm.fitting.loop import Candidate, iterate
+from dask_gmm.fitting.passes import Engine, GroupDone, Passes, Rows
+from dask_gmm.fitting.settings import N_RACERS, FitSettings
+from dask_gmm.fitting.start import find_start, given_start
+from dask_gmm.fitting.survey import Sample, Sampling
+from dask_gmm.model.mstep import CollapsedComponentError
+from dask_gmm.model.parameters import Parameters
+
+EngineOf = Callable[[Sample], Engine]
+
+# Sampled rows for each free parameter: with them the start is within 1e-3 nats a row of its optimum.
+_ROWS_A_PARAMETER = 500
+# Of these, the rows on which many restarts are tried ...
+_ROWS_TO_EXPLORE = 50
+# ... and the number below which EM would fit the sample rather than the data.
+_LEAST_ROWS_A_PARAMETER = 10
+# Restarts on few rows for each one asked for.
+_EXPLORERS = 4
+# Iterations in memory.
+_MOST_ITERATIONS = 100
+
+
+def find_starts(
+    passes: Passes,
+    settings: Sequence[FitSettings],
+    random_states: Sequence[np.random.RandomState],
+    engine_of: EngineOf,
+) -> list[Candidate]:
+    """Find the restarts of each candidate before their first iteration, with one pass or none for all.
+
+    Parameters
+    ----------
+    passes : Passes
+    settings : sequence of FitSettings
+        One for each candidate.
+    random_states : sequence of RandomState
+        Likewise; equal ones give a candidate the start that it would have had alone.
+    engine_of : callable
+        Gives an engine for rows in memory.
+    """
+    if all(one.start.given for one in settings):
+        return [Candidate(one, _given_restarts(one)) for one in settings]
+    sample, complete = _drawn(passes, settings, random_states[0])
+    candidates = []
+    for one, random_state in zip(settings, random_states, strict=True):
+        if complete and one.start.init_params != "sample":
+            restarts = _restarts(sample, one, random_state, one.n_init)
+        else:
+            restarts = _sampled_restarts(
+                sample.first(sample_size(one, passes.rows.n_features)), one, random_state, engine_of
+            )
+        candidates.append(Candidate(one, restarts))
+    return candidates
+
+
+def sample_size(settings: FitSettings, n_features: int) -> int:
+    """Return how many rows are sampled where not all of them can be had."""
+    return min(settings.start_rows, _ROWS_A_PARAMETER * settings.start.n_free(n_features))
+
+
+def _drawn(
+    passes: Passes, settings: Sequence[FitSettings], random_state: np.random.RandomState
+) -> tuple[Sample, bool]:
+    """Return the rows to start from, and whether they are all."""
+    rows, seed = passes.rows, _seed(random_state)
+    budget = max(one.start_rows for one in settings)
+    needed = max(sample_size(one, rows.n_features) for one in settings)
+    if rows.sample is not None:
+        return rows.sample.keyed(seed), True
+    sampled_anyway = all(one.start.init_params == "sample" for one in settings)
+    too_many = rows.n_rows is not None and rows.n_rows > budget
+    sampling = Sampling(needed if sampled_anyway or too_many else budget, seed, rows.n_rows)
+    surveyed = passes.survey(sampling)
+    sample = surveyed.sample(sampling)
+    return sample, surveyed.moments.n_rows == len(sample.rows) <= budget
+
+
+def _given_restarts(settings: FitSettings) -> tuple[Run, ...]:
+    start = given_start(settings.start)
+    return tuple(new_run(number, settings, start) for number in range(settings.n_init))
+
+
+def _sampled_restarts(
+    sample: Sample, settings: FitSettings, random_state: np.random.RandomState, engine_of: EngineOf
+) -> tuple[Run | Collapse, ...]:
+    """Return the restarts that are fitted to the sample and race on all rows."""
+    n_free = settings.start.n_free(sample.rows.shape[1])
+    if settings.start.partly_given or len(sample.rows) < _LEAST_ROWS_A_PARAMETER * n_free:
+        # EM would leave the parts that were given, or fit the sample rather than the data.
+        return _restarts(sample, settings, random_state, settings.n_init)
+    few = sample.first(_ROWS_TO_EXPLORE * n_free)
+    begun = _restarts(few, settings, random_state, _EXPLORERS * settings.n_init)
+    explored = _fitted(few, settings, begun, engine_of)
+    ranked = sorted(explored, key=lambda run: -run.lower_bound)[: N_RACERS if settings.max_iter else 1]
+    fitted = _fitted(sample, settings, [new_run(0, settings, run.parameters) for run in ranked], engine_of)
+    if not fitted:
+        return _restarts(sample, settings, random_state, settings.n_init)
+    return tuple(
+        replace(new_run(number, settings, run.parameters), racing=True) for number, run in enumerate(fitted)
+    )
+
+
+def _restarts(
+    sample: Sample, settings: FitSettings, random_state: np.random.RandomState, n_restarts: int
+) -> tuple[Run | Collapse, ...]:
+    restarts: list[Run | Collapse] = []
+    for number in range(n_restarts):
+        try:
+            restarts.append(new_run(number, settings, find_start(sample, settings.start, random_state)))
+        except CollapsedComponentError as error:
+            restarts.append(Collapse(number, error))
+    return tuple(restarts)
+
+
+def _fitted(
+    sample: Sample, settings: FitSettings, restarts: Sequence[Run | Collapse], engine_of: EngineOf
+) -> list[Run]:
+    """Fit restarts to rows in memory, until the sample has no more to say."""
+    in_memory = replace(settings, tol=None, max_iter=_MOST_ITERATIONS, shared_passes=True)
+    n_rows, n_features = sample.rows.shape
+    passes = Passes(
+        engine_of(sample),
+        Rows(n_rows, n_features, sample.rows.dtype, sample.rows.nbytes, sample),
+        _Unobserved(),
+        scatter=settings.start.covariance_type == "tied",
+        least_rows=settings.start.n_components,
+    )
+    numbered = tuple(
+        replace(restart, number=number, ending=None) if isinstance(restart, Run) else restart
+        for number, restart in enumerate(restarts)
+    )
+    (candidate,) = iterate(passes, [Candidate(in_memory, numbered)], _Unobserved())
+    return candidate.runs
+
+
+def new_run(number: int, settings: FitSettings, start: Parameters) -> Run:
+    """Return a restart before its first iteration."""
+    ending: Ending | None = "max_iter" if settings.max_iter == 0 else None
+    return Run(number, start, ending=ending, accelerate=settings.accelerate)
+
+
+def _seed(random_state: np.random.RandomState) -> int:
+    # From a copy: when all rows fit, the start must find the stream as the user gave it.
+    copy = np.random.RandomState()
+    copy.set_state(random_state.get_state())
+    return int.from_bytes(copy.bytes(8), "little")
+
+
+class _Unobserved:
+    """Hears of nothing: what happens on the sample is part of the start."""
+
+    def pass_begins(self, name: str) -> GroupDone | None:
+        return None
+
+    def start_found(self) -> None:
+        pass
+
+    def begins(self, runs: Sequence[Run]) -> None:
+        pass
+
+    def pass_done(self, restarts: Sequence[Run | Collapse]) -> bool:
+        return False

@@ -1,0 +1,43 @@
+"""What a fit needs to know of its rows, and where rows in memory are fitted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dask
+from dask.utils import parse_bytes
+
+from dask_gmm.data.arrays import ArraySource
+from dask_gmm.data.source import Source
+from dask_gmm.engine.choose import choose_engine
+from dask_gmm.fitting.passes import Engine, Rows
+from dask_gmm.fitting.survey import Sample
+from dask_gmm.validation import known_rows
+
+
+def start_rows(source: Source) -> int:
+    """Return how many rows the start may take into memory."""
+    budget: int = parse_bytes(dask.config.get("dask-gmm.start-bytes", "64 MiB"))
+    return max(2, budget // max(1, source.n_features * source.dtype.itemsize))
+
+
+def rows_of(source: Source, most_to_start: int) -> Rows:
+    """Return what is known of the rows beforehand."""
+    # Rows at hand and few enough are the sample themselves: no pass is needed to start.
+    at_hand = isinstance(source, ArraySource) and len(source.rows) <= most_to_start
+    sample = Sample(source.rows, source.weights) if at_hand and isinstance(source, ArraySource) else None
+    sizes = [chunk.n_bytes for chunk in source.chunks if chunk.n_bytes is not None]
+    n_bytes = sum(sizes) if len(sizes) == len(source.chunks) else None
+    return Rows(known_rows(source), source.n_features, source.dtype, n_bytes, sample)
+
+
+def engine_in_memory(sample: Sample) -> Engine:
+    """Return the engine that runs passes over a sample in this process."""
+    return choose_engine(ArraySource(sample.rows, sample.weights))
+
+
+def fit_data(X: Any, y: Any, sample_weight: Any) -> dict[str, Any]:
+    """Return the data as scikit-learn's callbacks receive them."""
+    metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+    # Monitors score only where there are targets; a density's targets are the rows themselves.
+    return {"X": X, "y": X if y is None else y, "metadata": metadata}
