@@ -11,6 +11,7 @@ import pytest
 from distributed import Client, LocalCluster
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_limits
 
 from dask_gmm import GaussianMixture
 
@@ -203,3 +204,17 @@ def test_the_same_bits_in_other_processes(make_rows, n_workers):
     expected = parameters_of(GaussianMixture(**parameters).fit(X))
     for one, other in zip(expected, on_a_cluster(X, parameters, n_workers, processes=True), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("init_params", ["kmeans", "random"])
+@pytest.mark.parametrize("covariance_type", ["full", "tied"])
+def test_the_same_bits_on_any_number_of_blas_threads(make_rows, covariance_type, init_params):
+    rows = make_rows(20_000, 40, 2)
+    parameters = {"covariance_type": covariance_type, "init_params": init_params, "random_state": 0}
+    fitted = []
+    for n_threads in (1, 2, 4):
+        with threadpool_limits(n_threads, user_api="blas"):
+            fitted.append(parameters_of(GaussianMixture(2, max_iter=1, **parameters).fit(rows)))
+    for others in fitted[1:]:
+        for one, other in zip(fitted[0], others, strict=True):
+            np.testing.assert_array_equal(one, other)
