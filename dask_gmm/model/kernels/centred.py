@@ -36,6 +36,7 @@ from dask_gmm.model.kernels.products import (
     rows_per_block,
     squared_norms,
 )
+from dask_gmm.model.kernels.softmax import BITS
 from dask_gmm.model.kernels.tiles import load, rows_per_tile, scratch
 
 Array = NDArray[np.float64]
@@ -68,7 +69,7 @@ class CentredKernel(Kernel):
         super().__init__(means.shape[0], means.shape[1], dtype)
         self._covariance_type = covariance_type
         self._means = np.ascontiguousarray(means, np.float64)
-        self._peaks = np.ascontiguousarray(peaks, np.float64)
+        self._peaks = BITS * np.asarray(peaks, np.float64)
         self._matrices = covariance_type in ("full", "tied")
         if self._matrices:
             factors = packed(precisions_cholesky.reshape(-1, self.n_features, self.n_features), self.dtype)
@@ -202,7 +203,7 @@ def _pass(
             else:
                 _add_scaled_norms(deviations[1 : 1 + d], factor, width, norms)
             for t in range(width):
-                norms[t] = peaks[k] - 0.5 * norms[t]
+                norms[t] = peaks[k] - (0.5 * BITS) * norms[t]
         log_likelihood += write_outputs(
             log_joint, n_components, start, count, width, weights, labels, log_density, resp
         )

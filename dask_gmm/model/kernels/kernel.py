@@ -127,8 +127,8 @@ def write_outputs(
     Parameters
     ----------
     log_joint : ndarray of shape (>= n_components, n_rows)
-        Turned into responsibilities times weights, unless labels are wanted; 0 in rows from `count` to
-        `width`.
+        In bits; turned into responsibilities times weights unless labels are wanted, with 0 in the rows from
+        `count` to `width`.
     weights, labels, log_density, resp : ndarray
         As `given` to `Kernel._call`.
 

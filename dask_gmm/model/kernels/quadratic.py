@@ -40,6 +40,7 @@ from dask_gmm.model.kernels.products import (
     padded_lines,
     rows_per_block,
 )
+from dask_gmm.model.kernels.softmax import BITS
 from dask_gmm.model.kernels.tiles import load, rows_per_tile, scratch
 
 Array = NDArray[np.float64]
@@ -75,7 +76,7 @@ class QuadraticKernel(Kernel):
     ) -> None:
         super().__init__(len(theta), len(shift), dtype)
         self._shift = np.ascontiguousarray(shift, np.float64)
-        self._theta = packed(theta.T, self.dtype)
+        self._theta = packed(BITS * theta.T, self.dtype)
         self._whitening = packed(np.zeros((0, 0)) if whitening is None else whitening, self.dtype)
         self._expansion = _EXPANSIONS[covariance_type]
         self._n_expanded = theta.shape[1]

@@ -1,6 +1,8 @@
 """Softmax and log-sum-exp over the components of a tile, in loops that LLVM turns into vector code.
 
 A tile of log-joints has the shape (>= n_components, n_rows); every loop runs along the rows, lane by lane.
+Log-joints are logarithms to the base 2, "in bits": the integer part of such a number is the exponent of the
+answer as it stands.
 """
 
 from __future__ import annotations
@@ -15,80 +17,79 @@ from numpy.typing import NDArray
 
 from dask_gmm.model.kernels.compiled import OPTIONS, inner
 
-_LOG2_E = 1.4426950408889634
-# ln 2 and what is missing from it in the precision
-_LN2, _LN2_REST = 0.6931471805599453, 2.3190468138462996e-17
-_LN2_32, _LN2_REST_32 = np.float32(_LN2), np.float32(-1.904654299957768e-09)
+#: Bits in a nat, and nats in a bit.
+BITS = 1.4426950408889634
+NATS = 0.6931471805599453
+
 # Adding 1.5 * 2^52 rounds to an integer and leaves it in the low bits.
 _ROUND, _ROUND_32 = 6755399441055744.0, np.float32(12582912.0)
-# Below these exp is subnormal or zero, and counts as zero.
-_LOWEST, _LOWEST_32 = -708.0, np.float32(-87.0)
+# Below these the answer is subnormal or zero, and counts as zero.
+_LOWEST, _LOWEST_32 = -1022.0, np.float32(-126.0)
 
 
-def exp_nonpositive(x: Any) -> Any:
-    """Return exp(x) for x <= 0, to one unit in the last place; 0 below -708 (float32: -87), NaN for NaN."""
-    return np.exp(x)
+def exp2_nonpositive(x: Any) -> Any:
+    """Return 2^x for x <= 0, to 1e-15 (float32: 2e-7) of it; 0 below -1022 (-126), NaN for NaN."""
+    return np.exp2(x)
 
 
-# exp(x) = 2^k exp(r) with |r| <= ln 2 / 2, and exp(r) = 1 + r (1 + r q(r)), q the Chebyshev fit of degree 9
-# (error 2e-17) or 4 (float32: 1e-8).
-def _exp64(x: Any) -> Any:
-    shifted = x * _LOG2_E + _ROUND
-    k = shifted - _ROUND
-    r = (x - k * _LN2) - k * _LN2_REST
-    q = 2.76200884454097482e-7 + r * 2.51003854955103191e-8
-    q = 2.75572684599970648e-6 + r * q
-    q = 2.48015212959543751e-5 + r * q
-    q = 1.98412698630536169e-4 + r * q
-    q = 1.38888889172137169e-3 + r * q
-    q = 8.33333333333006183e-3 + r * q
-    q = 4.16666666666241279e-2 + r * q
-    q = 1.66666666666666675e-1 + r * q
-    q = 5.00000000000000102e-1 + r * q
+# 2^x = 2^k 2^r with |r| <= 1/2, and 2^r = 1 + r q(r), q a Chebyshev fit of degree 9 (to 6e-16) or 5 (5e-9).
+def _exp2_64(x: Any) -> Any:
+    shifted = x + _ROUND
+    r = x - (shifted - _ROUND)
+    q = 1.02059065279456591e-7 + r * 7.07097850985382054e-9
+    q = 1.3215451630406807e-6 + r * q
+    q = 1.52526729199762351e-5 + r * q
+    q = 1.54035304247802971e-4 + r * q
+    q = 1.33335582008011209e-3 + r * q
+    q = 9.618129107618664e-3 + r * q
+    q = 5.55041086646516448e-2 + r * q
+    q = 2.40226506959100761e-1 + r * q
+    q = 6.93147180559946159e-1 + r * q
     power = np.int64((np.float64(shifted).view(np.int64) + 1023) << 52).view(np.float64)
-    return 0.0 if x < _LOWEST else (1.0 + r * (1.0 + r * q)) * power
+    return 0.0 if x < _LOWEST else (1.0 + r * q) * power
 
 
-def _exp32(x: Any) -> Any:
-    shifted = x * np.float32(_LOG2_E) + _ROUND_32
-    k = shifted - _ROUND_32
-    r = (x - k * _LN2_32) - k * _LN2_REST_32
-    q = np.float32(8.36317905272257737e-3) + r * np.float32(1.39261835877134945e-3)
-    q = np.float32(4.16665546172045742e-2) + r * q
-    q = np.float32(1.66665769896987757e-1) + r * q
-    q = np.float32(0.5) + r * q
+def _exp2_32(x: Any) -> Any:
+    shifted = x + _ROUND_32
+    r = x - (shifted - _ROUND_32)
+    q = np.float32(1.33908656612065433e-3) + r * np.float32(1.5453164933424575e-4)
+    q = np.float32(9.61808255355012158e-3) + r * q
+    q = np.float32(5.55035710991358619e-2) + r * q
+    q = np.float32(2.40226507605758915e-1) + r * q
+    q = np.float32(6.93147188027125527e-1) + r * q
     power = np.int32((np.float32(shifted).view(np.int32) + 127) << 23).view(np.float32)
-    return np.float32(0.0) if x < _LOWEST_32 else (np.float32(1.0) + r * (np.float32(1.0) + r * q)) * power
+    return np.float32(0.0) if x < _LOWEST_32 else (np.float32(1.0) + r * q) * power
 
 
-@overload(exp_nonpositive, jit_options=OPTIONS)  # type: ignore[untyped-decorator]
-def _exp(x: Any) -> Callable[[Any], Any]:
-    return _exp32 if x == types.float32 else _exp64
+@overload(exp2_nonpositive, jit_options=OPTIONS)  # type: ignore[untyped-decorator]
+def _exp2(x: Any) -> Callable[[Any], Any]:
+    return _exp2_32 if x == types.float32 else _exp2_64
 
 
 @inner
-def log_positive(x: float) -> float:
-    """Return log(x) for a normal x > 0, to one unit in the last place; NaN for NaN."""
+def log2_positive(x: float) -> float:
+    """Return the logarithm to the base 2 of a normal x > 0, to 3e-16 of it; NaN for NaN."""
     bits = np.float64(x).view(np.int64)
-    # x = 2^k m with m between sqrt(1/2) and sqrt(2), whose bits start at the number subtracted
+    # x = 2^k m with m between sqrt(1/2) and sqrt(2); the number subtracted is sqrt(1/2) in bits.
     k = (bits - 0x3FE6A09E667F3BCD) >> 52
     m = np.int64(bits - (k << 52)).view(np.float64)
-    z = (m - 1.0) / (m + 1.0)  # log m = 2 artanh z
+    z = (m - 1.0) / (m + 1.0)  # log m = 2 artanh z, an odd function: z times its Chebyshev fit in z^2
     y = z * z
-    q = 7.66580586102750394e-2 + y * 7.30890357670866248e-2
-    q = 9.09144621626843560e-2 + y * q
-    q = 1.11111055446897481e-1 + y * q
-    q = 1.42857143131269188e-1 + y * q
-    q = 1.99999999999494453e-1 + y * q
-    q = 3.33333333333333485e-1 + y * q
-    return x if x != x else k * _LN2 + (z + z) * (1.0 + y * q)
+    q = 2.20910914237026199e-1 + y * 2.13681639096966743e-1
+    q = 2.6233443357284678e-1 + y * q
+    q = 3.20598533422746527e-1 + y * q
+    q = 4.12198585854862955e-1 + y * q
+    q = 5.7707801634545861e-1 + y * q
+    q = 9.61796693925989829e-1 + y * q
+    q = 2.88539008177792681 + y * q
+    return x if x != x else k + z * q
 
 
 @inner
 def softmax(
     log_joint: NDArray[Any], n_components: int, weights: NDArray[np.float64], log_density: NDArray[np.float64]
 ) -> None:
-    """Turn a tile of log-joints into responsibilities, in place, and write each row's log density.
+    """Turn a tile of log-joints (in bits) into responsibilities, in place, and write each row's log density.
 
     A row whose log-joints are all -inf, or hold a NaN or +inf, has the log density NaN.
 
@@ -99,7 +100,7 @@ def softmax(
     weights : ndarray of shape (width,), float64
         What a row's responsibilities sum to; for 0 they are 0 even where the density is NaN.
     log_density : ndarray of shape (width,), float64
-        Overwritten by log sum exp of the row's log-joints, in nats.
+        Overwritten, in nats.
     """
     width = len(weights)
     largest = log_joint[0, :width].copy()
@@ -111,10 +112,10 @@ def softmax(
     for k in range(n_components):
         line = log_joint[k]
         for t in range(width):
-            line[t] = exp_nonpositive(line[t] - largest[t])
+            line[t] = exp2_nonpositive(line[t] - largest[t])
             total[t] += line[t]
     for t in range(width):
-        log_density[t] = largest[t] + log_positive(np.float64(total[t]))
+        log_density[t] = NATS * (largest[t] + log2_positive(np.float64(total[t])))
         total[t] = weights[t] / total[t] if weights[t] != 0.0 else 0.0
     for k in range(n_components):
         line = log_joint[k]
