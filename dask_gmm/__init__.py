@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dask_gmm.engine.waiting import ClusterError
     from dask_gmm.mixture import GaussianMixture
     from dask_gmm.model.mstep import CollapsedComponentError
+    from dask_gmm.writing import write_predictions
 
 __all__ = [
     "CheckpointError",
@@ -27,6 +28,7 @@ __all__ = [
     "from_array",
     "from_zarr",
     "read_parquet",
+    "write_predictions",
 ]
 __version__ = "0.1.0"
 
@@ -43,6 +45,7 @@ _MODULES = {
     "from_array": "data.collections",
     "from_zarr": "data.zarr",
     "read_parquet": "data.parquet",
+    "write_predictions": "writing",
 }
 
 

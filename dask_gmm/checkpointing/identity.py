@@ -15,11 +15,7 @@ _WITHOUT_EFFECT = frozenset({"cache", "checkpoint", "verbose", "verbose_interval
 
 
 def fit_identity(estimator: Any, source: Source) -> dict[str, Any]:
-    """Return the identity of a fit of `source` by `estimator`.
-
-    The data are known by their shape and chunks, and by a listing of the store where there is one; that
-    the rows are the same is seen in each pass.
-    """
+    """Return the identity of a fit of `source` by `estimator`."""
     parameters = {
         name: _value(value)
         for name, value in estimator.get_params(deep=False).items()
@@ -27,10 +23,16 @@ def fit_identity(estimator: Any, source: Source) -> dict[str, Any]:
     }
     if estimator.warm_start and hasattr(estimator, "means_"):
         parameters["warm_start"] = _value(np.asarray(estimator.means_))
+    return {**parameters, "release": dask_gmm.__version__, **source_identity(source)}
+
+
+def source_identity(source: Source) -> dict[str, Any]:
+    """Return what `source` is known by: its shape and chunks, and a listing of the store where there is one.
+
+    That the rows are the same is seen in each pass of a fit.
+    """
     chunks = sha256(repr([(chunk.name, chunk.n_rows) for chunk in source.chunks]).encode())
     return {
-        **parameters,
-        "release": dask_gmm.__version__,
         "shape of the samples": list(source.sample_shape),
         "features": source.n_features,
         "dtype": str(source.dtype),

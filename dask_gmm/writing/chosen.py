@@ -1,0 +1,73 @@
+"""Some of a source's chunks, whose blocks say which they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from dask_gmm.data.source import Block, Chunk, Source
+
+
+@dataclass(frozen=True, slots=True)
+class NumberedBlock(Block):
+    """A block that knows which chunk it is.
+
+    Attributes
+    ----------
+    index : int
+        The chunk's number in the source.
+    """
+
+    index: int
+
+
+class ChosenChunks:
+    """The chunks `indices` of a source, as far as the engine needs one; blocks come numbered.
+
+    Parameters
+    ----------
+    source : Source
+    indices : sequence of int
+        In ascending order.
+    """
+
+    def __init__(self, source: Source, indices: Sequence[int]) -> None:
+        self._source, self._indices = source, indices
+        self.chunks: Sequence[Chunk] = [source.chunks[index] for index in indices]
+        self.in_memory = source.in_memory
+
+    def reader(self, numbers: Sequence[int]) -> NumberingReader:
+        """Return a reader of these of the chosen chunks."""
+        indices = {number: self._indices[number] for number in numbers}
+        return NumberingReader(self._source.reader(list(indices.values())), indices)
+
+    def futures(self, numbers: Sequence[int]) -> Mapping[Any, Any]:
+        """Return the futures that they are computed from."""
+        return self._source.futures([self._indices[number] for number in numbers])
+
+
+@dataclass(frozen=True, slots=True)
+class NumberingReader:
+    """Reads blocks and says which they are.
+
+    Attributes
+    ----------
+    reader : Reader
+        Of the source.
+    indices : mapping of int to int
+        The source's chunk for each of the chosen ones.
+    """
+
+    reader: Any
+    indices: Mapping[int, int]
+
+    def read(self, number: int) -> NumberedBlock:
+        """Read the chosen chunk `number`."""
+        index = self.indices[number]
+        block = self.reader.read(index)
+        return NumberedBlock(**{f.name: getattr(block, f.name) for f in fields(Block)}, index=index)
+
+    def supply(self, results: Mapping[Any, Any]) -> None:
+        """Take what persisted chunks hold."""
+        self.reader.supply(results)

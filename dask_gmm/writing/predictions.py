@@ -1,0 +1,215 @@
+"""Predictions of stored data into stores: in bounded memory, continued after a stop."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
+
+import dask_gmm
+from dask_gmm.answers import prediction
+from dask_gmm.checkpointing.identity import source_identity
+from dask_gmm.data.secrets import public_url
+from dask_gmm.data.source import Answer, Source
+from dask_gmm.engine.choose import choose_engine
+from dask_gmm.fitted import PARAMETER_ATTRIBUTES, fitted_density
+from dask_gmm.validation import prediction_source
+from dask_gmm.writing.chosen import ChosenChunks
+from dask_gmm.writing.parquet import ParquetTarget
+from dask_gmm.writing.regular import on_regular_grid
+from dask_gmm.writing.target import Target
+from dask_gmm.writing.works import OUTPUTS, Output, WriteBlocks, columns_of
+from dask_gmm.writing.zarr import ZarrTarget
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenPredictions:
+    """What `write_predictions` did.
+
+    Attributes
+    ----------
+    target : str
+        Without credentials.
+    outputs : tuple of str
+    n_chunks : int
+        Written by this call.
+    n_skipped : int
+        That were complete already.
+    n_rows : int
+        Rows in the chunks that were written, those dropped by ``nan="drop"`` not counted.
+    n_anomalies : int
+        Rows among them below the threshold; 0 without one.
+    """
+
+    target: str
+    outputs: tuple[str, ...]
+    n_chunks: int
+    n_skipped: int
+    n_rows: int
+    n_anomalies: int
+
+
+def write_predictions(
+    model: Any,
+    X: Any,
+    target: str | os.PathLike[str],
+    outputs: Sequence[Output] = ("labels",),
+    *,
+    threshold: float | None = None,
+    format: Literal["zarr", "parquet"] | None = None,
+    overwrite: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
+    share_done: Callable[[float], None] | None = None,
+) -> WrittenPredictions:
+    """Write what a fitted mixture says of every row to a store.
+
+    Each chunk is read once, and appears in the target as a whole or not at all. Called again after a stop,
+    with the same model, data and outputs, it writes the chunks that are missing.
+
+    Parameters
+    ----------
+    model : GaussianMixture
+        Fitted.
+    X
+        As in ``GaussianMixture.predict``.
+    target : str or path
+        Local path or fsspec URL of a Zarr group, which gets an array of the samples' shape and chunks for
+        each output, or of a folder, which gets a Parquet file for each chunk of X, in row order.
+    outputs : sequence of {'labels', 'probabilities', 'log_density', 'anomaly'}, default=('labels',)
+        As `predict`, `predict_proba` and `score_samples` give them; 'anomaly' tells whether the log density
+        is below `threshold`. In Parquet the probabilities are columns ``probabilities_0`` and so on.
+    threshold : float, optional
+        Log density, in nats, below which a row is an anomaly.
+    format : {'zarr', 'parquet'}, optional
+        Seen from the target's ending if not given.
+    overwrite : bool, default=False
+        Replace predictions of another model, or of other data.
+    storage_options : mapping, optional
+        For the target's fsspec file system. Credentials among them stay in this process.
+    share_done : callable, optional
+        Called now and then with the share of the work that is done, from 0 to 1.
+
+    Returns
+    -------
+    WrittenPredictions
+
+    Raises
+    ------
+    FileExistsError
+        The target holds something else.
+    DataError
+        NaN or infinity, with the chunk and the first bad row (a ValueError).
+    ValueError
+        Unknown outputs, an anomaly without a threshold, samples that are no table for Parquet.
+
+    Notes
+    -----
+    A Zarr array has chunks of one length. Where X, being a table, has chunks of different lengths, they are
+    cut anew; where their lengths are unknown (dask dataframes, filtered Parquet) a pass counts the rows.
+
+    Examples
+    --------
+    >>> import numpy as np, zarr
+    >>> from dask_gmm import GaussianMixture, write_predictions
+    >>> rows = np.random.default_rng(0).normal(size=(100, 2))
+    >>> gm = GaussianMixture(n_components=2, random_state=0).fit(rows)
+    >>> write_predictions(gm, rows, "memory://p.zarr", ["labels", "log_density"]).n_rows
+    100
+    >>> bool((zarr.open_array("memory://p.zarr", path="labels")[:] == gm.predict(rows)).all())
+    True
+    """
+    check_is_fitted(model)
+    _check_outputs(outputs, threshold)
+    url = os.fspath(target)
+    kind = format or _format(url)
+    source = prediction_source(model, X)
+    identity = {
+        **source_identity(source),
+        "model": _digest(model),
+        "release": dask_gmm.__version__,
+        "outputs": list(outputs),
+        "threshold": threshold,
+    }
+    answers = _answers(model, source, outputs)
+    columns = columns_of(outputs, answers)
+    place: Target
+    if kind == "zarr":
+        source, grid = on_regular_grid(source)
+        place = ZarrTarget(url, dict(storage_options or {}), grid, columns)
+    else:
+        _check_table(source)
+        place = ParquetTarget(url, dict(storage_options or {}), len(source.chunks), columns)
+    place.prepare(identity, overwrite)
+    finished = place.finished()
+    missing = [index for index in range(len(source.chunks)) if index not in finished]
+    written = _run(source, missing, WriteBlocks(answers, columns, threshold, place), share_done)
+    return WrittenPredictions(public_url(url), tuple(outputs), len(missing), len(finished), *written)
+
+
+def _run(
+    source: Source, missing: Sequence[int], work: WriteBlocks, share_done: Callable[[float], None] | None
+) -> tuple[int, int]:
+    if not missing:
+        return work.start()
+    chosen = cast(Source, ChosenChunks(source, missing))
+    most_rows = max(source.chunks[index].n_rows or 0 for index in missing)
+    row_bytes = sum(column.dtype.itemsize * (column.n_columns or 1) for column in work.columns)
+    engine = choose_engine(chosen, cache=False, value_bytes=most_rows * row_bytes)
+    done = 0
+
+    def group_done(number: int) -> None:
+        nonlocal done
+        done += 1
+        assert share_done is not None
+        share_done(done / engine.n_groups)
+
+    written: tuple[int, int]
+    (written,) = engine.run([work], None if share_done is None else group_done)
+    return written
+
+
+def _answers(model: Any, source: Source, outputs: Sequence[Output]) -> dict[str, Answer]:
+    density, dtype = fitted_density(model), np.result_type(source.dtype, model.weights_)
+    names: list[Any] = [name for name in OUTPUTS if name in outputs and name != "anomaly"]
+    if "anomaly" in outputs and "log_density" not in names:
+        names.append("log_density")
+    return {name: prediction(density, name, dtype) for name in names}
+
+
+def _check_outputs(outputs: Sequence[str], threshold: float | None) -> None:
+    unknown = [name for name in outputs if name not in OUTPUTS]
+    if unknown or not outputs or isinstance(outputs, str):
+        raise ValueError(f"outputs must be a list of some of {OUTPUTS}, got {outputs!r}.")
+    if ("anomaly" in outputs) != (threshold is not None):
+        raise ValueError("The output 'anomaly' and a threshold go together: give both or none.")
+
+
+def _check_table(source: Source) -> None:
+    if len(source.sample_shape) != 1:
+        raise ValueError(
+            f"Parquet holds tables, and the samples of X have shape {source.sample_shape}: write to Zarr."
+        )
+
+
+def _format(url: str) -> Literal["zarr", "parquet"]:
+    ending = os.path.splitext(url.rstrip("/"))[1]
+    if ending not in (".zarr", ".parquet"):
+        raise ValueError(
+            f"{public_url(url)} ends neither in .zarr nor in .parquet: give format='zarr' or 'parquet'."
+        )
+    return "zarr" if ending == ".zarr" else "parquet"
+
+
+def _digest(model: Any) -> str:
+    """Return a text that differs where two models predict differently."""
+    digest = sha256(str(model.covariance_type).encode())
+    for name in PARAMETER_ATTRIBUTES:
+        array: NDArray[Any] = getattr(model, name)
+        digest.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())
+    return digest.hexdigest()[:16]
