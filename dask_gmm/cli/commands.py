@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from dask_gmm import __version__
-from dask_gmm.cli.options import CLUSTER, ESTIMATOR, LOG, SOURCE, WEIGHT, options
+from dask_gmm.cli.options import CLUSTER, ESTIMATOR, LOG, PLAN, PREDICT, SOURCE, WEIGHT, options
 from dask_gmm.cli.outcome import EXIT_CODES, run
 
 
@@ -72,3 +72,56 @@ def _run(module: str, job: str, given: Mapping[str, Any]) -> None:
 def fit(**given: Any) -> None:
     """Fit a mixture to SOURCE: a Zarr array or group, or Parquet files, local or a URL."""
     _run("fitting", "fit", given)
+
+
+@gmm.command(epilog=EXIT_CODES)
+@click.argument("source")
+@click.argument("model")
+@click.argument("out")
+@options(*PREDICT, *SOURCE, *CLUSTER, LOG)
+def predict(**given: Any) -> None:
+    """Write what MODEL says of each row of SOURCE to OUT, chunk for chunk.
+
+    OUT is a Zarr group or a folder of Parquet files. Started again after a stop, the command writes what is
+    missing.
+    """
+    _run("using", "predict", given)
+
+
+@gmm.command(epilog=EXIT_CODES)
+@click.argument("source")
+@click.argument("model")
+@options(WEIGHT, *SOURCE, *CLUSTER, LOG)
+def score(**given: Any) -> None:
+    """Print the mean log density of SOURCE under MODEL, in nats a row."""
+    _run("using", "score", given)
+
+
+@gmm.command(epilog=EXIT_CODES)
+@click.argument("model")
+@options(LOG)
+def info(**given: Any) -> None:
+    """Print what MODEL is."""
+    _run("using", "info", given)
+
+
+@gmm.command(epilog=EXIT_CODES)
+@click.argument("model")
+@click.argument("out")
+@click.option("--to", type=click.Choice(["skops", "onnx"]), help="Format; seen from OUT's ending otherwise.")
+@options(LOG)
+def convert(**given: Any) -> None:
+    """Write MODEL for scikit-learn (.skops) or for ONNX runtimes (.onnx)."""
+    _run("using", "convert", given)
+
+
+@gmm.command(epilog=EXIT_CODES)
+@click.argument("source")
+@click.option("--n-components", type=int, required=True, help="Number of components.")
+@options(*PLAN, *SOURCE, LOG)
+def plan(**given: Any) -> None:
+    """Print what a fit of SOURCE would need: groups, memory a worker, seconds a pass.
+
+    Reads one chunk, and times one step on it here.
+    """
+    _run("planning", "plan", given)

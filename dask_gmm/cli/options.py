@@ -133,6 +133,26 @@ CLUSTER = (
     ),
 )
 
+#: Of the local cluster, and what decides the size of a fit.
+PLAN = (
+    *(option for option in ESTIMATOR if option.name in ("covariance_type", "n_init")),
+    *(option for option in CLUSTER if option.name in ("n_workers", "threads", "memory_limit")),
+)
+
+PREDICT = (
+    Option(
+        "output",
+        click.Choice(["labels", "probabilities", "log_density", "anomaly"]),
+        None,
+        "What to write; labels without it. May be given several times.",
+        multiple=True,
+    ),
+    Option("threshold", float, None, "Log density, in nats, below which a row is an anomaly; writes it."),
+    Option("out_format", click.Choice(["zarr", "parquet"]), None, "Kind of OUT; seen from its ending."),
+    Option("out_storage_option", str, None, "For OUT's store, as NAME=VALUE.", multiple=True),
+    Option("overwrite", bool, False, "Replace predictions of another model or other data."),
+)
+
 LOG = Option(
     "log",
     click.Choice(["human", "json"]),

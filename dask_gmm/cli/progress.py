@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from time import perf_counter
 from typing import Any
 
 from dask_gmm.data.source import Source
+from dask_gmm.fitting.convergence import remaining_gap
 from dask_gmm.validation import known_rows
 
 
@@ -106,7 +108,7 @@ class PassReport:
                 n_bytes=self._n_bytes,
                 lower_bound=bounds[-1] if bounds else None,
                 gain=bounds[-1] - bounds[-2] if len(bounds) > 1 else None,
-                gap=remaining_gap(bounds),
+                gap=_gap(bounds),
                 seconds_left=None if left is None else left * seconds,
             )
         )
@@ -114,23 +116,6 @@ class PassReport:
 
 def _is_pass(context: Any) -> bool:
     return context.parent is not None and context.parent.parent is None
-
-
-def remaining_gap(lower_bounds: Sequence[float]) -> float | None:
-    """Return how much more the bound will gain if gains go on shrinking at the present rate.
-
-    Aitken's extrapolation of a linearly converging sequence, None while gains do not shrink; see
-    Böhning et al., The distribution of the likelihood ratio for mixtures (1994).
-
-    Examples
-    --------
-    >>> remaining_gap([-3.0, -2.0, -1.5])
-    0.5
-    """
-    rate = _rate(lower_bounds)
-    if rate is None:
-        return None
-    return (lower_bounds[-1] - lower_bounds[-2]) * rate / (1 - rate)
 
 
 def passes_left(lower_bounds: Sequence[float], tol: float, max_iter: int) -> int | None:
@@ -151,6 +136,13 @@ def passes_left(lower_bounds: Sequence[float], tol: float, max_iter: int) -> int
     if rate is None or tol == 0:
         return most
     return min(most, math.floor(math.log(tol / gain) / math.log(rate)) + 1)
+
+
+def _gap(lower_bounds: Sequence[float]) -> float | None:
+    if not lower_bounds:
+        return None
+    gap = remaining_gap([after - before for before, after in pairwise(lower_bounds)], lower_bounds[-1])
+    return gap if math.isfinite(gap) else None
 
 
 def _rate(lower_bounds: Sequence[float]) -> float | None:

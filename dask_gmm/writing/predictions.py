@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Literal, cast
@@ -160,7 +161,6 @@ def _run(
     chosen = cast(Source, ChosenChunks(source, missing))
     most_rows = max(source.chunks[index].n_rows or 0 for index in missing)
     row_bytes = sum(column.dtype.itemsize * (column.n_columns or 1) for column in work.columns)
-    engine = choose_engine(chosen, cache=False, value_bytes=most_rows * row_bytes)
     done = 0
 
     def group_done(number: int) -> None:
@@ -170,7 +170,8 @@ def _run(
         share_done(done / engine.n_groups)
 
     written: tuple[int, int]
-    (written,) = engine.run([work], None if share_done is None else group_done)
+    with closing(choose_engine(chosen, cache=False, value_bytes=most_rows * row_bytes)) as engine:
+        (written,) = engine.run([work], None if share_done is None else group_done)
     return written
 
 

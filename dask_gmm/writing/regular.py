@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from itertools import accumulate
 from typing import Any, cast
 
@@ -27,7 +28,8 @@ def on_regular_grid(source: Source) -> tuple[Source, Any]:
     if None in n_rows:
         counted: dict[int, int]
         everything = cast(Source, ChosenChunks(source, range(len(n_rows))))
-        (counted,) = choose_engine(everything, cache=False).run([_CountRows()])
+        with closing(choose_engine(everything, cache=False)) as engine:
+            (counted,) = engine.run([_CountRows()])
         n_rows = [counted[index] for index in range(len(n_rows))]
     known = [n for n in n_rows if n is not None]
     grid = _table_grid(known)

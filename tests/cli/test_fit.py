@@ -52,6 +52,10 @@ def test_every_parameter_is_an_option() -> None:
     parameters = inspect.signature(GaussianMixture).parameters
     defaults = {name: p.default for name, p in parameters.items() if name != "n_components"}
     as_options = {option.name: option.default for option in ESTIMATOR}
+    constraints = GaussianMixture._parameter_constraints
+    for option in ESTIMATOR:
+        if option.name in ("covariance_type", "init_params"):
+            assert set(option.kind.choices) == constraints[option.name][0].options
     # A model file to go on from stands for True.
     assert as_options == {**defaults, "warm_start": None}
 

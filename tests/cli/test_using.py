@@ -1,0 +1,121 @@
+"""The commands that use a fitted model do what its methods do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import zarr
+
+from dask_gmm import GaussianMixture, from_zarr
+
+LOCAL = ("--n-workers", 0, "--threads", 1)
+
+
+@pytest.fixture
+def model(stored: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "m.gmm"
+    GaussianMixture(3, random_state=0).fit(from_zarr(stored)).save(path)
+    return path
+
+
+@pytest.fixture
+def rows(stored: Path) -> Any:
+    return zarr.open_array(stored)[:]
+
+
+def test_predict_into_zarr_and_parquet(
+    run: Any, stored: Path, model: Path, rows: Any, tmp_path: Path
+) -> None:
+    gm = GaussianMixture.load(model)
+    given = ("--output", "labels", "--output", "probabilities", "--threshold", "-6")
+    to_zarr = run("predict", stored, model, tmp_path / "p.zarr", *given, *LOCAL)
+    to_parquet = run("predict", stored, model, tmp_path / "p", "--out-format", "parquet", *given, *LOCAL)
+    assert to_zarr.code == to_parquet.code == 0, to_zarr.stderr + to_parquet.stderr
+    group, frame = zarr.open_group(tmp_path / "p.zarr", mode="r"), pd.read_parquet(tmp_path / "p")
+    np.testing.assert_array_equal(group["labels"][:], gm.predict(rows))
+    np.testing.assert_array_equal(frame["labels"], gm.predict(rows))
+    np.testing.assert_array_equal(group["probabilities"][:], gm.predict_proba(rows))
+    anomaly = gm.score_samples(rows) < -6
+    np.testing.assert_array_equal(group["anomaly"][:], anomaly)
+    assert to_zarr.result["n_anomalies"] == anomaly.sum() > 0
+    assert (to_zarr.result["n_chunks"], to_zarr.result["n_skipped"]) == (4, 0)
+
+    again = run("predict", stored, model, tmp_path / "p.zarr", *given, *LOCAL)
+    assert (again.code, again.result["n_skipped"]) == (0, 4)
+    other = run("predict", stored, model, tmp_path / "p.zarr", "--threshold", "-5", *LOCAL)
+    assert other.code == 2
+    assert "threshold" in other.stderr
+    assert run("predict", stored, model, tmp_path / "p.zarr", "--overwrite", *LOCAL).code == 0
+
+
+def test_score(run: Any, stored: Path, model: Path, rows: Any) -> None:
+    ended = run("score", stored, model, *LOCAL)
+    assert ended.result["score"] == pytest.approx(GaussianMixture.load(model).score(rows), rel=1e-12)
+
+
+def test_info(run: Any, model: Path) -> None:
+    gm = GaussianMixture.load(model)
+    ended = run("info", model)
+    assert ended.result["n_components"] == 3
+    assert ended.result["weights"] == gm.weights_.tolist()
+    assert ended.result["parameters"]["random_state"] == 0
+
+
+def test_a_file_that_is_no_model(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "m.gmm").write_bytes(b"something else")
+    assert run("info", tmp_path / "m.gmm").code == 3
+    assert run("info", tmp_path / "none.gmm").code == 2
+
+
+def test_convert_for_scikit_learn(run: Any, model: Path, rows: Any, tmp_path: Path) -> None:
+    skops_io = pytest.importorskip("skops.io")
+    assert run("convert", model, tmp_path / "m.skops").code == 0
+    content = (tmp_path / "m.skops").read_bytes()
+    converted = skops_io.loads(content, trusted=skops_io.get_untrusted_types(data=content))
+    gm = GaussianMixture.load(model)
+    np.testing.assert_array_equal(converted.predict(rows), gm.predict(rows))
+    np.testing.assert_array_equal(converted.means_, gm.means_)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_convert_to_onnx(run: Any, rows: Any, dtype: str, tmp_path: Path) -> None:
+    pytest.importorskip("skl2onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    rows = rows.astype(dtype)
+    gm = GaussianMixture(3, random_state=0).fit(rows)
+    gm.save(tmp_path / "m.gmm")
+    ended = run("convert", tmp_path / "m.gmm", tmp_path / "m.onnx")
+    assert ended.code == 0, ended.stderr
+    session = runtime.InferenceSession(str(tmp_path / "m.onnx"))
+    labels, *_ = session.run(None, {"X": rows})
+    np.testing.assert_array_equal(labels.reshape(-1), gm.predict(rows))
+
+
+def test_convert_needs_a_format(run: Any, model: Path, tmp_path: Path) -> None:
+    ended = run("convert", model, tmp_path / "m.other")
+    assert ended.code == 2
+    assert "--to" in ended.stderr
+
+
+def test_plan(run: Any, stored: Path) -> None:
+    ended = run("plan", stored, "--n-components", 3, "--n-workers", 4, "--threads", 2)
+    assert ended.code == 0, ended.stderr
+    plan = ended.result
+    assert (plan["rows"], plan["chunks"], plan["groups"]) == (600, 4, 1)
+    assert plan["bytes"] == 600 * 24
+    assert plan["largest_chunk_bytes"] == 150 * 24
+    assert plan["worker_bytes"] > plan["task_bytes"] > 0
+    assert 0 < plan["seconds_a_pass"] < 60
+    small = run("plan", stored, "--n-components", 3, "--memory-limit", "50 MiB")
+    assert small.code == 2
+    assert "memory limit" in small.stderr
+
+
+def test_plan_finds_bad_rows(run: Any, with_nan: Path) -> None:
+    array = zarr.open_array(with_nan)
+    array[0, 0] = np.nan
+    assert run("plan", with_nan, "--n-components", 3).code == 3
