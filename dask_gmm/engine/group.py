@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
 from typing import Any
 
 from dask_gmm.data.source import Block, Reader
@@ -38,11 +40,13 @@ def _read_ahead(reader: Reader, indices: Sequence[int]) -> Iterator[Block]:
     if len(indices) == 1:
         yield reader.read(indices[0])
         return
+    # The task's context goes along: a computed chunk may ask for its worker.
+    read = partial(copy_context().run, reader.read)
     with ThreadPoolExecutor(1, thread_name_prefix="dask-gmm-read") as executor:
-        pending = executor.submit(reader.read, indices[0])
+        pending = executor.submit(read, indices[0])
         for following in indices[1:]:
             block = pending.result()
-            pending = executor.submit(reader.read, following)
+            pending = executor.submit(read, following)
             yield block
             del block
         yield pending.result()

@@ -1,0 +1,55 @@
+"""A worker's resident memory does not grow with the rows, and stays within the estimate."""
+
+from __future__ import annotations
+
+import dask.array as da
+import numpy as np
+import psutil
+import pytest
+from distributed import Client, LocalCluster, get_worker
+from sklearn.exceptions import ConvergenceWarning
+
+from dask_gmm import GaussianMixture
+from dask_gmm.data.collections import DaskArraySource
+from dask_gmm.engine.memory import BASE_BYTES, TaskMemory
+
+ROWS, D, K = 50_000, 16, 4
+STATISTICS_BYTES = 8 * K * (1 + D + D * (D + 1) // 2)
+
+
+def watched_block(block_info=None):
+    """Return random rows, noting the worker's memory."""
+    rng = np.random.default_rng(block_info[None]["chunk-location"][0])
+    worker = get_worker()
+    worker.peak = max(getattr(worker, "peak", 0), psutil.Process().memory_info().rss)
+    return rng.normal(size=(ROWS, D))
+
+
+def peak_of_fit(n_chunks):
+    X = da.map_blocks(watched_block, chunks=((ROWS,) * n_chunks, (D,)), dtype=float, meta=np.empty((0, 0)))
+    start = {
+        "weights_init": np.full(K, 1 / K),
+        "means_init": np.random.default_rng(0).normal(size=(K, D)),
+        "precisions_init": np.tile(np.eye(D), (K, 1, 1)),
+    }
+    model = GaussianMixture(K, tol=0, max_iter=2, cache=False, **start)
+    with (
+        LocalCluster(
+            n_workers=1, threads_per_worker=1, dashboard_address=None, memory_limit="4GB"
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        with pytest.warns(ConvergenceWarning):
+            model.fit(X)
+        (peak,) = client.run(lambda dask_worker: dask_worker.peak).values()
+    return peak, BASE_BYTES + TaskMemory.of(DaskArraySource(X), STATISTICS_BYTES).total
+
+
+@pytest.mark.long
+def test_memory_is_flat_while_rows_grow_tenfold():
+    few, estimate = peak_of_fit(12)
+    many, _ = peak_of_fit(120)
+    print(f"peak of a worker: {few / 1e6:.0f} MB with 77 MB of rows, {many / 1e6:.0f} MB with 768 MB of rows")
+    print(f"estimate: {estimate / 1e6:.0f} MB")
+    assert many < 1.1 * few
+    assert many < estimate
