@@ -19,10 +19,12 @@ from zarr.errors import NodeNotFoundError
 from zarr.storage import FsspecStore, LocalStore
 
 from dask_gmm.data.checked import checked
+from dask_gmm.data.retries import patiently
 from dask_gmm.data.secrets import public_url, without_secrets
 from dask_gmm.data.source import DataError
+from dask_gmm.data.store_errors import verdict
 
-# What codecs raise for bytes that they cannot decode. Other OSErrors are the store's: worth another try.
+# What codecs raise for bytes that they cannot decode.
 _UNDECODABLE = (ValueError, TypeError, RuntimeError, EOFError, IndexError, zlib.error, gzip.BadGzipFile)
 
 
@@ -70,7 +72,9 @@ class StoredArray:
             url, storage_options = _address(array)
             return cls(array, url, array.path, storage_options, missing_is_fill)
         url = os.fspath(place)
-        array = _open(url, component or "", storage_options)
+        array = patiently(
+            lambda: _open(url, component or "", storage_options), f"{public_url(url)} cannot be opened"
+        )
         return cls(array, url, component or "", storage_options, missing_is_fill)
 
     @cached_property
@@ -127,11 +131,19 @@ class StoredArray:
             return np.asarray(self.checked[selection])
         except DataError:
             raise
-        except _UNDECODABLE as error:
+        except Exception as error:
+            if verdict(error) is not None or not isinstance(error, _UNDECODABLE):
+                error.add_note(f"while reading {self._place(selection)}")
+                raise
             raise DataError(
                 f"Zarr chunk {self._undecodable(selection)} of {self!r} cannot be decoded: {error}. "
                 "It is damaged or was cut off; write it again."
             ) from error
+
+    def _place(self, selection: tuple[slice, ...]) -> str:
+        if "unchecked" not in vars(self):
+            return f"the metadata of {self!r}"
+        return f"Zarr chunk {self.key(selection)} of {self!r}"
 
     def _undecodable(self, selection: tuple[slice, ...]) -> str:
         """Return the key of the first chunk in `selection` that cannot be decoded."""

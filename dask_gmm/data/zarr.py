@@ -23,6 +23,7 @@ from dask_gmm.data.grid import (
     stack_rows,
 )
 from dask_gmm.data.grid_weights import grid_weights
+from dask_gmm.data.retries import PatientReader
 from dask_gmm.data.source import Answer, Block, Chunk, as_answer, working_dtype
 from dask_gmm.data.stores import StoredArray
 from dask_gmm.data.weights import WeightedReader, WeightReader, WeightSource
@@ -170,7 +171,7 @@ class ZarrSource:
         """Return the answer as a lazy dask array of the samples' shape and chunks."""
         columns = () if answer.n_columns is None else ((answer.n_columns,),)
         return da.map_blocks(
-            partial(_answer_cell, self._reader, answer),
+            partial(_answer_cell, PatientReader(self._reader), self.grid, answer),
             chunks=(*self.grid.sizes, *columns),
             dtype=answer.dtype,
             meta=np.empty((0,) * (len(self.sample_shape) + len(columns)), dtype=answer.dtype),
@@ -227,12 +228,14 @@ class ZarrReader:
         return (*region[: self.feature_axis], slice(0, n_features), *region[self.feature_axis :])
 
 
-def _answer_cell(reader: ZarrReader, answer: Answer, block_id: tuple[int, ...]) -> NDArray[Any]:
+def _answer_cell(
+    reader: PatientReader, grid: SampleGrid, answer: Answer, block_id: tuple[int, ...]
+) -> NDArray[Any]:
     """Return the answer for one cell, in the cell's shape."""
-    position = block_id[: len(reader.grid.shape)]
-    index = int(np.ravel_multi_index(position, reader.grid.blocks))
+    position = block_id[: len(grid.shape)]
+    index = int(np.ravel_multi_index(position, grid.blocks))
     values = as_answer(reader.read(index), answer)
-    return values.reshape(*reader.grid.cell_shape(index), *values.shape[1:])
+    return values.reshape(*grid.cell_shape(index), *values.shape[1:])
 
 
 def _on_one_grid(variables: Sequence[StoredArray]) -> Sequence[StoredArray]:

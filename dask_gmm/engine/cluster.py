@@ -15,6 +15,7 @@ from uuid import uuid4
 from distributed import Client, Future
 from distributed.protocol.pickle import dumps, loads
 
+from dask_gmm.data.retries import PatientReader
 from dask_gmm.data.source import Reader, Source
 from dask_gmm.engine.blas import SingleBlasThread
 from dask_gmm.engine.cache import Cache, groups_to_keep
@@ -66,7 +67,7 @@ class ClusterEngine:
         """Return what a task needs to have the group's rows: a plan, or the rows themselves."""
         indices = self.plan.groups[number]
         # Opaque bytes: Dask would otherwise look for keys and futures inside them.
-        payload: Any = dumps((source.reader(indices), indices))
+        payload: Any = dumps((PatientReader(source.reader(indices)), indices))
         if len(payload) > _LITERAL_BYTES:
             payload = self._client.submit(_same, payload, pure=False, key=f"gmm-plan-{self._token}-{number}")
         if not kept:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from dask_gmm.data.retries import PatientReader
 from dask_gmm.data.source import Reader, Source
 from dask_gmm.engine.blas import SingleBlasThread
 from dask_gmm.engine.group import KeptBlocks, merge_values, run_group
@@ -34,7 +35,9 @@ class ThreadsEngine:
         self._ahead = not source.in_memory
         self._keep = keep and not source.in_memory
         self._groups: list[tuple[Reader, Sequence[int]]] = [
-            (source.reader(group), group) for group in self.plan.groups
+            (reader if source.in_memory else PatientReader(reader), group)
+            for group in self.plan.groups
+            for reader in [source.reader(group)]
         ]
         self._n_threads = min(n_threads or len(os.sched_getaffinity(0)), self.n_groups)
 

@@ -11,12 +11,14 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
 from dask.utils import natural_sort_key
 from fsspec.core import has_magic, url_to_fs
 
+from dask_gmm.data.retries import patiently
 from dask_gmm.data.secrets import public_url, without_secrets
 
 _SUFFIXES = (".parquet", ".parq", ".pq")
@@ -82,7 +84,7 @@ def find_files(urls: Sequence[str], storage_options: Mapping[str, Any]) -> tuple
     """
     infos: list[dict[str, Any]] = []
     for url in urls:
-        found = sorted(_find(url, storage_options), key=lambda info: natural_sort_key(info["name"]))
+        found = patiently(partial(_find, url, storage_options), f"{public_url(url)} cannot be listed")
         if not found:
             raise FileNotFoundError(
                 f"There is no Parquet file at {public_url(url)!r}. A folder needs files named "
@@ -97,7 +99,11 @@ def find_files(urls: Sequence[str], storage_options: Mapping[str, Any]) -> tuple
     return Store(urls[0], storage_options), files
 
 
-def _find(url: str, storage_options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _find(url: str, storage_options: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return sorted(_infos(url, storage_options), key=lambda info: natural_sort_key(info["name"]))
+
+
+def _infos(url: str, storage_options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     fs, path = url_to_fs(url, **storage_options)
     try:
         found = fs.glob(path, detail=True).values() if has_magic(path) else [fs.info(path)]

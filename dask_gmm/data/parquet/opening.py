@@ -17,6 +17,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from dask_gmm.data.parquet.files import File, Store
 from dask_gmm.data.parquet.remote import RangeHandler, column_ranges, fetch
+from dask_gmm.data.retries import patiently
 from dask_gmm.data.source import DataError
 
 # Footers of files in use, so that reading a file's row groups one by one parses its footer once.
@@ -30,9 +31,14 @@ def open_file(store: Store, file: File) -> pads.ParquetFileFragment:
     ------
     DataError
         The file is not a whole Parquet file.
+    StoreError
     """
-    with naming(file.name):
-        return _open(store.filesystem(), file)
+
+    def named() -> pads.ParquetFileFragment:
+        with naming(file.name):
+            return _open(store.filesystem(), file)
+
+    return patiently(named, "A footer cannot be read")
 
 
 @lru_cache(maxsize=_OPEN_FILES)
@@ -87,7 +93,7 @@ def read_row_groups(store: Store, file: File, row_groups: Sequence[int], names: 
         A page that cannot be decoded or differs from its checksum.
     """
     fs = store.filesystem()
-    fragment = open_file(store, file)
+    fragment = _open(fs, file)
     metadata = fragment.metadata
     present = set(fragment.physical_schema.names)
     stored = [name for name in names if name in present]

@@ -18,6 +18,7 @@ from dask_gmm.data.parquet.filters import RowFilter
 from dask_gmm.data.parquet.opening import full_schema, open_file
 from dask_gmm.data.parquet.plan import Piece, count_rows, plan
 from dask_gmm.data.parquet.reader import ParquetReader
+from dask_gmm.data.retries import PatientReader
 from dask_gmm.data.secrets import public_url
 from dask_gmm.data.source import Answer, Chunk, as_answer
 from dask_gmm.data.weights import WeightedReader, WeightReader, WeightSource, align_weights, needs_row_counts
@@ -160,7 +161,7 @@ class ParquetSource:
         """Return the answer as a lazy array with a chunk for every chunk of the source."""
         readers = np.empty(len(self.chunks), dtype=object)
         for index in range(len(readers)):
-            readers[index] = (self._rows_reader([index]), index)
+            readers[index] = (PatientReader(self._rows_reader([index])), index)
         token = tokenize(self.files, self.columns, str(self.row_filter))
         counts = tuple(np.nan if chunk.n_rows is None else chunk.n_rows for chunk in self.chunks)
         columns = () if answer.n_columns is None else (answer.n_columns,)

@@ -1,0 +1,134 @@
+"""What an error of a store means: whether it may pass, and what to call it.
+
+The clients of stores are optional, so their errors are recognised by what they carry, not by class.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+from dask_gmm.data.source import DataError
+
+Verdict = Literal["passing", "refused", "missing", "lasting"]
+
+_CLIENTS = {
+    "adlfs", "aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google", "http", "obstore", "requests",
+    "s3fs", "urllib", "urllib3",
+}  # fmt: skip
+# Below 500 an answer of HTTP is about the request, except: too late, too early, too often.
+_PASSING_STATUS = {408, 425, 429}
+# S3 says some of this under status 400.
+_PASSING_CODE = re.compile(r"SlowDown|RequestTimeout$|Throttl|RequestLimitExceeded")
+# Errors that no answer of a server is behind.
+_REFUSED = re.compile(r"PermissionDenied|Unauth(enticated|orized)|Credential|NoRegion|InvalidRegion|Login")
+_MISSING = re.compile(r"^(Resource)?NotFound(Error)?$")
+_LASTING = re.compile(r"Checksum|Config|Validation|Unsupported|NotSupported|InvalidURL|InvalidPath")
+# A full or read-only disk and the like.
+_LASTING_NUMBERS = {
+    errno.EDQUOT, errno.EEXIST, errno.EFBIG, errno.EISDIR, errno.ENAMETOOLONG, errno.ENOLCK, errno.ENOSPC,
+    errno.ENOTDIR, errno.EROFS,
+}  # fmt: skip
+
+
+class StoreError(OSError):
+    """A store fails, and another try now would not help; the message names the object."""
+
+
+class StoreRefusedError(StoreError, PermissionError):
+    """A store refuses: permissions, credentials, the region."""
+
+
+class StoreMissingError(StoreError, FileNotFoundError):
+    """An object, or its bucket, is not there."""
+
+
+STORE_ERRORS: Mapping[Verdict, type[StoreError]] = {
+    "passing": StoreError,
+    "lasting": StoreError,
+    "refused": StoreRefusedError,
+    "missing": StoreMissingError,
+}
+
+
+def verdict(error: BaseException) -> Verdict | None:
+    """Return what an error means for another try; None if it is not one of a store."""
+    if isinstance(error, (DataError, StoreError)):
+        return None
+    causes = list(_causes(error))
+    for judge in (_by_answer, _by_name, _by_system):
+        for cause in causes:
+            found = judge(cause)
+            if found is not None:
+                return found
+    return "passing" if any(map(_of_client, causes)) else None
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    # Not the context: what failed before, and was dealt with, says nothing.
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__
+
+
+def _by_answer(error: BaseException) -> Verdict | None:
+    """Judge by what a server answered."""
+    status, code = _answer(error)
+    if status is None:
+        return None
+    if status >= 500 or status in _PASSING_STATUS or _PASSING_CODE.search(code):
+        return "passing"
+    return "missing" if status in (404, 410) else "refused"
+
+
+def _answer(error: BaseException) -> tuple[int | None, str]:
+    """Return HTTP's status and the store's own code."""
+    response = getattr(error, "response", None)
+    if isinstance(response, Mapping):  # botocore
+        status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        code = str(response.get("Error", {}).get("Code", ""))
+        return _as_status(status) or _as_status(code), code
+    if not _of_client(error):
+        return None, ""
+    found: list[Any] = [getattr(error, name, None) for name in ("status", "status_code", "code")]
+    found.append(getattr(response, "status_code", None))
+    return next(filter(None, map(_as_status, found)), None), ""
+
+
+def _as_status(value: Any) -> int | None:
+    number = int(value) if isinstance(value, int) or (isinstance(value, str) and value.isdigit()) else 0
+    return number if 300 <= number < 600 else None
+
+
+def _by_name(error: BaseException) -> Verdict | None:
+    """Judge errors of clients that are not about an answer."""
+    if not _of_client(error):
+        return None
+    names = [cls.__name__ for cls in type(error).__mro__ if cls.__module__ != "builtins"]
+    rules: tuple[tuple[re.Pattern[str], Verdict], ...] = (
+        (_MISSING, "missing"),
+        (_REFUSED, "refused"),
+        (_LASTING, "lasting"),
+    )
+    return next((found for pattern, found in rules if any(map(pattern.search, names))), None)
+
+
+def _by_system(error: BaseException) -> Verdict | None:
+    """Judge errors of the operating system, and those that clients make look like it."""
+    if isinstance(error, FileNotFoundError):
+        return "missing"
+    if isinstance(error, PermissionError):
+        return "refused"
+    if isinstance(error, (ConnectionError, TimeoutError)):
+        return "passing"
+    # Without a number it is a library's complaint about the content.
+    if isinstance(error, OSError) and error.errno is not None:
+        return "lasting" if error.errno in _LASTING_NUMBERS else "passing"
+    return None
+
+
+def _of_client(error: BaseException) -> bool:
+    return any(cls.__module__.split(".")[0] in _CLIENTS for cls in type(error).__mro__)
