@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from dask_gmm.checkpointing import CheckpointError, DriverError
     from dask_gmm.container import ModelFileError
     from dask_gmm.data.collections import from_array
+    from dask_gmm.data.labelled import from_xarray
     from dask_gmm.data.parquet import read_parquet
     from dask_gmm.data.source import DataError
     from dask_gmm.data.zarr import from_zarr
@@ -26,6 +27,7 @@ __all__ = [
     "GaussianMixture",
     "ModelFileError",
     "from_array",
+    "from_xarray",
     "from_zarr",
     "read_parquet",
     "write_predictions",
@@ -43,6 +45,7 @@ _MODULES = {
     "GaussianMixture": "mixture",
     "ModelFileError": "container",
     "from_array": "data.collections",
+    "from_xarray": "data.labelled",
     "from_zarr": "data.zarr",
     "read_parquet": "data.parquet",
     "write_predictions": "writing",
