@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from dask_gmm.data.source import Answer, Block, Chunk, as_answer
 
+# Scripts, not tests: --doctest-modules would import them.
+collect_ignore_glob = ["benchmarks/*", "mutants/*"]
+
 PARAMETERS = ("weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_")
 
 MakeRows = Callable[..., NDArray[np.float64]]
