@@ -31,8 +31,9 @@ def remaining_gap(gains: Sequence[float], bound: float) -> float:
     """
     if gains and 0.0 <= gains[-1] <= _ROUNDING * max(1.0, abs(bound)):
         return 0.0
-    last = gains[-3:]
-    if len(last) < 2 or not all(0.0 < gain < math.inf for gain in last):
+    # A cold start has gained infinity in its first iteration.
+    last = [gain for gain in gains[-3:] if gain != math.inf]
+    if len(last) < 2 or not all(gain > 0.0 for gain in last):
         return math.nan
     ratio = max(after / before for before, after in pairwise(last))
     return last[-1] * ratio / (1.0 - ratio) if ratio < 1.0 else math.nan

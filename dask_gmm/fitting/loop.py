@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -10,6 +11,9 @@ from dask_gmm.fitting.em import Collapse, Iteration, Run, best_of
 from dask_gmm.fitting.passes import Observer, Passes
 from dask_gmm.fitting.settings import FitSettings
 from dask_gmm.fitting.state import FitState
+
+# Of bounds, in nats a row and relative.
+_ROUNDING = 1e-7
 
 
 class Keeper(Protocol):
@@ -114,7 +118,7 @@ def _after_race(restarts: tuple[Run | Collapse, ...]) -> tuple[Run | Collapse, .
     runs = [restart for restart in restarts if isinstance(restart, Run)]
     racing = [run for run in runs if run.racing]
     if racing and all(run.n_iter for run in racing):
-        winner = best_of(racing).number
+        winner = _winner(racing).number
         endings = {run.number: run.ending if run.number == winner else "outrun" for run in racing}
     elif runs and all(run.ending == "outrun" for run in runs):
         endings = {run.number: None for run in runs}
@@ -126,3 +130,14 @@ def _after_race(restarts: tuple[Run | Collapse, ...]) -> tuple[Run | Collapse, .
         else restart
         for restart in restarts
     )
+
+
+def _winner(runs: Sequence[Run]) -> Run:
+    """Return the first of the best: rounding must not choose between one mixture in two orders."""
+    highest = best_of(runs).lower_bound
+    return next((run for run in runs if same_bound(run.lower_bound, highest)), runs[0])
+
+
+def same_bound(one: float, other: float) -> bool:
+    """Return whether two bounds differ by no more than rounding."""
+    return math.isclose(one, other, rel_tol=_ROUNDING, abs_tol=_ROUNDING)

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from dask_gmm.fitting.em import Collapse, Ending, Run
-from dask_gmm.fitting.loop import Candidate, iterate
+from dask_gmm.fitting.loop import Candidate, iterate, same_bound
 from dask_gmm.fitting.passes import Engine, GroupDone, Passes, Rows
 from dask_gmm.fitting.settings import N_RACERS, FitSettings
 from dask_gmm.fitting.start import find_start, given_start
@@ -31,7 +31,9 @@ _ROWS_TO_EXPLORE = 50
 _LEAST_ROWS_A_PARAMETER = 10
 # Restarts on few rows for each one asked for.
 _EXPLORERS = 4
-# Iterations in memory.
+# Nats a row to which the best are fitted: well below what the sample can tell, since EM that creeps may still
+# have far to go. In memory that costs little.
+_SAMPLE_TOL = 1e-5
 _MOST_ITERATIONS = 100
 
 
@@ -105,14 +107,25 @@ def _sampled_restarts(
         return _restarts(sample, settings, random_state, settings.n_init)
     few = sample.first(_ROWS_TO_EXPLORE * n_free)
     begun = _restarts(few, settings, random_state, _EXPLORERS * settings.n_init)
-    explored = _fitted(few, settings, begun, engine_of)
-    ranked = sorted(explored, key=lambda run: -run.lower_bound)[: N_RACERS if settings.max_iter else 1]
-    fitted = _fitted(sample, settings, [new_run(0, settings, run.parameters) for run in ranked], engine_of)
+    quick = replace(settings, tol=None, accelerate=False)
+    explored = _fitted(few, quick, [run.parameters for run in begun if isinstance(run, Run)], engine_of)
+    best = _distinct(explored)[: N_RACERS if settings.max_iter else 1]
+    thorough = replace(settings, tol=_SAMPLE_TOL, accelerate=True)
+    fitted = _fitted(sample, thorough, [run.parameters for run in best], engine_of)
     if not fitted:
         return _restarts(sample, settings, random_state, settings.n_init)
     return tuple(
         replace(new_run(number, settings, run.parameters), racing=True) for number, run in enumerate(fitted)
     )
+
+
+def _distinct(runs: Sequence[Run]) -> list[Run]:
+    """Return runs of different bounds, the highest first: others are one mixture in another order."""
+    distinct: list[Run] = []
+    for run in sorted(runs, key=lambda run: -run.lower_bound):
+        if not distinct or not same_bound(run.lower_bound, distinct[-1].lower_bound):
+            distinct.append(run)
+    return distinct
 
 
 def _restarts(
@@ -128,10 +141,10 @@ def _restarts(
 
 
 def _fitted(
-    sample: Sample, settings: FitSettings, restarts: Sequence[Run | Collapse], engine_of: EngineOf
+    sample: Sample, settings: FitSettings, starts: Sequence[Parameters], engine_of: EngineOf
 ) -> list[Run]:
-    """Fit restarts to rows in memory, until the sample has no more to say."""
-    in_memory = replace(settings, tol=None, max_iter=_MOST_ITERATIONS, shared_passes=True)
+    """Return the fits to rows in memory, without those that collapse."""
+    settings = replace(settings, max_iter=_MOST_ITERATIONS, shared_passes=True)
     n_rows, n_features = sample.rows.shape
     passes = Passes(
         engine_of(sample),
@@ -140,11 +153,8 @@ def _fitted(
         scatter=settings.start.covariance_type == "tied",
         least_rows=settings.start.n_components,
     )
-    numbered = tuple(
-        replace(restart, number=number, ending=None) if isinstance(restart, Run) else restart
-        for number, restart in enumerate(restarts)
-    )
-    (candidate,) = iterate(passes, [Candidate(in_memory, numbered)], _Unobserved())
+    runs = tuple(new_run(number, settings, start) for number, start in enumerate(starts))
+    (candidate,) = iterate(passes, [Candidate(settings, runs)], _Unobserved())
     return candidate.runs
 
 

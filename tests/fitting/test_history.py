@@ -1,0 +1,147 @@
+"""What a fit tells of its way, and of how far from done it stopped."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+
+import dask.array as da
+import numpy as np
+import pytest
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import GaussianMixture as Reference
+
+from dask_gmm import GaussianMixture
+from dask_gmm.fitting.convergence import gap_advice, negligible_gap, remaining_gap
+
+
+@pytest.fixture(scope="module")
+def rows(make_rows):
+    return make_rows(20_000, 3, 4, spread=1.8, seed=1)
+
+
+def fit(X, **parameters):
+    return GaussianMixture(4, random_state=0, **parameters).fit(X)
+
+
+def test_gains_that_shrink_by_a_constant_ratio_add_up():
+    gains = [0.9**i for i in range(10)]
+    np.testing.assert_allclose(remaining_gap(gains, -5.0), sum(0.9**i for i in range(10, 2000)))
+
+
+@pytest.mark.parametrize(
+    "gains", [[], [1.0], [np.inf], [np.inf, 0.5], [0.5, 1.0], [1.0, -0.5], [np.nan, 1.0], [0.5, 0.5]]
+)
+def test_nothing_is_said_where_nothing_can_be_said(gains):
+    assert np.isnan(remaining_gap(gains, -5.0))
+
+
+def test_a_gain_of_rounding_is_the_end():
+    assert remaining_gap([np.inf, 1e-16], -5.0) == 0.0
+
+
+def test_what_does_not_disturb_a_comparison():
+    # A tenth of BIC's penalty, in nats a row.
+    assert negligible_gap(50, 1e6) == pytest.approx(0.1 * 50 * np.log(1e6) / 2 / 1e6)
+
+
+@pytest.mark.parametrize("tol", [1e-3, 1e-4, 1e-5])
+def test_the_estimate_is_of_the_right_size(rows, tol):
+    stopped, done = fit(rows, tol=tol), fit(rows, tol=1e-12, max_iter=5000)
+    left = done.lower_bound_ - stopped.lower_bound_
+    assert 0.3 * left < stopped.history_.remaining < 3.0 * left
+
+
+def test_a_table_with_one_line_an_iteration(rows):
+    fitted = fit(rows, n_init=2)
+    frame = fitted.history_.to_frame()
+    assert len(frame) == fitted.n_iter_
+    np.testing.assert_array_equal(frame.lower_bound, fitted.lower_bounds_)
+    np.testing.assert_allclose(frame.gain[1:], np.diff(fitted.lower_bounds_))
+    assert not frame.rejected.any()
+    assert set(frame.n_bytes) == {rows.nbytes}
+    assert (frame.seconds > 0).all()
+    every = fitted.history_.to_frame(all_restarts=True)
+    assert set(every.restart) == {0, 1}
+    # Restarts on rows in memory run one after another.
+    assert list(every.pass_number) == list(range(len(every)))
+    assert len(fitted.history_.passes) == len(every)
+    assert fitted.history_.n_bytes == rows.nbytes * len(every)
+    assert fitted.history_.seconds == pytest.approx(every.seconds.sum())
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_restarts_that_share_passes(rows):
+    fitted = fit(da.from_array(rows, chunks=(7000, -1)), n_init=3, init_params="random", max_iter=5, tol=0)
+    every = fitted.history_.to_frame(all_restarts=True)
+    # The first pass was the survey for the starts.
+    assert [list(group.pass_number) for _, group in every.groupby("restart")] == [[1, 2, 3, 4, 5]] * 3
+    assert fitted.history_.n_bytes == 6 * rows.nbytes
+
+
+def test_sizes_that_nobody_knows(make_source, make_rows):
+    assert fit(make_source(np.array_split(make_rows(), 3))).history_.n_bytes is None
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_its_text(rows):
+    assert "20 iterations, 20 passes" in repr(fit(rows, max_iter=20, tol=0).history_)
+
+
+def test_without_iterations(rows):
+    fitted = fit(rows, max_iter=0)
+    assert fitted.history_.to_dicts() == []
+    assert np.isnan(fitted.history_.remaining)
+
+
+def test_nothing_is_advised_where_little_is_left():
+    assert gap_advice(1e-9, 1e-8, 50, 1e6, accelerated=False) is None
+    assert gap_advice(1e-9, np.nan, 50, 1e6, accelerated=False) is None
+
+
+def test_advice_says_how_much_and_what_to_change():
+    advice = gap_advice(1e-4, 2e-3, 50, 1e6, accelerated=False)
+    assert "0.002 nats a row are left to gain, 2e+03 over all rows" in advice
+    assert "tol=1e-06" in advice
+    assert "accelerate=True" in advice
+    assert "accelerate=True" not in gap_advice(1e-4, 2e-3, 50, 1e6, accelerated=True)
+
+
+def test_the_advised_tolerance_is_enough(make_rows):
+    rows = make_rows(100_000, 3, 4, spread=1.8, seed=1)
+    stopped = fit(rows)
+    iteration = stopped.history_.to_dicts()[-1]
+    advice = gap_advice(
+        iteration["gain"], iteration["remaining"], stopped._n_parameters(), len(rows), accelerated=False
+    )
+    tol = float(advice.split("tol=")[1].split()[0])
+    better = fit(rows, tol=tol, max_iter=3000)
+    assert better.history_.remaining < negligible_gap(better._n_parameters(), len(rows))
+
+
+def test_rows_in_memory_warn_as_scikit_learn_does(make_rows, caplog):
+    rows = make_rows(100_000, 3, 4, spread=1.8, seed=1)
+    with warnings.catch_warnings(), caplog.at_level(logging.INFO, logger="dask_gmm"):
+        warnings.simplefilter("error")
+        fit(rows)
+    assert "nats a row are left to gain" in caplog.text
+
+
+def test_other_rows_warn_of_what_is_left(make_rows):
+    lazy = da.from_array(make_rows(100_000, 3, 4, spread=1.8, seed=1), chunks=(30_000, -1))
+    with pytest.warns(ConvergenceWarning, match=r"^tol=0.001 was met. About .* set tol="):
+        fit(lazy)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit(lazy, tol=1e-7, max_iter=3000, accelerate=True)
+
+
+def test_no_convergence_is_told_in_scikit_learns_words_first(rows):
+    with pytest.warns(ConvergenceWarning) as theirs:
+        Reference(4, random_state=0, max_iter=8).fit(rows)
+    with pytest.warns(ConvergenceWarning) as ours:
+        fit(rows, max_iter=8)
+    (ours,), (theirs,) = ours, theirs
+    assert str(ours.message).startswith(str(theirs.message))
+    assert "left to gain" in str(ours.message)
+    assert ours.filename == __file__
