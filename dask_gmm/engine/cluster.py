@@ -12,6 +12,7 @@ from queue import SimpleQueue
 from typing import Any
 from uuid import uuid4
 
+import dask
 from distributed import Client, Future
 from distributed.protocol.pickle import dumps, loads
 
@@ -22,6 +23,7 @@ from dask_gmm.engine.cache import Cache, groups_to_keep
 from dask_gmm.engine.group import KeptBlocks, merge_values, run_group
 from dask_gmm.engine.memory import TaskMemory
 from dask_gmm.engine.plan import FAN_IN, Plan
+from dask_gmm.engine.telemetry import Watched, new_span
 from dask_gmm.engine.waiting import Patience
 from dask_gmm.engine.work import Work
 
@@ -61,6 +63,7 @@ class ClusterEngine:
         kept = groups_to_keep(source, self.plan.groups, cache, memory, workers)
         self._inputs = [dict(source.futures(group)) for group in self.plan.groups]
         self._token = uuid4().hex[:12]
+        self._span = new_span()
         self._groups = [self._group(source, number, number in kept) for number in range(self.n_groups)]
 
     def _group(self, source: Source, number: int, kept: bool) -> Any:
@@ -81,10 +84,11 @@ class ClusterEngine:
         if not self._groups:
             return [work.start() for work in works]
         shipped = self._ship(works)
-        parts: list[Future] = self._client.map(
-            _group_task, self._groups, [shipped] * self.n_groups, self._inputs, pure=False, key="gmm-pass"
-        )
-        root = self._merged(parts, shipped)
+        with dask.annotate(span=self._span):
+            parts: list[Future] = self._client.map(
+                _group_task, self._groups, [shipped] * self.n_groups, self._inputs, pure=False, key="gmm-pass"
+            )
+            root = self._merged(parts, shipped)
         if group_done is None:
             values: list[Any] = self._patience.result(root)
             return values
@@ -157,10 +161,11 @@ def _load_task(group: bytes, inputs: dict[Any, Any]) -> KeptBlocks:
 
 
 def _group_task(group: bytes | KeptBlocks, works: bytes, inputs: dict[Any, Any]) -> list[Any]:
-    with SingleBlasThread():
-        if isinstance(group, KeptBlocks):
-            return run_group(group, group.indices, loads(works), ahead=False)
-        return run_group(*_opened(group, inputs), loads(works), ahead=True)
+    reader: Reader
+    kept = isinstance(group, KeptBlocks)
+    reader, indices = (group, group.indices) if isinstance(group, KeptBlocks) else _opened(group, inputs)
+    with SingleBlasThread(), Watched(reader) as watched:
+        return run_group(watched, indices, loads(works), ahead=not kept)
 
 
 def _merge_task(works: bytes, parts: Sequence[list[Any]]) -> list[Any]:
