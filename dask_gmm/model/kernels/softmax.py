@@ -127,10 +127,10 @@ def softmax(
 def argmax(log_joint: NDArray[Any], n_components: int, labels: NDArray[np.int64]) -> None:
     """Write each row's component of largest log-joint, the first of equals, to `labels` (shape (n_rows,))."""
     largest = log_joint[0, : len(labels)].copy()
-    labels[:] = 0
+    best = np.zeros(len(labels), np.int64)  # contiguous, as `labels` need not be
     for k in range(1, n_components):
         line = log_joint[k]
-        for t in range(len(labels)):
-            if line[t] > largest[t]:
-                largest[t] = line[t]
-                labels[t] = k
+        for t in range(len(best)):
+            best[t] = k if line[t] > largest[t] else best[t]
+            largest[t] = line[t] if line[t] > largest[t] else largest[t]
+    labels[:] = best

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import llvmlite.binding
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.registry import cpu_target
 
-#: Whether there are 32 registers of 64 bytes.
-WIDE = bool(llvmlite.binding.get_host_cpu_features().get("avx512f", False))
+_, _, _features = cpu_target.target_context.codegen().magic_tuple()
+#: Whether numba compiles for a processor with 32 registers of 64 bytes (NUMBA_CPU_NAME may name another).
+WIDE = "+avx512f" in _features.split(",")
 #: Width of a vector: one of AVX-512, else one of AVX2 or two of NEON.
 VECTOR_BYTES = 64 if WIDE else 32
 
