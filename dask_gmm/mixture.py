@@ -18,8 +18,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from dask_gmm.checkpointing import Checkpoint, fit_identity
 from dask_gmm.data.source import Source
-from dask_gmm.engine.cache import Cache
 from dask_gmm.engine.blas import SingleBlasThread
+from dask_gmm.engine.cache import Cache
 from dask_gmm.engine.choose import choose_engine
 from dask_gmm.fitted import fitted_attributes, fitted_parameters
 from dask_gmm.fitting.convergence import gap_advice

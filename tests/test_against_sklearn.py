@@ -192,6 +192,24 @@ def test_without_iterations_the_start_is_the_answer(
 
 
 @pytest.mark.parametrize("covariance_type", TYPES)
+def test_without_iterations_a_given_start_is_the_answer(make_rows, relative_distance, covariance_type):
+    # scikit-learn fails here: it has no covariances yet.
+    rows = make_rows()
+    start = Reference(3, covariance_type=covariance_type, random_state=0).fit(rows)
+    unmoved = GaussianMixture(
+        3,
+        covariance_type=covariance_type,
+        weights_init=start.weights_,
+        means_init=start.means_,
+        precisions_init=start.precisions_,
+        max_iter=0,
+    ).fit(rows)
+    for name in ("weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_"):
+        assert relative_distance(getattr(unmoved, name), getattr(start, name)) <= 1e-12, name
+    assert_same_predictions(unmoved, start, rows)
+
+
+@pytest.mark.parametrize("covariance_type", TYPES)
 @pytest.mark.parametrize("init_params", STARTS)
 @pytest.mark.parametrize(
     ("n_rows", "n_features", "n_components"), [(60, 1, 2), (9, 2, 3), (50, 3, 1), (2, 4, 1), (300, 9, 5)]
