@@ -31,9 +31,6 @@ Exit codes:
 After 69, 75, 130 and 143 a fit with --checkpoint goes on from its last pass,
 and predict from its last chunk."""
 
-# Clients of object stores raise errors of their own when a store cannot be reached or refuses.
-_STORE_CLIENTS = {"adlfs", "aiohttp", "azure", "botocore", "gcsfs", "google", "obstore", "s3fs"}
-
 
 class Stopped(BaseException):
     """A signal asks the command to end; not an Exception, so that nothing takes it for a failure."""
@@ -81,6 +78,7 @@ def exit_code(error: Exception) -> int:
     from dask_gmm.checkpointing import DriverError
     from dask_gmm.container import ModelFileError
     from dask_gmm.data.source import DataError
+    from dask_gmm.data.store_errors import verdict
     from dask_gmm.engine.waiting import ClusterError, WorkersKilledError
     from dask_gmm.model.mstep import CollapsedComponentError
 
@@ -90,9 +88,10 @@ def exit_code(error: Exception) -> int:
         return STOPPED
     if isinstance(error, (ClusterError, DriverError)):
         return UNAVAILABLE
-    if isinstance(error, (FileNotFoundError, FileExistsError, PermissionError, NotADirectoryError)):
+    of_store = verdict(error)
+    if of_store in ("missing", "refused") or isinstance(error, (FileExistsError, NotADirectoryError)):
         return USAGE
-    if isinstance(error, OSError) or type(error).__module__.split(".")[0] in _STORE_CLIENTS:
+    if of_store is not None or isinstance(error, OSError):
         return UNAVAILABLE
     # The estimator's words for parameters out of range, chunks larger than memory, extras not installed.
     return USAGE if isinstance(error, (ValueError, MemoryError, ImportError)) else 1

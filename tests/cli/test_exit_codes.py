@@ -98,6 +98,8 @@ def test_signals(
 def test_errors_by_their_kind() -> None:
     assert exit_code(WorkersKilledError("workers died")) == 75
     assert exit_code(OSError(28, "No space left on device")) == 69
+    assert exit_code(PermissionError(13, "Access Denied")) == 2
+    assert exit_code(ConnectionResetError("by peer")) == 69
     assert exit_code(TypeError("a defect")) == exit_code(AssertionError()) == 1
 
 
