@@ -89,7 +89,9 @@ def exit_code(error: Exception) -> int:
     if isinstance(error, (ClusterError, DriverError)):
         return UNAVAILABLE
     of_store = verdict(error)
-    if of_store in ("missing", "refused") or isinstance(error, (FileExistsError, NotADirectoryError)):
+    # Those that were judged already have a kind of their own.
+    given = (FileNotFoundError, FileExistsError, PermissionError, NotADirectoryError)
+    if of_store in ("missing", "refused") or isinstance(error, given):
         return USAGE
     if of_store is not None or isinstance(error, OSError):
         return UNAVAILABLE
