@@ -26,7 +26,7 @@ from processes import Cluster, PeakMemory, cluster
 from zarr.storage import LocalStore
 from zarr.testing.store import LatencyStore
 
-from dask_gmm import GaussianMixture, from_zarr
+from dask_gmm import GaussianMixture
 
 warnings.simplefilter("ignore")
 
