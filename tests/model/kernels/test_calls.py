@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from dask_gmm.model.kernels import compiled
+from dask_gmm.model.kernels import quadratic as quadratic_module
 from dask_gmm.model.kernels.centred import CentredKernel
 from dask_gmm.model.kernels.quadratic import QuadraticKernel
 
@@ -139,6 +141,54 @@ def test_memory_does_not_grow_with_the_rows(make: Callable[..., Kernel]) -> None
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < rows.nbytes / 4
+
+
+@both
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (np.zeros((3, D), np.int64), "got int64"),
+        (np.zeros((3, D), ">f8"), "rows must be float64 or float32"),
+        (np.zeros((3, D + 1)), r"of shape \(n, 5\); got float64 of shape \(3, 6\)"),
+        (np.zeros(D), "of shape"),
+    ],
+)
+def test_refuses_other_rows(make: Callable[..., Kernel], rows: NDArray[Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make().statistics(rows, None)
+
+
+@both
+def test_refuses_outputs_that_do_not_fit(make: Callable[..., Kernel]) -> None:
+    kernel, rows = make(), make_rows(10)
+    with pytest.raises(ValueError, match=r"shape \(10,\); got float64 of shape \(9,\)"):
+        kernel.statistics(rows, np.ones(9))
+    with pytest.raises(ValueError, match="expected int64"):
+        kernel.labels(rows, np.empty(10, np.int32))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="expected float64"):
+        kernel.log_density(rows, np.empty(10, np.float32))
+    with pytest.raises(ValueError, match=r"shape \(10, 3\)"):
+        kernel.responsibilities(rows, np.empty((10, 4)))
+
+
+def test_a_change_to_any_source_makes_the_cache_stale(monkeypatch: pytest.MonkeyPatch) -> None:
+    code_generator = compiled.njit(lambda: None).targetctx.codegen()
+    cache = compiled._Cache(quadratic_module._pass)
+    before = cache._index_key((), code_generator)
+    assert cache._index_key((), code_generator) == before
+    monkeypatch.setattr(compiled, "_sources_digest", lambda: "another")
+    assert cache._index_key((), code_generator) != before
+
+
+@pytest.mark.long
+def test_processors_with_narrower_vectors() -> None:
+    """On any processor numba can be told to compile for one without AVX."""
+    tests = [str(Path(__file__).with_name(f"test_{name}.py")) for name in ("quadratic", "centred", "softmax")]
+    environment = {**os.environ, "NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
+    selected = ["-k", "special or logarithm or sum_to or offsets or shape3-full"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *selected, *tests]
+    finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stdout
 
 
 @pytest.mark.long
