@@ -88,7 +88,7 @@ def unpack(content: bytes, where: str) -> tuple[dict[str, Any], Arrays]:
         )
     if sha256(body).hexdigest() != found["checksum"].decode():
         raise ModelFileError(
-            f"{where} is cut off or damaged: its checksum does not match. Copy or save the model again."
+            f"{where} is cut off or damaged: its checksum does not match. Copy or save it again."
         )
     line, _, numbers = body.partition(b"\n")
     try:

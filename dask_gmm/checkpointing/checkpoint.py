@@ -7,29 +7,34 @@ safely, it is a folder of numbered objects, of which the newest complete one cou
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
 
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
-from dask_gmm.checkpointing.driver import SingleDriver
+from dask_gmm.checkpointing.driver import LocalDriver, RemoteDriver
 from dask_gmm.container import ModelFileError, pack, unpack
 from dask_gmm.data.atomic import read_whole, write_atomically
+from dask_gmm.data.retries import patiently
 from dask_gmm.data.secrets import public_url
 from dask_gmm.fitting.state import FitState, from_plain, to_plain
+
+_T = TypeVar("_T")
 
 # Objects older than the newest that stay, should the newest prove unreadable.
 _KEPT_OBJECTS = 2
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that does not belong to this fit, or that cannot be read."""
+    """A checkpoint that does not belong to this fit, or that is damaged."""
 
 
 class Checkpoint:
-    """Saves and restores the state of one fit.
+    """Saves and restores the state of one fit; a context in which no other process may.
 
     Parameters
     ----------
@@ -41,20 +46,31 @@ class Checkpoint:
 
     Raises
     ------
-    CheckpointError
+    DriverError
         Another process is fitting with this checkpoint.
+    StoreError
+        Its place cannot be read or written; names the URL without credentials.
     """
 
     def __init__(self, url: str | os.PathLike[str], identity: Mapping[str, Any]) -> None:
         self._url = os.fspath(url)
+        self._shown = public_url(self._url)
         self._identity = dict(identity)
-        self._filesystem, self._path = url_to_fs(self._url)
+        self._filesystem, path = url_to_fs(self._url)
         self._local = isinstance(self._filesystem, LocalFileSystem)
+        self._path = path
         self._number = 0
-        self._driver = SingleDriver(self._filesystem, self._path, self._local)
+        self._driver = (
+            LocalDriver(Path(path)) if self._local else RemoteDriver(self._filesystem, path, self._shown)
+        )
+
+    @property
+    def data_known(self) -> bool:
+        """Whether the identity tells the rows from all others."""
+        return self._identity.get("data") is not None
 
     def __enter__(self) -> Checkpoint:
-        self._driver.begin()
+        self._patiently("used", self._driver.begin)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -68,51 +84,63 @@ class Checkpoint:
         CheckpointError
             The state belongs to another fit, with what differs, or no saved state can be read.
         """
-        failure: Exception | None = None
-        for url in self._saved():
+        failure: ModelFileError | None = None
+        for url in self._patiently("listed", self._saved):
             try:
-                header, arrays = unpack(read_whole(url), public_url(url))
-                state: FitState = from_plain(header["state"], arrays)
+                content = self._patiently("read", partial(read_whole, url))
+                header, arrays = unpack(content, public_url(url))
             except FileNotFoundError:
                 continue
-            except (ModelFileError, ValueError, LookupError, TypeError, AttributeError) as error:
+            except ModelFileError as error:
                 failure = error
                 continue
-            self._check(header["identity"], public_url(url))
-            self._number = header["number"]
-            return state
+            return self._restored(header, arrays, public_url(url))
         if failure is not None:
             raise CheckpointError(
-                f"The checkpoint {public_url(self._url)} cannot be read: {failure} "
+                f"The checkpoint {self._shown} cannot be used: {failure} "
                 "Delete it to start the fit from the beginning."
             ) from failure
         return None
 
     def save(self, state: FitState) -> None:
         """Write the state, as a whole or not at all."""
-        self._driver.confirm()
+        self._patiently("saved", self._driver.confirm)
         self._number += 1
         arrays: dict[str, Any] = {}
         plain = to_plain(state, arrays)
-        header = {"identity": self._identity, "number": self._number, "state": plain}
-        if self._local:
-            write_atomically(self._path, pack(header, arrays))
-            return
-        write_atomically(f"{self._url}/{self._number:09d}", pack(header, arrays))
-        for old in self._saved()[_KEPT_OBJECTS:]:
-            with suppress(OSError):
-                self._filesystem.rm_file(url_to_fs(old)[1])
+        content = pack({"identity": self._identity, "number": self._number, "state": plain}, arrays)
+        url = self._path if self._local else f"{self._url}/{self._number:09d}"
+        self._patiently("saved; the state before is whole", partial(write_atomically, url, content))
+        if not self._local:
+            with suppress(Exception):  # whatever the store's client raises: old objects do no harm
+                for old in self._saved()[_KEPT_OBJECTS:]:
+                    self._filesystem.rm_file(url_to_fs(old)[1])
+
+    def _patiently(self, what: str, action: Callable[[], _T]) -> _T:
+        return patiently(action, f"The checkpoint {self._shown} cannot be {what}")
 
     def _saved(self) -> list[str]:
         """Return the URLs of saved states, the newest first."""
         if self._local:
-            return [self._url]
+            return [self._path]
         self._filesystem.invalidate_cache()
         try:
             names = [os.path.basename(path) for path in self._filesystem.ls(self._path, detail=False)]
         except FileNotFoundError:
             return []
         return [f"{self._url}/{name}" for name in sorted(filter(str.isdigit, names), reverse=True)]
+
+    def _restored(self, header: Mapping[str, Any], arrays: Mapping[str, Any], where: str) -> FitState:
+        try:
+            self._check(dict(header["identity"]), where)
+            state: FitState = from_plain(header["state"], arrays)
+            self._number = int(header["number"])
+        except CheckpointError:
+            raise
+        except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+            # Nobody wrote this with `save`; a model, say.
+            raise CheckpointError(f"{where} is no checkpoint of a fit: use another name.") from error
+        return state
 
     def _check(self, identity: Mapping[str, Any], where: str) -> None:
         names = [*self._identity, *(name for name in identity if name not in self._identity)]

@@ -10,8 +10,10 @@ from pathlib import Path
 from socket import gethostname
 from threading import Event, Thread
 from time import sleep
-from typing import Any
+from typing import IO, Any, ClassVar
 from uuid import uuid4
+
+from dask_gmm.data.atomic import remove_remains
 
 # In an object store a living driver says so every few seconds ...
 _BEAT_SECONDS = 5.0
@@ -22,27 +24,89 @@ _SILENCE_SECONDS = 20.0
 class DriverError(RuntimeError):
     """Another process fits with the same checkpoint."""
 
+    def __init__(self, url: str) -> None:
+        super().__init__(
+            f"Another process is fitting with the checkpoint {url}. "
+            "Wait for it to end, or use another checkpoint."
+        )
 
-class SingleDriver:
-    """Refuses a second driver.
 
-    Locally by a lock that the system lifts when the process ends, however it ends. In an object
-    store by a note with the driver's name and time, which is checked before every save.
+class LocalDriver:
+    """Refuses a second driver by a lock, which the system lifts when the process ends, however it ends.
+
+    Parameters
+    ----------
+    path : Path
+        Of the checkpoint.
+    """
+
+    def __init__(self, path: Path) -> None:
+        # Two ways to one file are one checkpoint.
+        self._path = path.resolve()
+        self._lock_path = self._path.with_name(f".{self._path.name}.lock")
+        self._lock: IO[str] | None = None
+
+    def begin(self) -> None:
+        """Take the checkpoint, and clear what a driver that was killed has left of it.
+
+        Raises
+        ------
+        DriverError
+        """
+        while self._lock is None:
+            lock = self._lock_path.open("w")
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.close()
+                raise DriverError(str(self._path)) from None
+            if _is_at(lock, self._lock_path):
+                self._lock = lock
+            else:
+                # A driver that ended has removed it between the two steps: another one counts now.
+                lock.close()
+        remove_remains(self._path)
+
+    def confirm(self) -> None:
+        """Do nothing: the lock holds."""
+
+    def end(self) -> None:
+        """Leave the checkpoint to others."""
+        if self._lock is not None:
+            with suppress(OSError):
+                self._lock_path.unlink()
+            self._lock.close()
+            self._lock = None
+
+
+def _is_at(file: IO[str], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+class RemoteDriver:
+    """Refuses a second driver by a note in the object store, which a living driver renews.
 
     Parameters
     ----------
     filesystem : fsspec.AbstractFileSystem
     path : str
         Of the checkpoint.
-    local : bool
+    url : str
+        What errors call it.
     """
 
-    def __init__(self, filesystem: Any, path: str, local: bool) -> None:
-        self._filesystem, self._path, self._local = filesystem, path, local
+    # Drivers of this process: the number of the process does not tell them apart.
+    _alive: ClassVar[set[str]] = set()
+
+    def __init__(self, filesystem: Any, path: str, url: str) -> None:
+        self._filesystem, self._place, self._url = filesystem, f"{path}/driver", url
         self._name = uuid4().hex
-        self._lock: Any = None
         self._beats = 0
         self._ended = Event()
+        self._thread = Thread(target=self._beat, daemon=True, name="dask-gmm-driver")
 
     def begin(self) -> None:
         """Take the checkpoint.
@@ -51,18 +115,14 @@ class SingleDriver:
         ------
         DriverError
         """
-        if self._local:
-            self._begin_locally(Path(self._path))
-            return
         other = self._note()
-        if other is not None and not _died_here(other):
+        if other is not None and not self._is_dead(other):
             sleep(_SILENCE_SECONDS)
-            later = self._note()
-            if later is not None and later != other:
-                raise DriverError(_taken(self._path))
+            if self._note() not in (None, other):
+                raise DriverError(self._url)
         self._write_note()
-        self._beating = Thread(target=self._beat, daemon=True, name="dask-gmm-driver")
-        self._beating.start()
+        self._alive.add(self._name)
+        self._thread.start()
 
     def confirm(self) -> None:
         """Check that the checkpoint is still this driver's.
@@ -71,70 +131,52 @@ class SingleDriver:
         ------
         DriverError
         """
-        other = None if self._local else self._note()
-        if other is not None and other["name"] != self._name:
-            raise DriverError(_taken(self._path))
+        if not self._is_mine(self._note()):
+            raise DriverError(self._url)
 
     def end(self) -> None:
         """Leave the checkpoint to others."""
-        if self._local:
-            self._lock_path.unlink(missing_ok=True)
-            self._lock.close()
-            return
+        self._alive.discard(self._name)
         self._ended.set()
-        self._beating.join()
-        with suppress(OSError):
-            self._filesystem.rm_file(f"{self._path}/driver")
-
-    def _begin_locally(self, path: Path) -> None:
-        self._lock_path = path.with_name(f".{path.name}.lock")
-        self._lock = self._lock_path.open("w")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._lock.close()
-            raise DriverError(_taken(self._path)) from None
-        # What a driver that was killed while it wrote has left behind.
-        for left in path.parent.glob(f".{path.name}.*"):
-            if left != self._lock_path:
-                left.unlink(missing_ok=True)
+        # A store that hangs must not hold up the end.
+        self._thread.join(_BEAT_SECONDS)
+        with suppress(Exception):  # whatever the store's client raises: the note grows old by itself
+            if self._is_mine(self._note()):
+                self._filesystem.rm_file(self._place)
 
     def _note(self) -> dict[str, Any] | None:
         try:
-            note: dict[str, Any] = json.loads(self._filesystem.cat_file(f"{self._path}/driver"))
+            note: dict[str, Any] = json.loads(self._filesystem.cat_file(self._place))
         except (FileNotFoundError, ValueError):
             return None
         return note
 
+    def _is_mine(self, note: dict[str, Any] | None) -> bool:
+        return note is None or note["name"] == self._name
+
     def _write_note(self) -> None:
         self._beats += 1
         note = {"name": self._name, "host": gethostname(), "process": os.getpid(), "beats": self._beats}
-        self._filesystem.pipe_file(f"{self._path}/driver", json.dumps(note).encode())
+        self._filesystem.pipe_file(self._place, json.dumps(note).encode())
 
     def _beat(self) -> None:
         while not self._ended.wait(_BEAT_SECONDS):
-            # A beat that fails is made up for by the next one; saving tells what is wrong with the store.
-            with suppress(OSError):
-                other = self._note()
-                if other is None or other["name"] == self._name:
+            # Whatever the store's client raises: the next beat makes up for it, and saving tells.
+            with suppress(Exception):
+                if self._is_mine(self._note()):
                     self._write_note()
 
-
-def _died_here(note: dict[str, Any]) -> bool:
-    """Whether the note is of a process of this machine that is no more."""
-    if note.get("host") != gethostname():
+    def _is_dead(self, note: dict[str, Any]) -> bool:
+        """Whether the note is of a process of this machine that is no more."""
+        if note.get("host") != gethostname():
+            return False
+        if note["process"] == os.getpid():
+            # As in a container, where every driver is process 1.
+            return note["name"] not in self._alive
+        try:
+            os.kill(int(note["process"]), 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            pass
         return False
-    try:
-        os.kill(int(note["process"]), 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    return int(note["process"]) == os.getpid()
-
-
-def _taken(path: str) -> str:
-    return (
-        f"Another process is fitting with the checkpoint {os.path.basename(path)}. "
-        "Wait for it to end, or use another checkpoint."
-    )

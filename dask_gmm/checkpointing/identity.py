@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 
 import dask_gmm
+from dask_gmm.data.fingerprint import of_array, of_parts, of_source
 from dask_gmm.data.source import Source
 
 # They change what a fit tells or where rows are kept, not where it goes.
 _WITHOUT_EFFECT = frozenset({"cache", "checkpoint", "verbose", "verbose_interval"})
+# Where a warm start continues.
+_CONTINUED = ("weights_", "means_", "precisions_cholesky_", "lower_bound_")
 
 
 def fit_identity(estimator: Any, source: Source) -> dict[str, Any]:
@@ -21,23 +24,20 @@ def fit_identity(estimator: Any, source: Source) -> dict[str, Any]:
         for name, value in estimator.get_params(deep=False).items()
         if name not in _WITHOUT_EFFECT
     }
-    if estimator.warm_start and hasattr(estimator, "means_"):
-        parameters["warm_start"] = _value(np.asarray(estimator.means_))
+    if getattr(estimator, "warm_start", False) and hasattr(estimator, "converged_"):
+        parameters["warm_start"] = _digest(*(getattr(estimator, name) for name in _CONTINUED))
     return {**parameters, "release": dask_gmm.__version__, **source_identity(source)}
 
 
 def source_identity(source: Source) -> dict[str, Any]:
-    """Return what `source` is known by: its shape and chunks, and a listing of the store where there is one.
-
-    That the rows are the same is seen in each pass of a fit.
-    """
+    """Return what `source` is known by: its shape and chunks, and its fingerprint where it has one."""
     chunks = sha256(repr([(chunk.name, chunk.n_rows) for chunk in source.chunks]).encode())
     return {
         "shape of the samples": list(source.sample_shape),
         "features": source.n_features,
         "dtype": str(source.dtype),
         "chunks": f"{len(source.chunks)} of digest {chunks.hexdigest()[:16]}",
-        "listing": listing() if callable(listing := getattr(source, "listing", None)) else None,
+        "data": of_source(source),
     }
 
 
@@ -47,10 +47,10 @@ def _value(value: Any) -> Any:
     if isinstance(value, (float, np.number)):
         return float(value)
     if isinstance(value, np.random.RandomState):
-        _, words, position, *_ = value.get_state(legacy=True)
-        return _digest(np.append(words, position))
-    return _digest(np.asarray(value))
+        _, words, *position = value.get_state(legacy=True)
+        return _digest(words, position)
+    return _digest(value)
 
 
-def _digest(array: np.ndarray[Any, Any]) -> str:
-    return f"{array.dtype}{array.shape} of digest {sha256(array.tobytes()).hexdigest()[:16]}"
+def _digest(*values: Any) -> str:
+    return f"numbers of digest {of_parts(of_array(np.atleast_1d(value)) for value in values)}"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dask_gmm.data.fingerprint import joined, of_array
 from dask_gmm.data.source import Answer, Block, Chunk, DataError
 
 # A block's share of a core's time is about a millisecond; smaller ones cost more than they balance.
@@ -66,6 +67,11 @@ class ArraySource:
     def futures(self, indices: Sequence[int]) -> Mapping[Any, Any]:
         """Return nothing: the rows are here."""
         return {}
+
+    def fingerprint(self) -> str | None:
+        """Return a text that changes when a value does."""
+        rows = of_array(self.rows)
+        return rows if self.weights is None else joined(rows, of_array(self.weights))
 
     def read(self, index: int) -> Block:
         """Return a view of block `index`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from dask_gmm.data.secrets import public_url
+
+_TEMPORARY = re.compile(r"[0-9a-f]{32}")
 
 
 def write_atomically(
@@ -62,6 +65,14 @@ def read_whole(
     except FileNotFoundError:
         # fsspec's own message may hold a signed URL.
         raise FileNotFoundError(f"There is no file {public_url(os.fspath(url))}") from None
+
+
+def remove_remains(path: Path) -> None:
+    """Remove what writers of this local file have left beside it that were killed; none may be at work."""
+    prefix = f".{path.name}."
+    for left in path.parent.iterdir():
+        if left.name.startswith(prefix) and _TEMPORARY.fullmatch(left.name.removeprefix(prefix)):
+            left.unlink(missing_ok=True)
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -12,6 +12,7 @@ import dask.array as da
 import numpy as np
 from numpy.typing import NDArray
 
+from dask_gmm.data.fingerprint import of_array
 from dask_gmm.data.grid import SampleGrid
 from dask_gmm.data.source import Answer, Block, Chunk, DataError, working_dtype
 from dask_gmm.data.weights import WeightReader, WeightSource, align_weights
@@ -76,6 +77,9 @@ class _GridSlices:
     def chunks(self) -> Sequence[Chunk]:
         counts = map(self.grid.n_rows, range(len(self.grid)))
         return [Chunk(f"weights of chunk {i}", n, 8 * n) for i, n in enumerate(counts)]
+
+    def fingerprint(self) -> str | None:
+        return of_array(self.weights)
 
     def reader(self, indices: Sequence[int]) -> WeightReader:
         return _SliceReader({i: self.weights[self.grid.region(i)] for i in indices}, self.grid)

@@ -13,16 +13,18 @@ from typing import Any
 
 import numpy as np
 import zarr
+from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 from numpy.typing import NDArray
 from zarr.errors import NodeNotFoundError
 from zarr.storage import FsspecStore, LocalStore
 
 from dask_gmm.data.checked import checked
+from dask_gmm.data.fingerprint import of_parts, version
 from dask_gmm.data.retries import patiently
 from dask_gmm.data.secrets import public_url, without_secrets
 from dask_gmm.data.source import DataError
-from dask_gmm.data.store_errors import verdict
+from dask_gmm.data.store_errors import StoreRefusedError, verdict
 
 # What codecs raise for bytes that they cannot decode.
 _UNDECODABLE = (ValueError, TypeError, RuntimeError, EOFError, IndexError, zlib.error, gzip.BadGzipFile)
@@ -111,6 +113,24 @@ class StoredArray:
     def chunk_shape(self) -> tuple[int, ...]:
         """Shape of what is stored under one key, a shard or a chunk."""
         return tuple(max(n, 1) for n in self.unchecked.shards or self.unchecked.chunks)
+
+    def fingerprint(self) -> str | None:
+        """Return a text that changes when a stored chunk does, None where the store cannot list chunks."""
+        if self.url is None:
+            return None
+        try:
+            listed = patiently(self._listed, f"{self!r} cannot be listed")
+        except (StoreRefusedError, NotImplementedError):
+            return None
+        return of_parts(listed) if listed else None
+
+    def _listed(self) -> list[tuple[str, str]]:
+        assert self.url is not None
+        filesystem, path = url_to_fs(self.url, **self.storage_options)
+        root = f"{path}/{self.component}".rstrip("/")
+        filesystem.invalidate_cache()
+        found = filesystem.find(root, detail=True).items()
+        return sorted((name.removeprefix(root), version(info)) for name, info in found)
 
     def key(self, selection: tuple[slice, ...]) -> str:
         """Return the key, within the store, of the chunk where `selection` begins."""

@@ -16,6 +16,7 @@ import dask.dataframe as dd
 import numpy as np
 from numpy.typing import NDArray
 
+from dask_gmm.data.fingerprint import joined, of_array
 from dask_gmm.data.source import Block, Chunk, DataError, Reader
 
 
@@ -179,6 +180,9 @@ class _Slices:
         bounds = np.cumsum([0, *counts])
         self.parts = [weights[first:stop] for first, stop in pairwise(bounds)]
         self.chunks = [Chunk(f"weights of chunk {i}", count, 8 * count) for i, count in enumerate(counts)]
+
+    def fingerprint(self) -> str | None:
+        return joined(*map(of_array, self.parts))
 
     def reader(self, indices: Sequence[int]) -> _SliceReader:
         return _SliceReader({index: self.parts[index] for index in indices})

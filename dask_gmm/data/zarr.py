@@ -13,6 +13,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from dask_gmm.data.fingerprint import joined, of_source
 from dask_gmm.data.grid import (
     SampleGrid,
     as_block,
@@ -154,6 +155,11 @@ class ZarrSource:
     def futures(self, indices: Sequence[int]) -> Mapping[Any, Any]:
         """Return what the weights need, if they are persisted."""
         return {} if self._weights is None else self._weights.futures(indices)
+
+    def fingerprint(self) -> str | None:
+        """Return a text that changes when a stored chunk does, None where only reading would tell."""
+        weights = () if self._weights is None else (self._weights,)
+        return joined(*map(of_source, (*self.variables, *weights)))
 
     def with_weights(self, sample_weight: Any) -> ZarrSource:
         """Return the same rows with weights of the samples' shape, or flat.

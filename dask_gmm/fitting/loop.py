@@ -19,6 +19,10 @@ _ROUNDING = 1e-7
 class Keeper(Protocol):
     """Keeps the state between passes; see `dask_gmm.checkpointing`."""
 
+    @property
+    def data_known(self) -> bool:
+        """Whether a state is only loaded where all rows are known to be the same."""
+
     def load(self) -> FitState | None:
         """Return the saved state, if there is one."""
 

@@ -38,17 +38,40 @@ def check_unchanged(moments: Moments, statistics: Statistics, origins: Array, dt
     DataError
         The numbers of rows, the weights or the means differ.
     """
-    totals = statistics.totals
-    if totals.n_rows != moments.n_rows:
-        raise DataError(_changed(f"{moments.n_rows} rows in the first pass, {totals.n_rows} in this one"))
-    if not np.isclose(totals.weight, moments.weight, rtol=1e-12, atol=0.0):
-        raise DataError(_changed(f"weights summed to {moments.weight!r}, now to {totals.weight!r}"))
+    _check_counts(moments, statistics.totals.n_rows, statistics.totals.weight)
     nk = statistics.nk
     if not (np.isfinite(nk).all() and np.isfinite(statistics.first).all()):
         return  # A collapse, which the M-step describes.
     # About the mean of the first pass, so that nothing large cancels.
     distances = (statistics.first + nk[:, np.newaxis] * (origins - moments.mean)).sum(axis=0) / moments.weight
     reach = moments.deviation + np.abs(origins - moments.mean).max(axis=0)
+    _check_means(moments, distances, reach, dtype)
+
+
+def check_same_rows(before: Moments, now: Moments, dtype: np.dtype[Any]) -> None:
+    """Compare the rows of two surveys, of `dtype`.
+
+    Raises
+    ------
+    DataError
+        The numbers of rows, the weights, the means or the variances differ.
+    """
+    _check_counts(before, now.n_rows, now.weight)
+    _check_means(before, now.mean - before.mean, before.deviation, dtype)
+    least = before.weight * (1e-12 * before.mean) ** 2
+    if not np.allclose(now.squares, before.squares, rtol=_ROUNDING[np.dtype(dtype)], atol=least):
+        feature = int(np.argmax(np.abs(now.squares - before.squares)))
+        raise DataError(_changed(f"the variance of feature {feature} is another"))
+
+
+def _check_counts(moments: Moments, n_rows: int, weight: float) -> None:
+    if n_rows != moments.n_rows:
+        raise DataError(_changed(f"{moments.n_rows} rows in the first pass, {n_rows} in this one"))
+    if not np.isclose(weight, moments.weight, rtol=1e-12, atol=0.0):
+        raise DataError(_changed(f"weights summed to {moments.weight!r}, now to {weight!r}"))
+
+
+def _check_means(moments: Moments, distances: Array, reach: Array, dtype: np.dtype[Any]) -> None:
     tolerance = _ROUNDING[np.dtype(dtype)] * reach + 1e-12 * np.abs(moments.mean) + np.finfo(dtype).tiny
     if (np.abs(distances) > tolerance).any():
         feature = int(np.argmax(np.abs(distances) - tolerance))

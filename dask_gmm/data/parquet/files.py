@@ -6,7 +6,6 @@ folder as the paths sort; several URLs keep the order they are given in. It is t
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from urllib.parse import unquote
 from dask.utils import natural_sort_key
 from fsspec.core import has_magic, url_to_fs
 
+from dask_gmm.data.fingerprint import version
 from dask_gmm.data.retries import patiently
 from dask_gmm.data.secrets import public_url, without_secrets
 
@@ -93,7 +93,7 @@ def find_files(urls: Sequence[str], storage_options: Mapping[str, Any]) -> tuple
         infos += found
     partitions = _typed([dict(_PARTITION.findall(info["name"])) for info in infos])
     files = [
-        File(info["name"], int(info["size"]), _stamp(info), tuple(values.items()))
+        File(info["name"], int(info["size"]), version(info), tuple(values.items()))
         for info, values in zip(infos, partitions, strict=True)
     ]
     return Store(urls[0], storage_options), files
@@ -120,10 +120,6 @@ def _infos(url: str, storage_options: Mapping[str, Any]) -> Iterator[dict[str, A
 def _is_data(path: str, folder: str) -> bool:
     parts = os.path.relpath(path, folder).split("/")
     return path.endswith(_SUFFIXES) and not any(part.startswith(("_", ".")) for part in parts)
-
-
-def _stamp(info: Mapping[str, Any]) -> str:
-    return hashlib.sha256(repr(sorted(info.items(), key=str)).encode()).hexdigest()[:16]
 
 
 def _typed(partitions: list[dict[str, str]]) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ import numpy as np
 from dask.base import tokenize
 from numpy.typing import NDArray
 
+from dask_gmm.data.fingerprint import joined, of_parts, of_source
 from dask_gmm.data.parquet.columns import Columns, choose_columns
 from dask_gmm.data.parquet.files import File, Store, find_files
 from dask_gmm.data.parquet.filters import RowFilter
@@ -115,6 +116,11 @@ class ParquetSource:
         known = self._first_rows
         first_rows = None if known is None else {index: known[index] for index in indices}
         return ParquetReader(self.store, pieces, first_rows, self.columns, self.row_filter)
+
+    def fingerprint(self) -> str | None:
+        """Return a text that changes when a file is rewritten, None where weights would have to be read."""
+        files = of_parts([self.columns, self.row_filter, *((file.name, file.stamp) for file in self.files)])
+        return files if self.weights is None else joined(files, of_source(self.weights))
 
     def futures(self, indices: Sequence[int]) -> Mapping[Any, Any]:
         """Return the futures of weights that are persisted; rows are read from files."""
