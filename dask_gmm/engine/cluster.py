@@ -94,7 +94,7 @@ class ClusterEngine:
             return values
         progress = _Progress(parts, group_done)
         values = self._patience.result(root, progress.report)
-        progress.report()
+        progress.finish()
         return values
 
     def close(self) -> None:
@@ -128,10 +128,11 @@ def _workers(client: Client) -> list[tuple[int, int]]:
 
 
 class _Progress:
-    """Collects finished groups from the client's thread and reports them in the caller's."""
+    """Collects finished groups from the client's threads and reports each once, in the caller's thread."""
 
     def __init__(self, parts: Sequence[Future], group_done: GroupDone) -> None:
         self._group_done = group_done
+        self._waiting = set(range(len(parts)))
         self._finished: SimpleQueue[int] = SimpleQueue()
         for number, part in enumerate(parts):
             part.add_done_callback(partial(self._note, number))
@@ -142,7 +143,18 @@ class _Progress:
 
     def report(self) -> None:
         while not self._finished.empty():
-            self._group_done(self._finished.get())
+            self._report_once(self._finished.get())
+
+    def finish(self) -> None:
+        # The pass may be over before the client's threads have told of its last groups.
+        for number in sorted(self._waiting):
+            self._report_once(number)
+
+    def _report_once(self, number: int) -> None:
+        # A group that was lost with its worker and computed again has finished twice.
+        if number in self._waiting:
+            self._waiting.remove(number)
+            self._group_done(number)
 
 
 def _same(payload: bytes) -> bytes:

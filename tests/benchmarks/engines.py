@@ -185,8 +185,8 @@ def main() -> None:
     chosen = PROBLEMS if options.only is None else [PROBLEMS[number] for number in options.only]
     results = []
     print(
-        f"{'problem':>28} {'s/iteration':>12} {'/ oneDAL':>9} {'/ sklearn':>9} {'2 threads':>9} {'float32':>8}"
-        f" {'of dgemm':>8} {'predict':>8}"
+        f"{'problem':>28} {'s/iteration':>12} {'/ oneDAL':>9} {'/ sklearn':>9} {'2 threads':>9}"
+        f" {'float32':>8} {'of dgemm':>8} {'predict':>8}"
     )
     for problem in chosen:
         result = run(problem, options.rounds)
