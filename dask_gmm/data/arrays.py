@@ -13,7 +13,7 @@ from dask_gmm.data.fingerprint import joined, of_array
 from dask_gmm.data.source import Answer, Block, Chunk, DataError
 
 # A block's share of a core's time is about a millisecond; smaller ones cost more than they balance.
-_BLOCK_BYTES = 2 << 20
+_BLOCK_BYTES = 1 << 20
 
 
 class ArraySource:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from functools import partial
 from typing import Any
 
 from dask_gmm.data.source import Block, Reader
@@ -41,7 +40,11 @@ def _read_ahead(reader: Reader, indices: Sequence[int]) -> Iterator[Block]:
         yield reader.read(indices[0])
         return
     # The task's context goes along: a computed chunk may ask for its worker.
-    read = partial(copy_context().run, reader.read)
+    context = copy_context()
+
+    def read(index: int) -> Block:
+        return context.run(reader.read, index)
+
     with ThreadPoolExecutor(1, thread_name_prefix="dask-gmm-read") as executor:
         pending = executor.submit(read, indices[0])
         for following in indices[1:]:

@@ -1,7 +1,7 @@
 """The reference kernel: plain NumPy, one component at a time, everything about the component's own mean.
 
-It is the definition that faster kernels are held to, and the fallback where they do not apply. It keeps
-full float64 accuracy for any offset, scale and distance between components.
+It is the definition that the compiled kernels are held to. It keeps full float64 accuracy for any offset,
+scale and distance between components.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,3 +60,9 @@ class Density:
         with np.errstate(divide="ignore"):
             factors: Array = np.log(self.weights) + log_det
         return factors
+
+    @property
+    def peaks(self) -> Array:
+        """Log-joint of each component at its own mean, in nats, shape (n_components,)."""
+        peaks: Array = self.log_factors - 0.5 * self.n_features * math.log(2.0 * math.pi)
+        return peaks

@@ -7,16 +7,18 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dask_gmm.model.centred import CentredKernel
 from dask_gmm.model.density import Density
-from dask_gmm.model.quadratic import QuadraticEvaluator, kappa
+from dask_gmm.model.evaluator import CompiledEvaluator
+from dask_gmm.model.quadratic import kappa
 from dask_gmm.model.statistics import Statistics
 
 Array = NDArray[np.float64]
 
 
 class Kernel(Protocol):
-    """One mixture made ready to be evaluated on many rows; `CentredKernel` explains the methods.
+    """One mixture made ready to be evaluated on many rows.
+
+    The reference, `dask_gmm.model.centred`, explains the methods.
 
     Attributes
     ----------
@@ -49,6 +51,8 @@ class Kernel(Protocol):
 _KAPPA_DOUBLE = 1e5
 # ... and 1e-5 where float32 rows are multiplied in float32.
 _KAPPA_SINGLE = 100.0
+# With fewer components than this share of the features, full covariances are faster one by one: measured.
+_FEATURES_A_COMPONENT = 12
 
 
 def choose_kernel(density: Density, dtype: np.dtype[Any]) -> Kernel:
@@ -62,9 +66,11 @@ def choose_kernel(density: Density, dtype: np.dtype[Any]) -> Kernel:
     dtype : dtype
         Of the products, float32 or float64: usually that of the rows.
     """
-    distance = kappa(density)
-    if dtype == np.float32 and distance < _KAPPA_SINGLE:
-        return QuadraticEvaluator(density, dtype)
-    if distance < _KAPPA_DOUBLE:
-        return QuadraticEvaluator(density, np.dtype(np.float64))
-    return CentredKernel(density)
+    double, distance = np.dtype(np.float64), kappa(density)
+    few = density.covariance_type == "full" and (
+        _FEATURES_A_COMPONENT * density.n_components <= density.n_features
+    )
+    if distance >= _KAPPA_DOUBLE or (few and dtype == double):
+        return CompiledEvaluator.centred(density, double)
+    precise_enough = dtype == np.float32 and distance < _KAPPA_SINGLE
+    return CompiledEvaluator.quadratic(density, dtype if precise_enough else double)
