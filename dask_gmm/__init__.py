@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dask_gmm.engine.waiting import ClusterError
     from dask_gmm.mixture import GaussianMixture
     from dask_gmm.model.mstep import CollapsedComponentError
+    from dask_gmm.selection import GaussianMixtureIC
     from dask_gmm.writing import write_predictions
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "DataError",
     "DriverError",
     "GaussianMixture",
+    "GaussianMixtureIC",
     "ModelFileError",
     "from_array",
     "from_xarray",
@@ -43,6 +45,7 @@ _MODULES = {
     "DataError": "data.source",
     "DriverError": "checkpointing",
     "GaussianMixture": "mixture",
+    "GaussianMixtureIC": "selection",
     "ModelFileError": "container",
     "from_array": "data.collections",
     "from_xarray": "data.labelled",

@@ -33,7 +33,8 @@ def fitted_attributes(run: Run, dtype: np.dtype[Any]) -> dict[str, Any]:
 def fitted_parameters(estimator: Any) -> Parameters:
     """Return the parameters that a fitted estimator holds."""
     return Parameters(
-        estimator.covariance_type,
+        # An estimator that chose has it as a fitted attribute.
+        getattr(estimator, "covariance_type_", estimator.covariance_type),
         np.asarray(estimator.weights_, dtype=np.float64),
         np.asarray(estimator.means_, dtype=np.float64),
         np.asarray(estimator.covariances_, dtype=np.float64),

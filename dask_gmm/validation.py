@@ -48,7 +48,7 @@ def training_source(estimator: Any, X: Any, sample_weight: Any) -> tuple[Source,
     n_positions = known_rows(source)
     if n_positions is not None:
         # Dropping rows with NaN can only leave fewer.
-        check_enough_rows(n_positions, estimator.n_components)
+        check_enough_rows(n_positions, int(np.max(estimator.n_components)))
     return source, {name: value for name, value in vars(witness).items() if name in _FEATURE_ATTRIBUTES}
 
 

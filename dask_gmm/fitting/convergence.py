@@ -6,6 +6,9 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
+# The tolerance, in nats a row, of a fit that goes on until the gap is negligible: in its first iterations,
+# while the gains still shrink fast, the estimate of the gap is too small.
+LOOSEST_TOL = 1e-3
 # Gains below this part of the bound are rounding.
 _ROUNDING = 1e-13
 

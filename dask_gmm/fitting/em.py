@@ -51,9 +51,9 @@ class Stopping:
     max_iter : int
         Most iterations, each a pass.
     tol : float
-        Converged when the bound changes by less, in nats a row ...
+        Converged when the bound changes by less, in nats a row.
     gap : float or None
-        ... or, where this is given, when the estimate of what is left to gain is below it, in nats a row.
+        Where this is given, the estimate of what is left to gain must also be below it, in nats a row.
     """
 
     max_iter: int
@@ -181,8 +181,8 @@ def _accelerated(run: Run, gains: Sequence[float], maximized: Parameters) -> Run
 
 
 def _is_done(run: Run, stopping: Stopping) -> bool:
-    if stopping.gap is not None:
-        return run.remaining < stopping.gap
+    if stopping.gap is not None and not run.remaining < stopping.gap:
+        return False
     if run.acceleration is None:
         return abs(run.change) < stopping.tol
     # A short step of the acceleration says little; EM itself must be unable to gain more.

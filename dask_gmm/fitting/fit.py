@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -36,21 +37,65 @@ def fit_mixture(
     CollapsedComponentError
         Of the first restart, when every restart collapsed.
     """
-    saved = keeper.load() if keeper is not None else None
-    if saved is not None:
-        begun = [Candidate(settings, restarts) for restarts in saved.restarts]
-        passes.moments, passes.records = saved.moments, saved.records
-    elif warm is not None:
-        begun = [Candidate(settings, (_continued(settings, warm),))]
-    else:
-        begun = find_starts(passes, [settings], [random_state], engine_of)
-        if keeper is not None:
-            keeper.save(state_of(passes, begun))
-    (candidate,) = iterate(passes, begun, observer, keeper)
+
+    def begin() -> list[Candidate]:
+        if warm is not None:
+            return [Candidate(settings, (_continued(settings, warm),))]
+        return find_starts(passes, [settings], [random_state], engine_of)
+
+    (candidate,) = _fitted(passes, [settings], begin, observer, keeper)
     observer.begins(candidate.runs)
     if not candidate.runs:
         raise candidate.collapses[0].error
     return candidate
+
+
+def fit_mixtures(
+    passes: Passes,
+    settings: Sequence[FitSettings],
+    random_states: Sequence[np.random.RandomState],
+    engine_of: EngineOf,
+    observer: Observer,
+    keeper: Keeper | None = None,
+) -> list[Candidate]:
+    """Fit several mixtures in passes that they share; each as `fit_mixture` would alone, to the last bit.
+
+    Returns
+    -------
+    list of Candidate
+        Those without runs collapsed.
+
+    Raises
+    ------
+    DataError
+        Rows that cannot be used, or too few of them.
+    """
+
+    def begin() -> list[Candidate]:
+        return find_starts(passes, settings, random_states, engine_of)
+
+    return _fitted(passes, settings, begin, observer, keeper)
+
+
+def _fitted(
+    passes: Passes,
+    settings: Sequence[FitSettings],
+    begin: Callable[[], list[Candidate]],
+    observer: Observer,
+    keeper: Keeper | None,
+) -> list[Candidate]:
+    saved = keeper.load() if keeper is not None else None
+    if keeper is not None and saved is not None:
+        candidates = [Candidate(*pair) for pair in zip(settings, saved.restarts, strict=True)]
+        passes.moments, passes.records = saved.moments, saved.records
+        if not (keeper.data_known or any(candidate.active for candidate in candidates)):
+            # No pass would see other rows.
+            passes.check_rows()
+    else:
+        candidates = begin()
+        if keeper is not None:
+            keeper.save(state_of(passes, candidates))
+    return iterate(passes, candidates, observer, keeper)
 
 
 def _continued(settings: FitSettings, warm: WarmStart) -> Run:

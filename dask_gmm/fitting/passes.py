@@ -11,16 +11,19 @@ import numpy as np
 
 from dask_gmm.data.source import DataError
 from dask_gmm.fitting.checks import check_enough_rows
-from dask_gmm.fitting.convergence import negligible_gap
+from dask_gmm.fitting.convergence import LOOSEST_TOL, negligible_gap
 from dask_gmm.fitting.em import Collapse, Run, Stopping, advanced, without_trial
+from dask_gmm.fitting.evaluation import Evaluation, entropy
 from dask_gmm.fitting.settings import FitSettings
 from dask_gmm.fitting.survey import Sample, Sampling, Survey, Surveyed
-from dask_gmm.fitting.unchanged import check_unchanged
+from dask_gmm.fitting.unchanged import check_same_rows, check_unchanged
 from dask_gmm.fitting.works import EStep
 from dask_gmm.model.covariance import pack
 from dask_gmm.model.density import Density
+from dask_gmm.model.estep import Kernel
 from dask_gmm.model.moments import Moments
 from dask_gmm.model.mstep import CollapsedComponentError, maximize
+from dask_gmm.model.parameters import Parameters
 from dask_gmm.model.statistics import Statistics
 
 GroupDone = Callable[[int], None]
@@ -54,8 +57,8 @@ class Observer(Protocol):
     def pass_begins(self, name: str) -> GroupDone | None:
         """Note that a pass begins; return what wants to hear of its groups."""
 
-    def start_found(self) -> None:
-        """Note that the pass named 'start' is over."""
+    def pass_ends(self) -> None:
+        """Note that a pass that advanced no restart is over."""
 
     def begins(self, runs: Sequence[Run]) -> None:
         """Note which restarts advance now."""
@@ -119,38 +122,80 @@ class Passes:
         surveyed: Surveyed
         (surveyed,) = self._run("start", [self._survey(sampling)])
         self._learn(surveyed)
-        self._observer.start_found()
+        self._observer.pass_ends()
         return surveyed
+
+    def check_rows(self) -> None:
+        """Read all rows to see that they are still those of the first pass.
+
+        Raises
+        ------
+        DataError
+        """
+        surveyed: Surveyed
+        (surveyed,) = self._run("check", [self._survey(None)])
+        self._observer.pass_ends()
+        if self.moments is not None:
+            check_same_rows(self.moments, surveyed.moments, self.rows.dtype)
 
     def iterate(self, runs: Sequence[Run], settings: Sequence[FitSettings]) -> list[Run | Collapse]:
         """Advance each run by one iteration with its settings, in one pass over the data."""
-        works = [EStep(Density.of(run.parameters), self.rows.dtype) for run in runs]
+        steps = self._e_steps("pass", [run.parameters for run in runs])
+        return [
+            self._advance(run, one, work, statistics)
+            for run, one, (work, statistics) in zip(runs, settings, steps, strict=True)
+        ]
+
+    def evaluate(self, mixtures: Sequence[Parameters]) -> list[Evaluation]:
+        """Return how good the mixtures are, in one pass over the data."""
+        steps = self._e_steps("evaluation", mixtures)
+        self._observer.pass_ends()
+        return [
+            Evaluation(
+                statistics.totals.log_likelihood,
+                entropy(work.density, statistics, work.kernel.origins),
+                statistics.totals.weight,
+                mixture.n_free,
+            )
+            for mixture, (work, statistics) in zip(mixtures, steps, strict=True)
+        ]
+
+    def _e_steps(self, name: str, mixtures: Sequence[Parameters]) -> list[tuple[EStep, Statistics]]:
+        works = [EStep(Density.of(mixture), self.rows.dtype) for mixture in mixtures]
         riding = [self._survey(None)] if self.moments is None else []
-        values = self._run("pass", [*works, *riding])
+        values = self._run(name, [*works, *riding])
         for surveyed in values[len(works) :]:
             self._learn(surveyed)
         return [
-            self._advance(run, one, work, value)
-            for run, one, work, value in zip(runs, settings, works, values[: len(works)], strict=True)
+            (work, self._completed(work.kernel, statistics))
+            for work, statistics in zip(works, values[: len(works)], strict=True)
         ]
+
+    def _completed(self, kernel: Kernel, statistics: Statistics) -> Statistics:
+        """Check the statistics of a pass, and add what no iteration changes."""
+        assert self.moments is not None
+        check_unchanged(self.moments, statistics, kernel.origins, self.rows.dtype)
+        if kernel.uses_scatter:
+            statistics.second[...] = pack(self.moments.scatter_about(kernel.origins[0]))
+        return statistics
 
     def _advance(
         self, run: Run, settings: FitSettings, work: EStep, statistics: Statistics
     ) -> Run | Collapse:
         assert self.moments is not None
-        kernel, number = work.kernel, len(self.records) - 1
-        check_unchanged(self.moments, statistics, kernel.origins, self.rows.dtype)
-        gap = negligible_gap(run.parameters.n_free, self.moments.weight) if settings.tol is None else None
-        stopping = Stopping(settings.max_iter, settings.tol or 0.0, gap)
+        number = len(self.records) - 1
+        if settings.tol is None:
+            gap = negligible_gap(run.parameters.n_free, self.moments.weight)
+            stopping = Stopping(settings.max_iter, LOOSEST_TOL, gap)
+        else:
+            stopping = Stopping(settings.max_iter, settings.tol)
         if run.rejects(statistics.mean_log_likelihood):
             return without_trial(run, number, stopping)
-        if kernel.uses_scatter:
-            statistics.second[...] = pack(self.moments.scatter_about(kernel.origins[0]))
         try:
             maximized = maximize(
                 run.parameters.covariance_type,
                 statistics,
-                kernel.origins,
+                work.kernel.origins,
                 reg_covar=settings.start.reg_covar,
                 dtype=self.rows.dtype,
             )

@@ -57,15 +57,14 @@ def find_starts(
     """
     if all(one.start.given for one in settings):
         return [Candidate(one, _given_restarts(one)) for one in settings]
-    sample, complete = _drawn(passes, settings, random_states[0])
+    sample, sampling, complete = _drawn(passes, settings, random_states[0])
     candidates = []
     for one, random_state in zip(settings, random_states, strict=True):
         if complete and one.start.init_params != "sample":
             restarts = _restarts(sample, one, random_state, one.n_init)
         else:
-            restarts = _sampled_restarts(
-                sample.first(sample_size(one, passes.rows.n_features)), one, random_state, engine_of
-            )
+            narrower = replace(sampling, limit=sample_size(one, passes.rows.n_features))
+            restarts = _sampled_restarts(sample, narrower, one, random_state, engine_of)
         candidates.append(Candidate(one, restarts))
     return candidates
 
@@ -77,19 +76,21 @@ def sample_size(settings: FitSettings, n_features: int) -> int:
 
 def _drawn(
     passes: Passes, settings: Sequence[FitSettings], random_state: np.random.RandomState
-) -> tuple[Sample, bool]:
-    """Return the rows to start from, and whether they are all."""
+) -> tuple[Sample, Sampling, bool]:
+    """Return the rows to start from, how they were drawn, and whether they are all."""
     rows, seed = passes.rows, _seed(random_state)
-    budget = max(one.start_rows for one in settings)
-    needed = max(sample_size(one, rows.n_features) for one in settings)
     if rows.sample is not None:
-        return rows.sample.keyed(seed), True
-    sampled_anyway = all(one.start.init_params == "sample" for one in settings)
+        return rows.sample, Sampling(len(rows.sample.rows), seed, len(rows.sample.rows)), True
+    budget = max(one.start_rows for one in settings)
     too_many = rows.n_rows is not None and rows.n_rows > budget
-    sampling = Sampling(needed if sampled_anyway or too_many else budget, seed, rows.n_rows)
+    if too_many or all(one.start.init_params == "sample" for one in settings):
+        limit = max(sample_size(one, rows.n_features) for one in settings)
+    else:
+        limit = budget
+    sampling = Sampling(limit, seed, rows.n_rows)
     surveyed = passes.survey(sampling)
     sample = surveyed.sample(sampling)
-    return sample, surveyed.moments.n_rows == len(sample.rows) <= budget
+    return sample, sampling, surveyed.moments.n_rows == len(sample.rows) <= budget
 
 
 def _given_restarts(settings: FitSettings) -> tuple[Run, ...]:
@@ -98,14 +99,21 @@ def _given_restarts(settings: FitSettings) -> tuple[Run, ...]:
 
 
 def _sampled_restarts(
-    sample: Sample, settings: FitSettings, random_state: np.random.RandomState, engine_of: EngineOf
+    sample: Sample,
+    sampling: Sampling,
+    settings: FitSettings,
+    random_state: np.random.RandomState,
+    engine_of: EngineOf,
 ) -> tuple[Run | Collapse, ...]:
     """Return the restarts that are fitted to the sample and race on all rows."""
+    if sample.keys is None:
+        sample = sample.keyed(sampling.seed)
+    sample = sample.narrowed(sampling)
     n_free = settings.start.n_free(sample.rows.shape[1])
     if settings.start.partly_given or len(sample.rows) < _LEAST_ROWS_A_PARAMETER * n_free:
         # EM would leave the parts that were given, or fit the sample rather than the data.
         return _restarts(sample, settings, random_state, settings.n_init)
-    few = sample.first(_ROWS_TO_EXPLORE * n_free)
+    few = sample.narrowed(replace(sampling, limit=min(sampling.limit, _ROWS_TO_EXPLORE * n_free)))
     begun = _restarts(few, settings, random_state, _EXPLORERS * settings.n_init)
     quick = replace(settings, tol=None, accelerate=False)
     explored = _fitted(few, quick, [run.parameters for run in begun if isinstance(run, Run)], engine_of)
@@ -177,7 +185,7 @@ class _Unobserved:
     def pass_begins(self, name: str) -> GroupDone | None:
         return None
 
-    def start_found(self) -> None:
+    def pass_ends(self) -> None:
         pass
 
     def begins(self, runs: Sequence[Run]) -> None:

@@ -41,12 +41,14 @@ class Sample:
         keys = Sampling(len(self.rows), seed, len(self.rows)).keys(np.arange(len(self.rows)))
         return Sample(self.rows, self.weights, keys)
 
-    def first(self, limit: int) -> Sample:
-        """Return the sample that would have been drawn with a smaller limit."""
-        if len(self.rows) <= limit:
+    def narrowed(self, sampling: Sampling) -> Sample:
+        """Return what would have been drawn with a smaller limit."""
+        if self.keys is None:
             return self
-        assert self.keys is not None
-        drawn = np.sort(np.argpartition(self.keys, limit)[:limit])
+        drawn = np.flatnonzero(self.keys <= sampling.threshold)
+        if len(drawn) > sampling.limit:
+            smallest = np.argpartition(self.keys[drawn], sampling.limit)[: sampling.limit]
+            drawn = drawn[np.sort(smallest)]
         weights = None if self.weights is None else self.weights[drawn]
         return Sample(self.rows[drawn], weights, self.keys[drawn])
 

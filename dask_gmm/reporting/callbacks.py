@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from dask_gmm.fitting.em import Collapse, Run, best_of
+from dask_gmm.reporting.sweep import SweepVerbose
 from dask_gmm.reporting.verbose import Verbose
 
 Attributes = Callable[[Run], Mapping[str, Any]]
@@ -21,7 +22,7 @@ class FitReport:
     Parameters
     ----------
     estimator : GaussianMixture
-    verbose : Verbose
+    verbose : Verbose or SweepVerbose
     fit_data : mapping
         X, y and metadata as callbacks receive them.
     n_groups : int
@@ -35,7 +36,7 @@ class FitReport:
     def __init__(
         self,
         estimator: Any,
-        verbose: Verbose,
+        verbose: Verbose | SweepVerbose,
         fit_data: Mapping[str, Any],
         *,
         n_groups: int,
@@ -67,8 +68,8 @@ class FitReport:
         group.call_on_fit_task_begin(estimator=self._estimator)
         group.call_on_fit_task_end(estimator=self._estimator)
 
-    def start_found(self) -> None:
-        """Close the task of the start."""
+    def pass_ends(self) -> None:
+        """Close the task of a pass that advanced no restart."""
         self._pass.call_on_fit_task_end(estimator=self._estimator, **self._fit_data)
 
     def pass_done(self, restarts: Sequence[Run | Collapse]) -> bool:

@@ -1,0 +1,136 @@
+"""The candidates of a `GaussianMixtureIC`: what they are, how they compare, and which of them failed."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+
+from dask_gmm.fitting.evaluation import Evaluation
+from dask_gmm.fitting.loop import Candidate
+from dask_gmm.fitting.settings import FitSettings
+from dask_gmm.fitting.start import StartSettings
+
+TYPES = ("full", "tied", "diag", "spherical")
+
+
+def grid_of(estimator: Any) -> list[tuple[str, int]]:
+    """Return covariance type and number of components of each candidate, in this order.
+
+    Raises
+    ------
+    ValueError
+        A number of components below one, an unknown covariance type, or none at all.
+    """
+    numbers = _numbers(estimator.n_components)
+    return [(kind, number) for kind in _types(estimator.covariance_type) for number in numbers]
+
+
+def candidate_settings(estimator: Any, most_to_start: int, *, shared_passes: bool) -> list[FitSettings]:
+    """Return the settings of each candidate of `grid_of`."""
+    return [
+        FitSettings(
+            StartSettings(
+                n_components,
+                covariance_type,
+                estimator.init_params,
+                float(estimator.reg_covar),
+                weights=None,
+                means=None,
+                precisions=None,
+            ),
+            None if estimator.tol == "auto" else estimator.tol,
+            estimator.max_iter,
+            estimator.n_init,
+            most_to_start,
+            shared_passes=shared_passes,
+            accelerate=estimator.accelerate,
+        )
+        for covariance_type, n_components in grid_of(estimator)
+    ]
+
+
+def _numbers(given: Any) -> list[int]:
+    numbers = [given] if isinstance(given, Integral) else list(given)
+    bad = [number for number in numbers if not isinstance(number, Integral) or number < 1]
+    if bad or not numbers:
+        raise ValueError(
+            f"n_components of GaussianMixtureIC must be integers of at least 1, one or more; got {given!r}."
+        )
+    return list(dict.fromkeys(int(number) for number in numbers))
+
+
+def _types(given: Any) -> list[str]:
+    types = [given] if isinstance(given, str) else list(given)
+    if not types or any(covariance_type not in TYPES for covariance_type in types):
+        raise ValueError(
+            f"covariance_type of GaussianMixtureIC must be one or more of {', '.join(TYPES)}; got {given!r}."
+        )
+    return list(dict.fromkeys(types))
+
+
+def results_table(
+    candidates: Sequence[Candidate], evaluations: Sequence[Evaluation | None]
+) -> dict[str, NDArray[Any]]:
+    """Return one column for each property of the candidates; numbers of those that collapsed are NaN or -1.
+
+    Parameters
+    ----------
+    candidates : sequence of Candidate
+    evaluations : sequence of Evaluation or None
+        None for those that collapsed.
+    """
+    lines = [_line(*pair) for pair in zip(candidates, evaluations, strict=True)]
+    return {name: np.array([line[name] for line in lines]) for name in lines[0]}
+
+
+def _line(candidate: Candidate, evaluation: Evaluation | None) -> dict[str, Any]:
+    start = candidate.settings.start
+    line = {"n_components": start.n_components, "covariance_type": start.covariance_type}
+    if evaluation is None:
+        numbers = dict.fromkeys(("bic", "aic", "icl", "log_likelihood", "lower_bound", "remaining"), np.nan)
+        counts = {"n_parameters": -1, "n_iter": -1, "converged": False}
+        return {**line, **numbers, **counts, "error": str(candidate.collapses[0].error)}
+    run = candidate.best
+    return {
+        **line,
+        "bic": evaluation.bic,
+        "aic": evaluation.aic,
+        "icl": evaluation.icl,
+        "log_likelihood": evaluation.log_likelihood,
+        "lower_bound": run.lower_bound,
+        "remaining": run.remaining,
+        "n_parameters": evaluation.n_free,
+        "n_iter": run.n_iter,
+        "converged": run.converged,
+        "error": "",
+    }
+
+
+def warn_of(candidates: Sequence[Candidate], max_iter: int, *, accelerated: bool, stacklevel: int) -> None:
+    """Warn of candidates that collapsed, and of those that did not converge."""
+    collapsed = [candidate for candidate in candidates if not candidate.runs]
+    for candidate in collapsed:
+        error = candidate.collapses[0].error
+        warnings.warn(f"{_name(candidate)} collapsed. {error}", UserWarning, stacklevel=stacklevel + 1)
+    unfinished = [
+        _name(candidate) for candidate in candidates if candidate.runs and not candidate.best.converged
+    ]
+    if unfinished and max_iter > 0:
+        advice = "Increase max_iter" + ("." if accelerated else ", or set accelerate=True.")
+        warnings.warn(
+            f"{len(unfinished)} of {len(candidates)} candidates did not converge: {', '.join(unfinished)}. "
+            f"The criteria of these are too high. {advice}",
+            ConvergenceWarning,
+            stacklevel=stacklevel + 1,
+        )
+
+
+def _name(candidate: Candidate) -> str:
+    start = candidate.settings.start
+    return f"{start.n_components} components ({start.covariance_type})"

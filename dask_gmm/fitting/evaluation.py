@@ -1,0 +1,103 @@
+"""How good fitted mixtures are: likelihood, entropy, and the criteria that weigh them against parameters."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dask_gmm.model.density import Density
+from dask_gmm.model.statistics import Statistics
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A mixture on all rows.
+
+    Attributes
+    ----------
+    log_likelihood : float
+        In nats.
+    entropy : float
+        Sum over the rows of the entropy of their responsibilities, in nats: zero where there is no doubt to
+        which component a row belongs.
+    weight : float
+        Number of rows, or sum of their weights.
+    n_free : int
+        Free parameters.
+    """
+
+    log_likelihood: float
+    entropy: float
+    weight: float
+    n_free: int
+
+    @property
+    def bic(self) -> float:
+        """Schwarz, Estimating the Dimension of a Model (1978): -2 log L + p log n."""
+        return -2.0 * self.log_likelihood + self.n_free * math.log(self.weight)
+
+    @property
+    def aic(self) -> float:
+        """Akaike, A New Look at the Statistical Model Identification (1974): -2 log L + 2 p."""
+        return -2.0 * self.log_likelihood + 2.0 * self.n_free
+
+    @property
+    def icl(self) -> float:
+        """BIC plus twice the entropy: clusters that overlap count as fewer.
+
+        Biernacki, Celeux and Govaert, Assessing a Mixture Model for Clustering with the Integrated Completed
+        Likelihood (2000).
+        """
+        return self.bic + 2.0 * self.entropy
+
+
+def entropy(density: Density, statistics: Statistics, origins: Array) -> float:
+    """Return the sum of the entropies of the responsibilities, in nats.
+
+    It is the log-likelihood less the expected complete-data log-likelihood, which the statistics that the
+    M-step needs determine already.
+
+    Parameters
+    ----------
+    density : Density
+    statistics : Statistics
+        Of the same mixture.
+    origins : ndarray of shape (n_components, n_features)
+        What the moments in `statistics` are about.
+    """
+    nk = statistics.nk
+    present = nk > 0.0
+    counts = np.where(present, nk, 1.0)
+    shift = statistics.first / counts[:, np.newaxis]
+    spread = density.structure.estimate(statistics.second, counts, shift, 0.0)
+    distances = origins + shift - density.means
+    squares = float(_traces(density, spread, nk).sum())
+    for k in np.flatnonzero(present):
+        whitened = density.structure.whitened(
+            distances[k : k + 1], np.zeros(density.n_features), density.precisions_cholesky, int(k)
+        )
+        squares += nk[k] * float((whitened**2).sum())
+    logs = density.log_factors[present] - 0.5 * density.n_features * math.log(2.0 * math.pi)
+    complete = float(nk[present] @ logs) - 0.5 * squares
+    return max(0.0, statistics.totals.log_likelihood - complete)
+
+
+def _traces(density: Density, spread: Array, nk: Array) -> Array:
+    """Return nk times the trace of precision times `spread`, component by component where they differ."""
+    precisions = density.structure.precisions(density.precisions_cholesky)
+    traces: Array
+    match density.covariance_type:
+        case "full":
+            traces = nk * np.einsum("kij,kij->k", precisions, spread)
+        case "tied":
+            traces = np.atleast_1d(nk.sum() * (precisions * spread).sum())
+        case "diag":
+            traces = nk * (precisions * spread).sum(axis=1)
+        case _:
+            traces = nk * precisions * spread * density.n_features
+    return traces

@@ -1,0 +1,270 @@
+"""How many components, and which covariances: many mixtures fitted in passes that they share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from dask_gmm.candidates import TYPES, candidate_settings, grid_of, results_table, warn_of
+from dask_gmm.checkpointing import Checkpoint, fit_identity
+from dask_gmm.data.source import Source
+from dask_gmm.engine.blas import SingleBlasThread
+from dask_gmm.engine.cache import Cache
+from dask_gmm.engine.choose import choose_engine
+from dask_gmm.fitted import fitted_attributes
+from dask_gmm.fitting.em import Run
+from dask_gmm.fitting.evaluation import Evaluation
+from dask_gmm.fitting.fit import fit_mixtures
+from dask_gmm.fitting.history import History
+from dask_gmm.fitting.loop import Candidate
+from dask_gmm.fitting.passes import Passes
+from dask_gmm.fitting.settings import FitSettings
+from dask_gmm.mixture import GaussianMixture
+from dask_gmm.predicting import PredictingMixin
+from dask_gmm.preparing import engine_in_memory, fit_data, rows_of, start_rows
+from dask_gmm.reporting.callbacks import FitReport
+from dask_gmm.reporting.sweep import SweepVerbose
+from dask_gmm.validation import training_source
+
+# With the meaning and the rules that they have in `GaussianMixture`.
+_SHARED = (
+    "reg_covar",
+    "max_iter",
+    "n_init",
+    "init_params",
+    "random_state",
+    "cache",
+    "checkpoint",
+    "accelerate",
+)
+
+
+class GaussianMixtureIC(CallbackSupportMixin, PredictingMixin, DensityMixin, BaseEstimator):  # type: ignore[misc]
+    """Gaussian mixture whose number of components and covariance type a criterion chooses.
+
+    All candidates are fitted together: each chunk is read once a pass, for all that are not done yet. Each
+    ends where it would have ended alone, to the last bit.
+
+    Parameters
+    ----------
+    n_components : int or sequence of int, default=range(1, 11)
+        Numbers of components to try.
+    covariance_type : str or sequence of str, default=("full",)
+        Covariance types to try: 'full', 'tied', 'diag', 'spherical'.
+    criterion : {'bic', 'aic', 'icl'}, default='bic'
+        What chooses; the lowest wins. BIC finds how many components describe the density, ICL how many
+        clusters can be told apart, AIC how many predict best.
+    tol : float or 'auto', default='auto'
+        As in `GaussianMixture`. 'auto' goes on until the estimate of what is left to gain is a tenth of
+        BIC's penalty, p ln n / (20 n) nats a row for p parameters and n rows. A fixed tolerance leaves more
+        than that where n is large, and what it leaves then decides the choice.
+    reg_covar, max_iter, n_init, init_params, random_state, cache, checkpoint, accelerate
+        As in `GaussianMixture`, for each candidate. All start from the same `random_state`. `max_iter` is
+        1000 unless given; ``accelerate=True`` saves most of these passes.
+    verbose : int, default=0
+        1 prints a line for each restart of a candidate that is done.
+
+    Attributes
+    ----------
+    results_ : dict of ndarray
+        A table with one line a candidate, for ``pandas.DataFrame(results_)``: n_components, covariance_type,
+        bic, aic, icl, log_likelihood (nats, all rows), lower_bound and remaining (estimate of what is left
+        to gain; nats a row), n_parameters, n_iter, converged, error (empty unless the candidate collapsed).
+    best_index_ : int
+        The chosen line.
+    best_estimator_ : GaussianMixture
+        The chosen mixture, fitted.
+    n_components_, covariance_type_
+        Of the chosen mixture.
+    weights_, means_, covariances_, precisions_, precisions_cholesky_
+        As in `GaussianMixture`, of the chosen mixture.
+    converged_, n_iter_, lower_bound_, lower_bounds_
+        Likewise.
+    history_ : History
+        Of the chosen mixture; its `passes` are those of the whole sweep.
+    n_features_in_, feature_names_in_
+        As in `GaussianMixture`.
+
+    See Also
+    --------
+    sklearn.linear_model.LassoLarsIC : The same manner of choosing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dask_gmm import GaussianMixtureIC
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(300, 2)) + 8 * rng.integers(0, 3, size=(300, 1))
+    >>> selection = GaussianMixtureIC(range(1, 6), covariance_type=("full", "spherical"), random_state=0)
+    >>> selection.fit(X).n_components_, selection.covariance_type_
+    (3, 'spherical')
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "n_components": [Interval(Integral, 1, None, closed="left"), "array-like"],
+        "covariance_type": [StrOptions(set(TYPES)), "array-like"],
+        "criterion": [StrOptions({"bic", "aic", "icl"})],
+        "tol": [Interval(Real, 0.0, None, closed="left"), StrOptions({"auto"})],
+        "verbose": ["verbose"],
+        **{name: GaussianMixture._parameter_constraints[name] for name in _SHARED},
+    }
+
+    def __init__(
+        self,
+        n_components: int | Sequence[int] = range(1, 11),
+        *,
+        covariance_type: str | Sequence[str] = ("full",),
+        criterion: str = "bic",
+        tol: float | str = "auto",
+        reg_covar: float = 1e-6,
+        max_iter: int = 1000,
+        n_init: int = 1,
+        init_params: str = "kmeans",
+        random_state: Any = None,
+        verbose: int = 0,
+        cache: Cache = "auto",
+        checkpoint: str | os.PathLike[str] | None = None,
+        accelerate: bool = False,
+    ) -> None:
+        self.n_components = n_components
+        self.covariance_type = covariance_type
+        self.criterion = criterion
+        self.tol = tol
+        self.reg_covar = reg_covar
+        self.max_iter = max_iter
+        self.n_init = n_init
+        self.init_params = init_params
+        self.random_state = random_state
+        self.verbose = verbose
+        self.cache = cache
+        self.checkpoint = checkpoint
+        self.accelerate = accelerate
+
+    @with_callbacks  # type: ignore[untyped-decorator]
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> GaussianMixtureIC:
+        """Fit all candidates and choose.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `GaussianMixture.fit`.
+
+        Returns
+        -------
+        self : GaussianMixtureIC
+            A fit that raises leaves the estimator as it was.
+
+        Raises
+        ------
+        InvalidParameterError
+            A constructor parameter out of range (a ValueError and TypeError).
+        DataError
+            NaN, infinity or bad weights, with the chunk and the first bad row (a ValueError).
+        CollapsedComponentError
+            Of the first candidate, when every candidate collapsed.
+
+        Warns
+        -----
+        UserWarning
+            Candidates that collapsed, which are left out.
+        ConvergenceWarning
+            Candidates that did not converge within `max_iter`.
+        """
+        self._validate_params()
+        grid_of(self)
+        source, learned = training_source(self, X, sample_weight)
+        settings = candidate_settings(self, start_rows(source), shared_passes=not source.in_memory)
+
+        def attributes(run: Run) -> Mapping[str, Any]:
+            return {**learned, **_chosen(run), **fitted_attributes(run, source.dtype)}
+
+        value_bytes = sum(one.value_bytes(source.n_features) for one in settings)
+        with (
+            # Starts and M-steps too shall have the same bits on any number of cores.
+            SingleBlasThread(),
+            closing(choose_engine(source, self.cache, value_bytes)) as engine,
+            self._keeper(source) as keeper,
+        ):
+            report = FitReport(
+                self,
+                SweepVerbose(self.verbose),
+                fit_data(X, y, sample_weight),
+                n_groups=engine.n_groups,
+                most_passes=2 + self.max_iter,
+                attributes=attributes,
+            )
+            passes = Passes(
+                engine,
+                rows_of(source, start_rows(source)),
+                report,
+                scatter=any(one.start.covariance_type == "tied" for one in settings),
+                least_rows=max(one.start.n_components for one in settings),
+            )
+            seed = self._seed()
+            streams = [check_random_state(seed) for _ in settings]
+            candidates = fit_mixtures(passes, settings, streams, engine_in_memory, report, keeper)
+            evaluations = _evaluated(passes, candidates)
+        results = results_table(candidates, evaluations)
+        index = int(np.nanargmin(results[self.criterion]))
+        best = candidates[index].best
+        history = History(best.number, candidates[index].iterations, passes.records)
+        warn_of(candidates, self.max_iter, accelerated=self.accelerate, stacklevel=3)
+        estimator = self._estimator(settings[index], seed)
+        for name, value in {**learned, **fitted_attributes(best, source.dtype)}.items():
+            setattr(estimator, name, value)
+        estimator.history_ = history
+        # Rows without names forget those of an earlier fit.
+        self.__dict__.pop("feature_names_in_", None)
+        chosen = {
+            "results_": results,
+            "best_index_": index,
+            "best_estimator_": estimator,
+            "history_": history,
+        }
+        for name, value in {**attributes(best), **chosen}.items():
+            setattr(self, name, value)
+        report.fit_done(best)
+        return self
+
+    def _keeper(self, source: Source) -> AbstractContextManager[Checkpoint | None]:
+        if self.checkpoint is None:
+            return nullcontext()
+        return Checkpoint(self.checkpoint, fit_identity(self, source))
+
+    def _seed(self) -> int:
+        # Candidates must not depend on one another, so each gets the same stream from its beginning.
+        if isinstance(self.random_state, Integral):
+            return int(self.random_state)
+        return int(check_random_state(self.random_state).randint(2**31 - 1))
+
+    def _estimator(self, settings: FitSettings, seed: int) -> GaussianMixture:
+        parameters = {name: getattr(self, name) for name in _SHARED}
+        parameters |= {"random_state": seed, "checkpoint": None}
+        if self.tol != "auto":
+            parameters["tol"] = self.tol
+        return GaussianMixture(
+            settings.start.n_components, covariance_type=settings.start.covariance_type, **parameters
+        )
+
+
+def _chosen(run: Run) -> dict[str, Any]:
+    parameters = run.parameters
+    return {"n_components_": parameters.n_components, "covariance_type_": parameters.covariance_type}
+
+
+def _evaluated(passes: Passes, candidates: Sequence[Candidate]) -> list[Evaluation | None]:
+    """Return how good each candidate is, None for those that collapsed."""
+    mixtures = [candidate.best.parameters for candidate in candidates if candidate.runs]
+    if not mixtures:
+        raise candidates[0].collapses[0].error
+    evaluations = iter(passes.evaluate(mixtures))
+    return [next(evaluations) if candidate.runs else None for candidate in candidates]
