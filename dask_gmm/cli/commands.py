@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from dask_gmm import __version__
-from dask_gmm.cli.options import CLUSTER, ESTIMATOR, LOG, PLAN, PREDICT, SOURCE, WEIGHT, options
+from dask_gmm.cli.options import CLUSTER, ESTIMATOR, LOG, PLAN, PREDICT, SELECT, SOURCE, WEIGHT, options
 from dask_gmm.cli.outcome import EXIT_CODES, run
 
 
@@ -43,17 +43,23 @@ def _configured() -> dict[str, dict[str, Any]]:
     settings = dask.config.get("dask-gmm.cli", {}) or {}
     settings = {name.replace("-", "_"): value for name, value in settings.items()}
     known = {
-        name: {parameter.name for parameter in command.params if isinstance(parameter, click.Option)}
-        for name, command in gmm.commands.items()
+        str(command.name): {
+            option.name: option for option in command.params if isinstance(option, click.Option)
+        }
+        for command in gmm.commands.values()
     }
     for name in settings:
-        if not any(name in names for names in known.values()):
+        if not any(name in options for options in known.values()):
             raise click.UsageError(
                 f"Dask's configuration sets dask-gmm.cli.{name.replace('_', '-')}, which is no option."
             )
     return {
-        command: {name: value for name, value in settings.items() if name in names}
-        for command, names in known.items()
+        command: {
+            name: [value] if options[name].multiple and not isinstance(value, list) else value
+            for name, value in settings.items()
+            if name in options
+        }
+        for command, options in known.items()
     }
 
 
@@ -72,6 +78,15 @@ def _run(module: str, job: str, given: Mapping[str, Any]) -> None:
 def fit(**given: Any) -> None:
     """Fit a mixture to SOURCE: a Zarr array or group, or Parquet files, local or a URL."""
     _run("fitting", "fit", given)
+
+
+@gmm.command(epilog=EXIT_CODES)
+@click.argument("source")
+@click.option("--out", required=True, help="The model file to write for the chosen one, local or a URL.")
+@options(*SELECT, WEIGHT, *SOURCE, *CLUSTER, LOG)
+def select(**given: Any) -> None:
+    """Fit several mixtures to SOURCE in the same passes, and keep the one that a criterion chooses."""
+    _run("selecting", "select", given)
 
 
 @gmm.command(epilog=EXIT_CODES)

@@ -65,12 +65,12 @@ class Display:
 
 
 def pass_line(done: PassDone) -> str:
-    """Return a pass in less than 80 columns.
+    """Return a pass in less than 80 columns; behind the bound stands its gain.
 
     Examples
     --------
     >>> pass_line(PassDone(12, "pass", 2.0, 40_000_000, 1_600_000_000, -14.23, 3.2e-4, 1e-3, 32.0))
-    ' 12   40.0M rows    800MB/s  bound -14.230000  gain 3.2e-04  gap 1.0e-03  0:32 left'
+    ' 12  40.0M rows   800MB/s  bound -14.23000 +3e-04  gap 1e-03  0:32 left'
     """
     if done.lower_bound is None:
         parts = [_rows(done), _speed(done), "found the start"]
@@ -78,9 +78,8 @@ def pass_line(done: PassDone) -> str:
         parts = [
             _rows(done),
             _speed(done),
-            f"bound {done.lower_bound:.6f}",
-            "" if done.gain is None else f"gain {done.gain:.1e}",
-            "" if done.gap is None else f"gap {done.gap:.1e}",
+            f"bound {done.lower_bound:.5f}" + ("" if done.gain is None else f" {done.gain:+.0e}"),
+            "" if done.gap is None else f"gap {done.gap:.0e}",
             "" if done.seconds_left is None else f"{clock(done.seconds_left)} left",
         ]
     return f"{done.number:3d}  " + "  ".join(part for part in parts if part)
@@ -115,11 +114,11 @@ def short(number: float) -> str:
 
 
 def _rows(done: PassDone) -> str:
-    return "" if done.n_rows is None else f"{short(done.n_rows):>6} rows"
+    return "" if done.n_rows is None else f"{short(done.n_rows):>5} rows"
 
 
 def _speed(done: PassDone) -> str:
-    return "" if done.bytes_per_second is None else f"{short(done.bytes_per_second):>6}B/s"
+    return "" if done.bytes_per_second is None else f"{short(done.bytes_per_second):>5}B/s"
 
 
 def _bar() -> Any:

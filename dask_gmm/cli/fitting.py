@@ -22,7 +22,8 @@ from dask_gmm.data.secrets import public_url
 from dask_gmm.mixture import GaussianMixture
 from dask_gmm.validation import known_rows
 
-_CACHE: Mapping[str, Any] = {"auto": "auto", "all": True, "none": False}
+#: What the option `cache` stands for.
+CACHE: Mapping[str, Any] = {"auto": "auto", "all": True, "none": False}
 _ARRAYS = ("weights_init", "means_init", "precisions_init")
 
 
@@ -55,7 +56,7 @@ def make_estimator(given: Mapping[str, Any]) -> GaussianMixture:
         ``--warm-start`` names a model of another number of components or covariance type.
     """
     parameters = {option.name: given[option.name] for option in ESTIMATOR}
-    parameters |= {"n_components": given["n_components"], "cache": _CACHE[given["cache"]]}
+    parameters |= {"n_components": given["n_components"], "cache": CACHE[given["cache"]]}
     parameters |= {name: load_array(given[name]) for name in _ARRAYS if given[name] is not None}
     if given["warm_start"] is None:
         return GaussianMixture(**{**parameters, "warm_start": False})

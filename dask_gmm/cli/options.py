@@ -76,6 +76,27 @@ ESTIMATOR = (
     Option("accelerate", bool, False, "Fewer passes to a small --tol, maybe to another optimum."),
 )
 
+_AS_FITTED = (
+    "reg_covar",
+    "n_init",
+    "init_params",
+    "random_state",
+    "verbose",
+    "cache",
+    "checkpoint",
+    "accelerate",
+)
+
+#: The parameters of `GaussianMixtureIC`, with its defaults.
+SELECT = (
+    Option("n_components", str, "1-10", 'Numbers of components to try, such as "1-10,16,32".'),
+    Option("covariance_type", COVARIANCE_TYPES, None, "Structures to try; full without it.", multiple=True),
+    Option("criterion", click.Choice(["bic", "aic", "icl"]), "bic", "What chooses; the lowest wins."),
+    Option("tol", str, "auto", "As for fit; auto goes on until what is left cannot change the choice."),
+    Option("max_iter", int, 1000, "Most iterations of a restart."),
+    *(option for option in ESTIMATOR if option.name in _AS_FITTED),
+)
+
 SOURCE = (
     Option(
         "format", click.Choice(["zarr", "parquet"]), None, "Kind of SOURCE; seen from its name otherwise."

@@ -98,7 +98,7 @@ class PassReport:
             return
         bounds = [] if fitted_estimator is None else [float(b) for b in fitted_estimator.lower_bounds_]
         seconds = perf_counter() - self._began
-        left = passes_left(bounds, estimator.tol, estimator.max_iter)
+        left = passes_left(bounds, _tolerance(estimator), estimator.max_iter)
         self._pass_done(
             PassDone(
                 number=context.task_id + 1,
@@ -143,6 +143,11 @@ def _gap(lower_bounds: Sequence[float]) -> float | None:
         return None
     gap = remaining_gap([after - before for before, after in pairwise(lower_bounds)], lower_bounds[-1])
     return gap if math.isfinite(gap) else None
+
+
+def _tolerance(estimator: Any) -> float:
+    # 'auto' depends on what is left to gain; the most passes are all that can be said.
+    return estimator.tol if isinstance(estimator.tol, (int, float)) else 0.0
 
 
 def _rate(lower_bounds: Sequence[float]) -> float | None:
