@@ -25,7 +25,7 @@ from dask_gmm.writing.chosen import ChosenChunks
 from dask_gmm.writing.parquet import ParquetTarget
 from dask_gmm.writing.regular import on_regular_grid
 from dask_gmm.writing.target import Target
-from dask_gmm.writing.works import OUTPUTS, Output, WriteBlocks, columns_of
+from dask_gmm.writing.works import OUTPUTS, WriteBlocks, columns_of
 from dask_gmm.writing.zarr import ZarrTarget
 
 
@@ -60,7 +60,7 @@ def write_predictions(
     model: Any,
     X: Any,
     target: str | os.PathLike[str],
-    outputs: Sequence[Output] = ("labels",),
+    outputs: Sequence[str] = ("labels",),
     *,
     threshold: float | None = None,
     format: Literal["zarr", "parquet"] | None = None,
@@ -175,7 +175,7 @@ def _run(
     return written
 
 
-def _answers(model: Any, source: Source, outputs: Sequence[Output]) -> dict[str, Answer]:
+def _answers(model: Any, source: Source, outputs: Sequence[str]) -> dict[str, Answer]:
     density, dtype = fitted_density(model), np.result_type(source.dtype, model.weights_)
     names: list[Any] = [name for name in OUTPUTS if name in outputs and name != "anomaly"]
     if "anomaly" in outputs and "log_density" not in names:

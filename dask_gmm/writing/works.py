@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -12,8 +12,7 @@ from dask_gmm.data.source import Answer, as_answer
 from dask_gmm.fitting.checks import check_rows
 from dask_gmm.writing.target import Column, Target
 
-Output = Literal["labels", "probabilities", "log_density", "anomaly"]
-OUTPUTS: tuple[Output, ...] = ("labels", "probabilities", "log_density", "anomaly")
+OUTPUTS = ("labels", "probabilities", "log_density", "anomaly")
 
 
 @dataclass(frozen=True)
@@ -65,12 +64,12 @@ class WriteBlocks:
         return sum(rows for rows, _ in values), sum(anomalies for _, anomalies in values)
 
 
-def columns_of(outputs: Sequence[Output], answers: Mapping[str, Answer]) -> tuple[Column, ...]:
+def columns_of(outputs: Sequence[str], answers: Mapping[str, Answer]) -> tuple[Column, ...]:
     """Return what is written for each output."""
     return tuple(_column(name, answers) for name in outputs)
 
 
-def _column(name: Output, answers: Mapping[str, Answer]) -> Column:
+def _column(name: str, answers: Mapping[str, Answer]) -> Column:
     if name == "anomaly":
         return Column(name, np.dtype(np.bool_), None, False)
     answer = answers[name]

@@ -239,7 +239,7 @@ def test_the_rows_themselves_are_never_replaced(stored: Path, gm: GaussianMixtur
 
 def test_arguments(rows: Any, gm: GaussianMixture, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"outputs must be a list of some of .* got \['label'\]"):
-        write_predictions(gm, rows, tmp_path / "p.zarr", ["label"])  # type: ignore[list-item]
+        write_predictions(gm, rows, tmp_path / "p.zarr", ["label"])
     with pytest.raises(ValueError, match="go together"):
         write_predictions(gm, rows, tmp_path / "p.zarr", ["anomaly"])
     with pytest.raises(ValueError, match="give format="):
