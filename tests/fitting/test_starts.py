@@ -60,7 +60,8 @@ def test_the_best_of_three_goes_on(rows, make_source, init_params):
     assert best == fitted.n_iter_
     assert set(outrun) == {1}
     first = [restart[0].lower_bound for restart in fitted.history_.restarts]
-    assert fitted.history_.best == int(np.argmax(first))
+    # Up to rounding, which must not choose.
+    assert first[fitted.history_.best] >= max(first) - 1e-6
     assert fitted.converged_
 
 
