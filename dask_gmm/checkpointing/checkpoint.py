@@ -133,7 +133,9 @@ class Checkpoint:
     def _restored(self, header: Mapping[str, Any], arrays: Mapping[str, Any], where: str) -> FitState:
         try:
             self._check(dict(header["identity"]), where)
-            state: FitState = from_plain(header["state"], arrays)
+            state = from_plain(header["state"], arrays)
+            if not isinstance(state, FitState):
+                raise TypeError(type(state).__name__)
             self._number = int(header["number"])
         except CheckpointError:
             raise
