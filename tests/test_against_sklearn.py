@@ -259,6 +259,23 @@ def test_labels_of_fit_predict_are_those_of_predict(make_rows, n_init):
     np.testing.assert_array_equal(labels, ours.predict(X))
 
 
+@pytest.mark.parametrize("covariance_type", TYPES)
+def test_the_first_of_equal_components(make_rows, covariance_type):
+    X = make_rows()
+    twins = Reference(1, covariance_type=covariance_type).fit(X)
+    start = {
+        "covariance_type": covariance_type,
+        "weights_init": [0.5, 0.5],
+        "means_init": np.repeat(twins.means_, 2, axis=0),
+        "precisions_init": twins.precisions_
+        if covariance_type == "tied"
+        else np.repeat(twins.precisions_, 2, axis=0),
+    }
+    ours, theirs = fit_both(X, n_components=2, max_iter=1, **start)
+    np.testing.assert_array_equal(theirs.predict(X), 0)
+    np.testing.assert_array_equal(ours.predict(X), 0)
+
+
 @pytest.mark.parametrize("random_state", [0, 7])
 @pytest.mark.parametrize("covariance_type", TYPES)
 def test_sample(make_rows, covariance_type, random_state):

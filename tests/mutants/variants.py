@@ -1,0 +1,450 @@
+"""Deliberately wrong variants of the package, for `run.py`: some test must notice each of them.
+
+As a pytest plugin this patches the variant in that the environment variable DASK_GMM_VARIANT names.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from functools import reduce
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+Make = Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A wrong variant.
+
+    Attributes
+    ----------
+    patch : callable
+        Puts it in; its docstring says what is wrong.
+    tests : tuple of str
+        Tests, relative to the folder of tests, of which one must fail.
+    """
+
+    patch: Callable[[], None]
+    tests: tuple[str, ...]
+
+
+VARIANTS: dict[str, Variant] = {}
+
+
+def noticed_by(*tests: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    """Register a variant under its function's name."""
+
+    def register(patch: Callable[[], None]) -> Callable[[], None]:
+        VARIANTS[patch.__name__] = Variant(patch, tests)
+        return patch
+
+    return register
+
+
+def put(path: str, make: Make) -> None:
+    """Replace ``module:name`` or ``module:Class.name`` by what `make` makes of it, wherever it is used."""
+    module_name, qualified = path.split(":")
+    *owners, name = qualified.split(".")
+    import_module("dask_gmm.mixture")
+    module = import_module(f"dask_gmm.{module_name}")
+    owner = reduce(getattr, owners, module)
+    original = vars(owner)[name]
+    changed = make(original)
+    setattr(owner, name, changed)
+    for other in [other for key, other in sys.modules.items() if key.startswith("dask_gmm.") and not owners]:
+        for alias in [alias for alias, value in vars(other).items() if value is original]:
+            setattr(other, alias, changed)
+
+
+def after_init(changes: Callable[[Any], dict[str, Any]]) -> Make:
+    """Make an ``__init__`` that changes attributes afterwards, also of frozen dataclasses."""
+
+    def make(original: Any) -> Any:
+        def init(self: Any, *args: Any, **kwargs: Any) -> None:
+            original(self, *args, **kwargs)
+            for name, value in changes(self).items():
+                object.__setattr__(self, name, value)
+
+        return init
+
+    return make
+
+
+def on_blocks(change: Callable[[Any], Any]) -> None:
+    """Change each block before it is surveyed and before its statistics are taken."""
+    for path in ("fitting.survey:Survey.add", "fitting.works:EStep.add"):
+        put(path, lambda add: lambda self, value, block: add(self, value, change(block)))
+
+
+def without(block: Any, keep: Any) -> Any:
+    weights = None if block.weights is None else block.weights[keep]
+    return replace(block, rows=block.rows[keep], weights=weights, numbers=lambda: block.numbers()[keep])
+
+
+def pytest_configure() -> None:
+    """Put in the variant that the environment asks for."""
+    name = os.environ.get("DASK_GMM_VARIANT")
+    if name:
+        VARIANTS[name].patch()
+
+
+# --- iterations ---------------------------------------------------------------------------------------
+
+
+@noticed_by("test_against_sklearn.py::test_reg_covar")
+def half_the_reg_covar():
+    put("model.mstep:maximize", lambda f: lambda *a, reg_covar, **k: f(*a, reg_covar=reg_covar / 2, **k))
+
+
+@noticed_by("test_against_sklearn.py::test_when_to_stop")
+def bound_after_the_m_step():
+    from dask_gmm.fitting.works import LogLikelihood
+    from dask_gmm.model.density import Density
+
+    def make(iterate):
+        def wrong(self, runs, *rest):
+            return [later(self, run) for run in iterate(self, runs, *rest)]
+
+        def later(self, run):
+            (totals,) = self._engine.run([LogLikelihood(Density.of(run.parameters), self.rows.dtype)])
+            last = replace(run.iterations[-1], lower_bound=totals.log_likelihood / totals.weight)
+            return replace(run, iterations=(*run.iterations[:-1], last))
+
+        return wrong
+
+    put("fitting.passes:Passes.iterate", make)
+
+
+@noticed_by("test_against_sklearn.py::test_the_same_model_from_the_same_seed")
+def n_init_ignored():
+    put("fitting.settings:FitSettings.__init__", after_init(lambda settings: {"n_init": 1}))
+
+
+@noticed_by("test_against_sklearn.py::test_the_same_model_from_the_same_seed")
+def last_restart_wins():
+    put("fitting.em:best_of", lambda best_of: lambda runs: runs[-1])
+
+
+@noticed_by("test_against_sklearn.py::test_the_same_model_from_the_same_seed")
+def all_restarts_from_one_place():
+    put(
+        "fitting.start:find_start",
+        lambda f: lambda sample, settings, rs: f(sample, settings, copy.deepcopy(rs)),
+    )
+
+
+@noticed_by("test_against_sklearn.py::test_when_to_stop")
+def one_iteration_more():
+    put("fitting.em:Stopping.__init__", after_init(lambda stopping: {"max_iter": stopping.max_iter + 1}))
+
+
+@noticed_by("test_against_sklearn.py::test_when_to_stop")
+def tolerance_relative_to_the_bound():
+    put("fitting.em:_is_done", lambda f: lambda run, stop: abs(run.change) < stop.tol * abs(run.lower_bound))
+
+
+@noticed_by("fitting/test_em.py::test_convergence")
+def convergence_without_absolute_value():
+    put("fitting.em:_is_done", lambda f: lambda run, stopping: run.change < stopping.tol)
+
+
+@noticed_by("test_against_sklearn.py::test_when_to_stop")
+def a_change_of_the_tolerance_converges():
+    put("fitting.em:_is_done", lambda f: lambda run, stopping: abs(run.change) <= max(stopping.tol, 1e-4))
+
+
+@noticed_by("test_against_sklearn.py::test_warm_start_goes_on")
+def warm_start_forgets_the_bound():
+    put("fitting.settings:WarmStart.__init__", after_init(lambda warm: {"lower_bound": -np.inf}))
+
+
+@noticed_by("test_validation.py::test_collapse_tells_what_happened")
+def collapse_papered_over():
+    def make(well_defined):
+        def wrong(covariance_type, weights, means, covariances, dtype):
+            try:
+                return well_defined(covariance_type, weights, means, covariances, dtype)
+            except ValueError:
+                more = np.eye(means.shape[1]) if covariance_type in ("full", "tied") else 1.0
+                return well_defined(covariance_type, weights, means, covariances + 1e-3 * more, dtype)
+
+        return wrong
+
+    put("model.mstep:well_defined", make)
+
+
+# --- statistics and parameters ------------------------------------------------------------------------
+
+
+@noticed_by(
+    "test_accuracy.py::test_against_extended_precision",
+    "test_accuracy.py::test_a_start_of_our_own_does_not_feel_offsets",
+)
+def raw_moments():
+    from dask_gmm.model.covariance import pack
+
+    def about_zero(covariance_type, statistics, origins):
+        nk, first = statistics.nk[:, np.newaxis], statistics.first
+        if covariance_type in ("diag", "spherical"):
+            more = 2 * first * origins + nk * origins**2
+            more = more if covariance_type == "diag" else more.sum(axis=1)
+        else:
+            crossed = np.einsum("ki,kj->kij", first, origins)
+            outer = np.einsum("ki,kj->kij", nk * origins, origins)
+            more = pack(crossed + crossed.transpose(0, 2, 1) + outer)
+            more = more if covariance_type == "full" else more.sum(axis=0)
+        return replace(statistics, first=first + nk * origins, second=statistics.second + more)
+
+    def make(maximize):
+        def wrong(covariance_type, statistics, origins, **more):
+            raw = about_zero(covariance_type, statistics, origins)
+            return maximize(covariance_type, raw, np.zeros_like(origins), **more)
+
+        return wrong
+
+    put("model.mstep:maximize", make)
+
+
+@noticed_by("test_against_sklearn.py::test_the_same_model_from_the_same_seed")
+def tied_from_responsibilities():
+    def make(spread):
+        return lambda sample, rows, *more: spread(replace(sample, rows=rows, weights=None), rows, *more)
+
+    put("fitting.few_rows:_spread", make)
+
+
+@noticed_by("test_against_sklearn.py::test_given_parts_of_the_start")
+def tied_scatter_about_the_wrong_point():
+    put("model.moments:Moments.scatter_about", lambda f: lambda self, origin: self.scatter)
+
+
+@noticed_by("model/test_moments.py")
+def merged_without_what_is_between():
+    put(
+        "model.moments:Moments.merged",
+        lambda f: lambda self, other: f(self, replace(other, mean=self.mean if self.weight else other.mean)),
+    )
+
+
+@noticed_by("model/test_mstep.py::test_an_empty_component_stays_where_it_is")
+def no_tiny_number_for_empty_components():
+    put("model.mstep:guarded", lambda f: lambda nk, dtype: nk)
+
+
+@noticed_by("test_against_sklearn.py::test_without_iterations_a_given_start_is_the_answer")
+def lower_factor_of_given_precisions():
+    put("model.covariance.matrices:_factor_of_precision", lambda f: np.linalg.cholesky)
+
+
+@noticed_by("test_against_sklearn.py::test_reg_covar")
+def factors_not_transposed():
+    put("model.covariance.matrices:_inverse_transposed", lambda f: lambda lower: f(lower).T)
+
+
+@noticed_by("test_against_sklearn.py::test_reg_covar")
+def spherical_variances_summed():
+    put(
+        "model.covariance.variances:Spherical.estimate",
+        lambda f: (
+            lambda self, second, nk, shift, reg_covar: f(self, second, nk, shift, reg_covar) * shift.shape[1]
+        ),
+    )
+
+
+@noticed_by("test_against_sklearn.py::test_reg_covar")
+def sums_of_single_precision_rows():
+    on_blocks(lambda block: replace(block, rows=block.rows.astype(np.float32)))
+
+
+@noticed_by("model/test_estep.py::test_rows_far_from_everything")
+def probabilities_in_linear_space():
+    def normalized(log_joint):
+        joint = np.exp(log_joint)
+        total = joint.sum(axis=1, keepdims=True)
+        with np.errstate(all="ignore"):
+            return np.log(total)[:, 0], np.log(joint) - np.log(total)
+
+    from dask_gmm.model.centred import CentredKernel
+
+    put("model.centred:normalized", lambda f: normalized)
+    put("model.estep:choose_kernel", lambda f: lambda density, dtype: CentredKernel(density))
+
+
+# --- rows and weights ---------------------------------------------------------------------------------
+
+
+@noticed_by("test_weights.py::test_a_weight_is_a_number_of_rows")
+def weights_ignored():
+    on_blocks(lambda block: replace(block, weights=None))
+
+
+@noticed_by("test_weights.py::test_a_weight_is_a_number_of_rows")
+def mixing_weights_not_normalized():
+    def make(maximize):
+        def wrong(covariance_type, statistics, *args, **more):
+            found = maximize(covariance_type, statistics, *args, **more)
+            return replace(found, weights=statistics.nk / statistics.totals.n_rows)
+
+        return wrong
+
+    put("model.mstep:maximize", make)
+
+
+@noticed_by("test_weights.py::test_the_start_counts_weights")
+def start_ignores_weights():
+    put("fitting.start:find_start", lambda f: lambda sample, *more: f(replace(sample, weights=None), *more))
+
+
+@noticed_by("test_weights.py::test_bic_takes_the_sum_of_weights_for_n")
+def criteria_count_rows():
+    def make(totals_of):
+        def wrong(self, *args):
+            totals = totals_of(self, *args)
+            return replace(totals, weight=float(totals.n_rows))
+
+        return wrong
+
+    put("predicting:PredictingMixin._totals", make)
+
+
+@noticed_by("test_invariants.py::test_any_chunking_gives_the_same_model")
+def a_chunk_dropped():
+    put(
+        "engine.group:run_group",
+        lambda f: (
+            lambda reader, indices, works, **k: f(reader, indices[: max(1, len(indices) - 1)], works, **k)
+        ),
+    )
+
+
+@noticed_by("test_against_sklearn.py::test_reg_covar")
+def last_row_of_a_tile_lost():
+    on_blocks(lambda block: without(block, np.arange(len(block.rows)) % 128 != 127))
+
+
+@noticed_by("fitting/test_fit.py")
+def a_chunk_read_twice():
+    def make(run_group):
+        def wrong(reader, indices, works, **more):
+            reader.read(indices[0])
+            return run_group(reader, indices, works, **more)
+
+        return wrong
+
+    put("engine.group:run_group", make)
+
+
+@noticed_by("test_invariants.py::test_the_same_bits_whoever_comes_first")
+def merged_in_order_of_arrival():
+    def wrong(self, task, group_done):
+        with ThreadPoolExecutor(self._n_threads) as executor:
+            futures = [executor.submit(task, number) for number in range(self.n_groups)]
+            return [future.result() for future in as_completed(futures)]
+
+    put("engine.threads:ThreadsEngine._map", lambda f: wrong)
+
+
+@noticed_by("engine/test_blas.py")
+def blas_left_alone():
+    put("engine.blas:SingleBlasThread.__enter__", lambda f: lambda self: None)
+    put("engine.blas:SingleBlasThread.__exit__", lambda f: lambda self, *error: None)
+
+
+# --- the first pass -----------------------------------------------------------------------------------
+
+
+@noticed_by("fitting/test_survey.py::test_a_bad_row_is_named")
+def no_check_for_nan():
+    put("fitting.checks:check_rows", lambda f: lambda block: None)
+
+
+@noticed_by("fitting/test_survey.py::test_as_many_rows_as_asked_for_in_row_order")
+def sample_in_order_of_keys():
+    def make(chosen):
+        def wrong(self, which):
+            found = chosen(self, which)
+            return chosen(found, np.argsort(found.keys)) if len(found.keys) else found
+
+        return wrong
+
+    put("fitting.survey:Drawn.chosen", make)
+
+
+@noticed_by("test_invariants.py::test_a_sampled_start_does_not_depend_on_the_chunking")
+def sampled_by_the_place_in_the_chunk():
+    put("fitting.survey:Sampling.keys", lambda f: lambda self, numbers: f(self, np.arange(len(numbers))))
+
+
+@noticed_by("test_against_sklearn.py::test_a_shared_random_state_ends_at_the_same_place")
+def seed_of_the_sample_taken_from_the_stream():
+    put("fitting.starts:_seed", lambda f: lambda stream: int.from_bytes(stream.bytes(8), "little"))
+
+
+# --- what a user sees ---------------------------------------------------------------------------------
+
+
+@noticed_by("test_sklearn_interface.py::test_verbose_text")
+def silent_verbose():
+    put("reporting.verbose:Verbose.__init__", after_init(lambda verbose: {"_level": 0}))
+
+
+@noticed_by("test_sklearn_interface.py::test_convergence_warning")
+def no_convergence_warning():
+    put("mixture:GaussianMixture._tell_ending", lambda f: lambda self, *args: None)
+
+
+@noticed_by("test_against_sklearn.py::test_when_to_stop")
+def empty_lower_bounds():
+    put("fitted:fitted_attributes", lambda f: lambda *args: {**f(*args), "lower_bounds_": []})
+
+
+@noticed_by("test_against_sklearn.py::test_dtypes")
+def double_precision_whatever_the_rows():
+    put("fitted:fitted_attributes", lambda f: lambda run, dtype: f(run, np.dtype(np.float64)))
+
+
+@noticed_by("test_against_sklearn.py::test_sample")
+def shuffled_sample():
+    def make(draw):
+        def wrong(parameters, n_samples, random_state):
+            X, y = draw(parameters, n_samples, random_state)
+            order = np.random.RandomState(0).permutation(len(y))
+            return X[order], y[order]
+
+        return wrong
+
+    put("model.sampling:draw", make)
+
+
+@noticed_by("test_against_sklearn.py::test_the_first_of_equal_components")
+def last_of_equal_components():
+    def make(call):
+        def wrong(self, rows):
+            if self.quantity != "labels":
+                return call(self, rows)
+            resp = call(replace(self, quantity="probabilities", dtype=rows.dtype), rows)
+            return resp.shape[1] - 1 - resp[:, ::-1].argmax(axis=1)
+
+        return wrong
+
+    put("answers:Prediction.__call__", make)
+
+
+@noticed_by("test_validation.py::test_a_failed_fit_changes_nothing")
+def a_failed_fit_leaves_traces():
+    def make(fit):
+        def wrong(self, *args):
+            self.converged_ = False
+            return fit(self, *args)
+
+        return wrong
+
+    put("mixture:GaussianMixture._fit", make)
