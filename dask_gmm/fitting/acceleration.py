@@ -55,6 +55,8 @@ class Acceleration:
         Differences between successive points, and the residual at the former minus that at the latter.
     em_step : Parameters
         Where EM goes from the last accepted point.
+    curvatures : ndarray of shape (q,)
+        Of up to 40 last moves: by what part of the move EM's step shrank, at least 1e-3.
     trial : bool
         Whether the next pass evaluates something else than `em_step`.
     reach : float
@@ -70,6 +72,7 @@ class Acceleration:
     moves: Array
     changes: Array
     em_step: Parameters
+    curvatures: Array
     trial: bool
     reach: float = _LONGEST_REACH
     n_rejected: int = 0
@@ -81,8 +84,11 @@ class Acceleration:
 
     @property
     def remaining(self) -> float:
-        """What a maximum of the model of the likelihood is above the last accepted point, nats a row."""
-        return 0.5 * float(self.residual @ newton_step(self.residual, self.moves, self.changes))
+        """What is left to gain if the flattest direction seen lies ahead, nats a row; NaN before any move.
+
+        The quasi-Newton model itself knows ten directions, and mostly not the one that matters.
+        """
+        return 0.5 * self.em_gain / float(self.curvatures.min()) if len(self.curvatures) else np.nan
 
 
 def creeping(gains: Sequence[float]) -> bool:
@@ -97,7 +103,9 @@ def begun(parameters: Parameters, em_step: Parameters) -> Acceleration:
     coordinates = Coordinates(parameters)
     residual = coordinates.vector(em_step)
     none = np.zeros((0, len(residual)))
-    return Acceleration(coordinates, 0, np.zeros_like(residual), residual, none, none, em_step, False)
+    return Acceleration(
+        coordinates, 0, np.zeros_like(residual), residual, none, none, em_step, np.zeros(0), trial=False
+    )
 
 
 def accepted(
@@ -117,12 +125,16 @@ def accepted(
         state = replace(state, n_rejected=0, reach=min(_LONGER * state.reach, _LONGEST_REACH))
     if state.age >= _AGE_LIMIT:
         anew = begun(parameters, em_step)
-        return replace(anew, reach=state.reach, n_rejected=state.n_rejected), em_step
+        anew = replace(anew, curvatures=state.curvatures, reach=state.reach, n_rejected=state.n_rejected)
+        return anew, em_step
     point = state.coordinates.vector(parameters)
     residual = state.coordinates.vector(em_step) - point
-    moves, changes = _remembered(state, point - state.point, state.residual - residual)
+    move, change = point - state.point, state.residual - residual
+    curvature = float(move @ change) / max(float(move @ move), np.finfo(float).tiny)
+    moves, changes = _remembered(state, move, change, curvature)
     following = replace(
         state,
+        curvatures=np.append(state.curvatures, max(curvature, _LEAST_CURVATURE))[-_AGE_LIMIT:],
         age=state.age + 1,
         point=point,
         residual=residual,
@@ -164,8 +176,8 @@ def newton_step(residual: Array, moves: Array, changes: Array) -> Array:
     return step
 
 
-def _remembered(state: Acceleration, move: Array, change: Array) -> tuple[Array, Array]:
-    if not move @ change > _LEAST_CURVATURE * (move @ move):
+def _remembered(state: Acceleration, move: Array, change: Array, curvature: float) -> tuple[Array, Array]:
+    if not curvature > _LEAST_CURVATURE:
         # There is no maximum to leap to, and what was learned elsewhere misleads here.
         return state.moves[:0], state.changes[:0]
     return np.vstack([state.moves, move])[-_MEMORY:], np.vstack([state.changes, change])[-_MEMORY:]

@@ -154,9 +154,10 @@ def advanced(
     gains = [iteration.gain for iteration in run.iterations[-2:]] + [gain]
     run = _accelerated(run, gains, maximized)
     state = run.acceleration
-    remaining = (
-        remaining_gap(gains, lower_bound) if state is None or not len(state.moves) else state.remaining
-    )
+    if state is None or not len(state.curvatures):
+        remaining = remaining_gap(gains, lower_bound)
+    else:
+        remaining = state.remaining
     iteration = Iteration(lower_bound, gain, remaining, False, pass_number)
     following = replace(run, iterations=(*run.iterations, iteration))
     if _is_done(following, stopping):
