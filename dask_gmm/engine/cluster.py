@@ -7,6 +7,7 @@ scattered, pinned or held in actors, so everything a dead worker held is compute
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from queue import SimpleQueue
 from typing import Any
@@ -24,13 +25,14 @@ from dask_gmm.engine.group import KeptBlocks, merge_values, run_group
 from dask_gmm.engine.memory import TaskMemory
 from dask_gmm.engine.plan import FAN_IN, Plan
 from dask_gmm.engine.telemetry import Watched, new_span
-from dask_gmm.engine.waiting import Patience
+from dask_gmm.engine.waiting import Patience, connected
 from dask_gmm.engine.work import Work
 
 GroupDone = Callable[[int], None]
 
 # Up to this size a value travels inside each task that needs it; a larger one is a task of its own.
 _LITERAL_BYTES = 10_000
+_REPLICATE_SECONDS = 30.0
 
 
 class ClusterEngine:
@@ -56,7 +58,8 @@ class ClusterEngine:
         self.n_groups = len(self.plan.groups)
         self._client = client
         memory = TaskMemory.of(source, value_bytes)
-        workers = _workers(client)
+        with connected():
+            workers = _workers(client)
         for limit, n_threads in workers:
             memory.check(limit, n_threads)
         self._patience = Patience(client, memory.note([limit for limit, _ in workers]))
@@ -83,18 +86,11 @@ class ClusterEngine:
         """Run one pass; see `ThreadsEngine.run`."""
         if not self._groups:
             return [work.start() for work in works]
-        shipped = self._ship(works)
-        with dask.annotate(span=self._span):
-            parts: list[Future] = self._client.map(
-                _group_task, self._groups, [shipped] * self.n_groups, self._inputs, pure=False, key="gmm-pass"
-            )
-            root = self._merged(parts, shipped)
-        if group_done is None:
-            values: list[Any] = self._patience.result(root)
-            return values
-        progress = _Progress(parts, group_done)
-        values = self._patience.result(root, progress.report)
-        progress.finish()
+        with connected(), dask.annotate(span=self._span):
+            root, progress = self._submitted(works, group_done)
+        values: list[Any] = self._patience.result(root, None if progress is None else progress.report)
+        if progress is not None:
+            progress.finish()
         return values
 
     def close(self) -> None:
@@ -103,13 +99,25 @@ class ClusterEngine:
             if isinstance(group, Future):
                 group.release()
 
+    def _submitted(
+        self, works: Sequence[Work], group_done: GroupDone | None
+    ) -> tuple[Future, _Progress | None]:
+        shipped = self._ship(works)
+        parts: list[Future] = self._client.map(
+            _group_task, self._groups, [shipped] * self.n_groups, self._inputs, pure=False, key="gmm-pass"
+        )
+        progress = None if group_done is None else _Progress(parts, group_done)
+        # Nobody keeps the parts: a part is let go once it is merged, and not computed again for nothing.
+        return self._merged(parts, shipped), progress
+
     def _ship(self, works: Sequence[Work]) -> Any:
         payload = dumps(list(works))
         if len(payload) <= _LITERAL_BYTES:
             return payload
         shipped = self._client.submit(_same, payload, pure=False, key=f"gmm-works-{uuid4().hex}")
-        # One copy on one worker would draw all tasks to it.
-        self._client.replicate(shipped)
+        # One copy on one worker would draw all tasks to it. Without workers, or when they die, it stays so.
+        with suppress(TimeoutError, ValueError, KeyError):
+            self._client.replicate(shipped, callback_timeout=_REPLICATE_SECONDS)
         return shipped
 
     def _merged(self, parts: list[Future], shipped: Any) -> Future:

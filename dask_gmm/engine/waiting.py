@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
-from concurrent.futures import TimeoutError as FutureTimeoutError
-from time import monotonic
+from contextlib import contextmanager, suppress
+from time import monotonic, sleep
 from typing import Any
 
 import dask
 from dask.utils import parse_timedelta
 from distributed import Client, Future
+from distributed.client import ClosedClientError
 from distributed.scheduler import KilledWorker
+
+_LOGGER = logging.getLogger("dask_gmm")
 
 _GO_ON = "Fit again on a cluster with workers; with a checkpoint the fit goes on from the last pass."
 # Between two looks at the cluster while a pass runs.
 _LOOK_SECONDS = 5.0
 # Between two reports of progress.
 _REPORT_SECONDS = 0.2
+# A scheduler that does not answer for so long is gone.
+_ANSWER_SECONDS = 45.0
 
 
 class ClusterError(RuntimeError):
@@ -34,6 +40,15 @@ class SchedulerLostError(ClusterError):
 
 class WorkersKilledError(ClusterError):
     """Workers died again and again on the same task."""
+
+
+@contextmanager
+def connected() -> Iterator[None]:
+    """Context of calls to the scheduler; raises SchedulerLostError where they fail."""
+    try:
+        yield
+    except (OSError, CancelledError, ClosedClientError) as error:
+        raise _lost(error) from error
 
 
 class Patience:
@@ -74,17 +89,33 @@ class Patience:
                 retries += 1
                 if retries > self._most_retries:
                     raise WorkersKilledError(f"{error} {self._memory_note}") from error
-                future.retry()
-            except (FutureTimeoutError, TimeoutError):
+                _LOGGER.warning(
+                    "Workers died; what they did is done again (%d of %d times). %s",
+                    retries,
+                    self._most_retries,
+                    self._memory_note,
+                )
+                self._retry(future)
+            except TimeoutError:
+                if future.status == "error" and isinstance(future.exception(), TimeoutError):
+                    raise  # the task's own
                 if meanwhile is not None:
                     meanwhile()
                 if monotonic() - looked > _LOOK_SECONDS:
                     without_workers_since = self._without_workers(without_workers_since)
                     looked = monotonic()
             except CancelledError as error:
-                raise SchedulerLostError(
-                    f"The connection to the scheduler was lost in the middle of a pass. {_GO_ON}"
-                ) from error
+                raise _lost(error) from error
+
+    def _retry(self, future: Future) -> None:
+        with connected():
+            # Tasks on the way that the client does not know are no harm to the scheduler.
+            with suppress(KeyError):
+                future.retry()
+            # The scheduler tells the client by another way.
+            until = monotonic() + _ANSWER_SECONDS
+            while future.status == "error" and monotonic() < until:
+                sleep(0.01)
 
     def _without_workers(self, since: float | None) -> float | None:
         if self._n_workers() > 0:
@@ -98,9 +129,9 @@ class Patience:
         return since
 
     def _n_workers(self) -> int:
-        try:
-            return len(self._client.nthreads())
-        except (OSError, CancelledError, TimeoutError) as error:
-            raise SchedulerLostError(
-                f"The scheduler does not answer any more ({type(error).__name__}). {_GO_ON}"
-            ) from error
+        with connected():
+            return len(self._client.nthreads(callback_timeout=_ANSWER_SECONDS))
+
+
+def _lost(error: BaseException) -> SchedulerLostError:
+    return SchedulerLostError(f"The scheduler does not answer any more ({type(error).__name__}). {_GO_ON}")
