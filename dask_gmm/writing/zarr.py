@@ -80,7 +80,7 @@ class ZarrTarget:
                 dtype=column.dtype,
                 fill_value=column.missing,
                 # A bit that flips in the store is noticed when it is read.
-                compressors=zarr.codecs.ZstdCodec(level=0, checksum=True),
+                compressors=zarr.codecs.ZstdCodec(level=1, checksum=True),
             )
 
     def finished(self) -> set[int]:
