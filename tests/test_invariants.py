@@ -9,7 +9,7 @@ import dask.array as da
 import numpy as np
 import pytest
 from distributed import Client, LocalCluster
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
@@ -64,6 +64,7 @@ def given_start(make_rows: Any) -> Any:
 @given(
     rows_cut=cuts(N_ROWS), features_cut=cuts(3), covariance_type=st.sampled_from(TYPES), known=st.booleans()
 )
+@example(rows_cut=(20, 50, 20), features_cut=(3,), covariance_type="full", known=True)
 def test_any_chunking_gives_the_same_model(
     make_rows, assert_same_model, rows_cut, features_cut, covariance_type, known
 ):
@@ -102,6 +103,7 @@ def test_any_pieces_give_the_same_model(
 
 @few_examples
 @given(sizes=cuts(N_ROWS), init_params=st.sampled_from(["kmeans", "k-means++", "random", "random_from_data"]))
+@example(sizes=(20, 50, 20), init_params="kmeans")
 def test_a_sampled_start_does_not_depend_on_the_chunking(make_rows, init_params, sizes):
     rows = make_rows(N_ROWS)
     parameters = {"init_params": init_params, "random_state": 3, "max_iter": 0}

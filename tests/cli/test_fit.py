@@ -6,6 +6,7 @@ import inspect
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +40,11 @@ def test_a_local_cluster_gives_the_same_bits(
     run: Any, stored: Path, tmp_path: Path, assert_same_model: Any
 ) -> None:
     size = ("--n-workers", 1, "--threads", 1, "--memory-limit", "1 GiB")
-    out = tmp_path / "m.gmm"
-    ended = run("fit", stored, "--n-components", 3, "--out", out, "--random-state", 0, *size)
+    out, report = tmp_path / "m.gmm", tmp_path / "report.html"
+    more = ("--performance-report", report) if find_spec("bokeh") else ()
+    ended = run("fit", stored, "--n-components", 3, "--out", out, "--random-state", 0, *size, *more)
     assert ended.code == 0, ended.stderr
+    assert not more or "gmm-pass" in report.read_text()
     assert any(event["event"] == "cluster" for event in ended.events)
     expected = GaussianMixture(3, random_state=0).fit(from_zarr(stored))
     assert_same_model(GaussianMixture.load(out), expected, rtol=0)

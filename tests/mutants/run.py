@@ -16,21 +16,25 @@ from time import perf_counter
 FOLDER = Path(__file__).parent
 TESTS = FOLDER.parent
 _PASSED, _FAILED = 0, 1
+_SECONDS = 600
 
 
 def run_tests(tests: Sequence[str], variant: str = "") -> tuple[int, str]:
     """Run pytest in a process of its own with a variant patched in; return its exit status and output."""
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "variants", "-p", "no:cacheprovider"]
     path = os.pathsep.join(filter(None, [str(FOLDER), str(TESTS.parent), os.environ.get("PYTHONPATH")]))
-    done = subprocess.run(
-        [*command, *(str(TESTS / test) for test in tests)],
-        cwd=TESTS.parent,
-        env={**os.environ, "PYTHONPATH": path, "DASK_GMM_VARIANT": variant},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [*command, *(str(TESTS / test) for test in tests)],
+            cwd=TESTS.parent,
+            env={**os.environ, "PYTHONPATH": path, "DASK_GMM_VARIANT": variant},
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        return -1, str(error)
     return done.returncode, done.stdout + done.stderr
 
 
