@@ -1,46 +1,19 @@
-"""The estimator that a user holds: checks, delegates, and sets what was fitted once, at the end."""
+"""The estimator that a user holds: its parameters, its attributes, and what it delegates to."""
 
 from __future__ import annotations
 
-import logging
 import os
-import warnings
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, closing, nullcontext
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.callback import CallbackSupportMixin, with_callbacks
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from dask_gmm.checkpointing import Checkpoint, fit_identity
-from dask_gmm.data.source import Source
-from dask_gmm.engine.blas import SingleBlasThread
 from dask_gmm.engine.cache import Cache
-from dask_gmm.engine.choose import choose_engine
-from dask_gmm.fitted import fitted_attributes, fitted_parameters
-from dask_gmm.fitting.convergence import gap_advice
-from dask_gmm.fitting.em import Run
-from dask_gmm.fitting.fit import fit_mixture
-from dask_gmm.fitting.history import History
-from dask_gmm.fitting.passes import Passes
-from dask_gmm.fitting.settings import FitSettings, WarmStart
 from dask_gmm.persistence import PersistenceMixin
 from dask_gmm.predicting import PredictingMixin
-from dask_gmm.preparing import engine_in_memory, fit_data, rows_of, start_rows
-from dask_gmm.reporting.callbacks import FitReport
-from dask_gmm.reporting.verbose import Verbose
-from dask_gmm.validation import start_settings, training_source
-
-_LOGGER = logging.getLogger("dask_gmm")
-
-_NOT_CONVERGED = (
-    "Best performing initialization did not converge. Try different init parameters, or increase "
-    "max_iter, tol, or check for degenerate data."
-)
+from dask_gmm.training import train
 
 
 class GaussianMixture(CallbackSupportMixin, PredictingMixin, PersistenceMixin, DensityMixin, BaseEstimator):  # type: ignore[misc]
@@ -249,7 +222,7 @@ class GaussianMixture(CallbackSupportMixin, PredictingMixin, PersistenceMixin, D
             The best restart did not meet `tol` within `max_iter`. For data that are not in memory also where
             it did, and what is left to gain would still disturb a comparison of models.
         """
-        self._fit(X, y, sample_weight)
+        train(self, X, y, sample_weight)
         return self
 
     @with_callbacks  # type: ignore[untyped-decorator]
@@ -265,93 +238,5 @@ class GaussianMixture(CallbackSupportMixin, PredictingMixin, PersistenceMixin, D
         -------
         labels : ndarray, dask array or dask Series
         """
-        source = self._fit(X, y, sample_weight)
+        source = train(self, X, y, sample_weight)
         return self._answer(source, "labels")
-
-    def _fit(self, X: Any, y: Any, sample_weight: Any) -> Source:
-        self._validate_params()
-        source, learned = training_source(self, X, sample_weight)
-        start, replaced = start_settings(self, source.n_features)
-        settings = FitSettings(
-            start,
-            self.tol,
-            self.max_iter,
-            self.n_init,
-            start_rows(source),
-            shared_passes=not source.in_memory,
-            accelerate=self.accelerate,
-        )
-
-        def attributes(run: Run) -> Mapping[str, Any]:
-            return {**learned, **replaced, **fitted_attributes(run, source.dtype)}
-
-        with (
-            # Starts and M-steps too shall have the same bits on any number of cores.
-            SingleBlasThread(),
-            closing(choose_engine(source, self.cache, settings.value_bytes(source.n_features))) as engine,
-            self._keeper(source) as keeper,
-        ):
-            report = FitReport(
-                self,
-                Verbose(self.verbose, self.verbose_interval),
-                fit_data(X, y, sample_weight),
-                n_groups=engine.n_groups,
-                most_passes=1 + self.max_iter * self.n_init,
-                attributes=attributes,
-            )
-            passes = Passes(
-                engine,
-                rows_of(source, settings.start_rows),
-                report,
-                scatter=self.covariance_type == "tied",
-                least_rows=self.n_components,
-            )
-            random_state, warm = check_random_state(self.random_state), self._warm_start(source)
-            fitted = fit_mixture(passes, settings, random_state, warm, engine_in_memory, report, keeper)
-        run = fitted.best
-        for collapse in fitted.collapses:
-            warnings.warn(
-                f"Restart {collapse.number} was left out. {collapse.error}", UserWarning, stacklevel=4
-            )
-        self._tell_ending(run, passes, source)
-        # Rows without names forget those of an earlier fit.
-        self.__dict__.pop("feature_names_in_", None)
-        for name, value in attributes(run).items():
-            setattr(self, name, value)
-        self.history_ = History(run.number, fitted.iterations, passes.records)
-        report.fit_done(run)
-        return source
-
-    def _tell_ending(self, run: Run, passes: Passes, source: Source) -> None:
-        """Warn of a fit that stopped early; where scikit-learn would be silent, only log it."""
-        advice = None
-        if run.iterations and passes.moments is not None:
-            advice = gap_advice(
-                run.change,
-                run.remaining,
-                run.parameters.n_free,
-                passes.moments.weight,
-                accelerated=self.accelerate,
-            )
-        if not run.converged and self.max_iter > 0:
-            warnings.warn(" ".join(filter(None, [_NOT_CONVERGED, advice])), ConvergenceWarning, stacklevel=5)
-        elif advice is not None and not source.in_memory:
-            warnings.warn(f"tol={self.tol:g} was met. {advice}", ConvergenceWarning, stacklevel=5)
-        elif advice is not None:
-            _LOGGER.info(advice)
-
-    def _keeper(self, source: Source) -> AbstractContextManager[Checkpoint | None]:
-        if self.checkpoint is None:
-            return nullcontext()
-        return Checkpoint(self.checkpoint, fit_identity(self, source))
-
-    def _warm_start(self, source: Source) -> WarmStart | None:
-        if not (self.warm_start and hasattr(self, "converged_")):
-            return None
-        parameters = fitted_parameters(self)
-        if parameters.n_features != source.n_features:
-            raise ValueError(
-                f"warm_start=True continues from a fit with {parameters.n_features} features, but X has "
-                f"{source.n_features}. Fit a new estimator, or set warm_start=False."
-            )
-        return WarmStart(parameters, float(self.lower_bound_))
