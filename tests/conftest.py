@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dask_gmm.data.source import Answer, Block, Chunk, as_answer
 
 # Scripts, not tests: --doctest-modules would import them.
-collect_ignore_glob = ["benchmarks/*", "mutants/*"]
+collect_ignore_glob = ["benchmarks/*", "mutants/run.py", "mutants/variants.py"]
 
 PARAMETERS = ("weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_")
 
