@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dask_gmm.data.source import Answer, Block, Chunk, as_answer
+from dask_gmm.data.answering import as_answer
+from dask_gmm.data.source import Answer, Block, Chunk
 
 # Scripts, not tests: --doctest-modules would import them.
 collect_ignore_glob = ["benchmarks/*", "mutants/run.py", "mutants/variants.py"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import dask.array as da
 import dask.dataframe as dd
 import numpy as np
@@ -152,3 +154,19 @@ def check_answers(model, X, labels, rows, expected, *, land):
 
 def computed(answer):
     return np.asarray(answer.compute() if hasattr(answer, "compute") else answer)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if not kind.startswith("variables")])
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "score_samples", "score"])
+@pytest.mark.parametrize(("bad", "words"), [(np.nan, "contains NaN"), (np.inf, "contains infinity")])
+def test_no_answer_for_a_bad_row(kind, method, bad, words, rows, tmp_path):
+    model = GaussianMixture(K, random_state=2).fit(
+        frame(rows) if "dataframe" in kind or kind == "pandas" else rows
+    )
+    spoilt = rows.copy()
+    spoilt[300, 1] = bad
+    make = KINDS[kind][0]
+    with pytest.raises(ValueError, match=f"{words}|null") as refused:  # pandas writes NaN as null to Parquet
+        computed(getattr(model, method)(make(spoilt, tmp_path)))
+    in_this_process = kind in ("list", "pandas") or kind.startswith("numpy")
+    assert in_this_process or re.search("is in row|row group", str(refused.value))

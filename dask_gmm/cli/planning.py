@@ -13,12 +13,12 @@ from dask.utils import format_bytes, parse_bytes
 from dask_gmm.cli.display import clock, short
 from dask_gmm.cli.log import Log
 from dask_gmm.cli.sources import open_source
+from dask_gmm.data.checks import check_rows
 from dask_gmm.data.source import Block, DataError, Source
 from dask_gmm.engine.cost import Cost, measure, read_largest
 from dask_gmm.engine.memory import BASE_BYTES, TaskMemory
 from dask_gmm.engine.plan import Plan
 from dask_gmm.fitted import fitted_density
-from dask_gmm.fitting.checks import check_rows
 from dask_gmm.fitting.settings import FitSettings
 from dask_gmm.fitting.start import StartSettings
 from dask_gmm.fitting.works import EStep

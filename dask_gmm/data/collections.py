@@ -13,6 +13,7 @@ import dask.array as da
 import numpy as np
 from numpy.typing import NDArray
 
+from dask_gmm.data.answering import checked_answer
 from dask_gmm.data.graphs import ChunkGraphs, GraphReader
 from dask_gmm.data.grid import (
     SampleGrid,
@@ -24,7 +25,7 @@ from dask_gmm.data.grid import (
     unknown_numbers,
 )
 from dask_gmm.data.grid_weights import grid_weights
-from dask_gmm.data.source import Answer, Block, Chunk, as_answer, working_dtype
+from dask_gmm.data.source import Answer, Block, Chunk, working_dtype
 from dask_gmm.data.weights import WeightedReader, WeightReader, WeightSource, align_weights
 
 
@@ -220,7 +221,7 @@ def _answer_piece(
     """Return the answer for one chunk, in the shape of its samples."""
     rows = as_rows(piece, feature_axis, dtype)
     block = as_block(rows, partial(unknown_numbers, 0, len(rows)), "chunk", drop_nan)
-    values = as_answer(block, answer)
+    values = checked_answer(block, answer)
     samples = piece.shape[:feature_axis] + piece.shape[feature_axis + 1 :]
     return values.reshape(*samples, *values.shape[1:])
 

@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from dask_gmm.data.answering import checked_answer
 from dask_gmm.data.graphs import ChunkGraphs, GraphReader
 from dask_gmm.data.grid import unknown_numbers
-from dask_gmm.data.source import Answer, Block, Chunk, DataError, as_answer
+from dask_gmm.data.source import Answer, Block, Chunk, DataError
 from dask_gmm.data.weights import WeightedReader, WeightReader, WeightSource, align_weights, needs_row_counts
 
 
@@ -198,7 +199,7 @@ def _answer_partition(frame: pd.DataFrame, answer: Answer, dtype: np.dtype[Any])
     name = "a partition of the dask DataFrame"
     block = Block(_rows(frame, dtype, name), None, partial(unknown_numbers, 0, len(frame)), None, name)
     kind = pd.Series if answer.n_columns is None else pd.DataFrame
-    return kind(as_answer(block, answer), index=frame.index)
+    return kind(checked_answer(block, answer), index=frame.index)
 
 
 def _refuse_others(dtypes: pd.Series[Any]) -> None:

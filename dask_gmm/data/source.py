@@ -164,19 +164,6 @@ class Source(Protocol):
         ...
 
 
-def as_answer(block: Block, answer: Answer) -> NDArray[Any]:
-    """Apply `answer` to a block and put `answer.missing` where rows were dropped."""
-    values = answer.function(block.rows) if len(block.rows) else None
-    if block.kept is None and values is not None:
-        return values
-    n_positions = len(block.rows) if block.kept is None else len(block.kept)
-    shape = (n_positions,) if answer.n_columns is None else (n_positions, answer.n_columns)
-    filled = np.full(shape, answer.missing, dtype=answer.dtype)
-    if values is not None:
-        filled[block.kept] = values
-    return filled
-
-
 def working_dtype(dtype: np.dtype[Any], where: str) -> np.dtype[Any]:
     """Return the dtype that rows stored as `dtype` are read as: float32 stays, other numbers become float64.
 

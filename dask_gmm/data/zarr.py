@@ -13,6 +13,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from dask_gmm.data.answering import checked_answer
 from dask_gmm.data.fingerprint import joined, of_source
 from dask_gmm.data.grid import (
     SampleGrid,
@@ -25,7 +26,7 @@ from dask_gmm.data.grid import (
 )
 from dask_gmm.data.grid_weights import grid_weights
 from dask_gmm.data.retries import PatientReader
-from dask_gmm.data.source import Answer, Block, Chunk, as_answer, working_dtype
+from dask_gmm.data.source import Answer, Block, Chunk, working_dtype
 from dask_gmm.data.stores import StoredArray
 from dask_gmm.data.weights import WeightedReader, WeightReader, WeightSource
 
@@ -240,7 +241,7 @@ def _answer_cell(
     """Return the answer for one cell, in the cell's shape."""
     position = block_id[: len(grid.shape)]
     index = int(np.ravel_multi_index(position, grid.blocks))
-    values = as_answer(reader.read(index), answer)
+    values = checked_answer(reader.read(index), answer)
     return values.reshape(*grid.cell_shape(index), *values.shape[1:])
 
 

@@ -1,61 +1,8 @@
-"""Checks of the rows themselves, made on blocks that a pass reads anyway."""
+"""Checks of the number of rows."""
 
 from __future__ import annotations
 
-import numpy as np
-
-from dask_gmm.data.source import Block, DataError
-
-
-def check_rows(block: Block) -> None:
-    """Refuse NaN and infinity.
-
-    Raises
-    ------
-    DataError
-        Naming the chunk and the first bad row.
-    """
-    rows = block.rows
-    # The sum of finite numbers is finite unless it overflows, so it clears most blocks at one read.
-    with np.errstate(over="ignore", invalid="ignore"):
-        if not len(rows) or np.isfinite(rows.sum()):
-            return
-    finite = np.isfinite(rows).all(axis=1)
-    if finite.all():
-        return
-    first = int(np.argmin(finite))
-    bad = rows[first][~np.isfinite(rows[first])][0]
-    what = "NaN" if np.isnan(bad) else f"infinity or a value too large for dtype({rows.dtype.name!r})"
-    advice = (
-        ' Drop or fill such rows first; from_zarr, from_array and from_xarray drop them with nan="drop".'
-        if np.isnan(bad)
-        else ""
-    )
-    raise DataError(
-        f"Input X contains {what}.\nThe first bad value is in row {_position(block, first)}, "
-        f"{len(rows) - int(finite.sum())} of its {len(rows)} rows are bad.{advice}"
-    )
-
-
-def check_weights(block: Block) -> None:
-    """Refuse negative and non-finite sample weights.
-
-    Raises
-    ------
-    DataError
-        Naming the chunk and the first bad weight.
-    """
-    if block.weights is None:
-        return
-    good = np.isfinite(block.weights) & (block.weights >= 0)
-    if good.all():
-        return
-    first = int(np.argmin(good))
-    what = "Negative values" if block.weights[first] < 0 else "NaN or infinity"
-    raise DataError(
-        f"{what} in data passed to `sample_weight`: {block.weights[first]} in row {_position(block, first)}. "
-        "Weights must be zero or more; a row of weight zero counts for nothing."
-    )
+from dask_gmm.data.source import DataError
 
 
 def check_enough_rows(n_rows: int, n_components: int) -> None:
@@ -73,7 +20,3 @@ def check_enough_rows(n_rows: int, n_components: int) -> None:
         raise DataError(
             f"Expected n_samples >= n_components but got n_components = {n_components}, n_samples = {n_rows}"
         )
-
-
-def _position(block: Block, row: int) -> str:
-    return f"{int(block.numbers()[row])} ({block.name})"

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dask_gmm.data.checks import check_rows, check_weights
 from dask_gmm.data.source import Block
-from dask_gmm.fitting.checks import check_rows, check_weights
 from dask_gmm.model.moments import Moments
 
 Array = NDArray[np.float64]

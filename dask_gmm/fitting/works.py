@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dask_gmm.data.checks import check_rows, check_weights
 from dask_gmm.data.source import Block
-from dask_gmm.fitting.checks import check_rows, check_weights
 from dask_gmm.model.density import Density
 from dask_gmm.model.estep import Kernel, choose_kernel
 from dask_gmm.model.statistics import Statistics, Totals

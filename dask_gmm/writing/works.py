@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from dask_gmm.data.source import Answer, as_answer
-from dask_gmm.fitting.checks import check_rows
+from dask_gmm.data.answering import as_answer
+from dask_gmm.data.checks import check_rows
+from dask_gmm.data.source import Answer
 from dask_gmm.writing.target import Column, Target
 
 OUTPUTS = ("labels", "probabilities", "log_density", "anomaly")

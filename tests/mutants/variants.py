@@ -363,7 +363,7 @@ def blas_left_alone():
 
 @noticed_by("fitting/test_survey.py::test_a_bad_row_is_named")
 def no_check_for_nan():
-    put("fitting.checks:check_rows", lambda f: lambda block: None)
+    put("data.checks:check_rows", lambda f: lambda block: None)
 
 
 @noticed_by("fitting/test_survey.py::test_as_many_rows_as_asked_for_in_row_order")

@@ -12,6 +12,7 @@ import numpy as np
 from dask.base import tokenize
 from numpy.typing import NDArray
 
+from dask_gmm.data.answering import checked_answer
 from dask_gmm.data.fingerprint import joined, of_parts, of_source
 from dask_gmm.data.parquet.columns import Columns, choose_columns
 from dask_gmm.data.parquet.files import File, Store, find_files
@@ -21,7 +22,7 @@ from dask_gmm.data.parquet.plan import Piece, count_rows, plan
 from dask_gmm.data.parquet.reader import ParquetReader
 from dask_gmm.data.retries import PatientReader
 from dask_gmm.data.secrets import public_url
-from dask_gmm.data.source import Answer, Chunk, as_answer
+from dask_gmm.data.source import Answer, Chunk
 from dask_gmm.data.weights import WeightedReader, WeightReader, WeightSource, align_weights, needs_row_counts
 
 
@@ -186,4 +187,4 @@ class ParquetSource:
 
 def _answer_chunk(reader: NDArray[np.object_], answer: Answer) -> NDArray[Any]:
     parquet, index = reader[0]
-    return as_answer(parquet.read(index), answer)
+    return checked_answer(parquet.read(index), answer)
