@@ -3,49 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
-import numpy as np
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.callback import CallbackSupportMixin, with_callbacks
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from dask_gmm.candidates import TYPES, candidate_settings, grid_of, results_table, warn_of
-from dask_gmm.checkpointing import Checkpoint, fit_identity
-from dask_gmm.data.source import Source
-from dask_gmm.engine.blas import SingleBlasThread
+from dask_gmm.candidates import TYPES
 from dask_gmm.engine.cache import Cache
-from dask_gmm.engine.choose import choose_engine
-from dask_gmm.fitted import fitted_attributes
-from dask_gmm.fitting.em import Run
-from dask_gmm.fitting.evaluation import Evaluation
-from dask_gmm.fitting.fit import fit_mixtures
-from dask_gmm.fitting.history import History
-from dask_gmm.fitting.loop import Candidate
-from dask_gmm.fitting.passes import Passes
-from dask_gmm.fitting.settings import FitSettings
 from dask_gmm.mixture import GaussianMixture
 from dask_gmm.predicting import PredictingMixin
-from dask_gmm.preparing import engine_in_memory, fit_data, rows_of, start_rows
-from dask_gmm.reporting.callbacks import FitReport
-from dask_gmm.reporting.sweep import SweepVerbose
-from dask_gmm.validation import training_source
-
-# With the meaning and the rules that they have in `GaussianMixture`.
-_SHARED = (
-    "reg_covar",
-    "max_iter",
-    "n_init",
-    "init_params",
-    "random_state",
-    "cache",
-    "checkpoint",
-    "accelerate",
-)
+from dask_gmm.sweeping import SHARED, sweep
 
 
 class GaussianMixtureIC(CallbackSupportMixin, PredictingMixin, DensityMixin, BaseEstimator):  # type: ignore[misc]
@@ -115,7 +85,7 @@ class GaussianMixtureIC(CallbackSupportMixin, PredictingMixin, DensityMixin, Bas
         "criterion": [StrOptions({"bic", "aic", "icl"})],
         "tol": [Interval(Real, 0.0, None, closed="left"), StrOptions({"auto"})],
         "verbose": ["verbose"],
-        **{name: GaussianMixture._parameter_constraints[name] for name in _SHARED},
+        **{name: GaussianMixture._parameter_constraints[name] for name in SHARED},
     }
 
     def __init__(
@@ -179,92 +149,5 @@ class GaussianMixtureIC(CallbackSupportMixin, PredictingMixin, DensityMixin, Bas
         ConvergenceWarning
             Candidates that did not converge within `max_iter`.
         """
-        self._validate_params()
-        grid_of(self)
-        source, learned = training_source(self, X, sample_weight)
-        settings = candidate_settings(self, start_rows(source), shared_passes=not source.in_memory)
-
-        def attributes(run: Run) -> Mapping[str, Any]:
-            return {**learned, **_chosen(run), **fitted_attributes(run, source.dtype)}
-
-        value_bytes = sum(one.value_bytes(source.n_features) for one in settings)
-        with (
-            # Starts and M-steps too shall have the same bits on any number of cores.
-            SingleBlasThread(),
-            closing(choose_engine(source, self.cache, value_bytes)) as engine,
-            self._keeper(source) as keeper,
-        ):
-            report = FitReport(
-                self,
-                SweepVerbose(self.verbose),
-                fit_data(X, y, sample_weight),
-                n_groups=engine.n_groups,
-                most_passes=2 + self.max_iter,
-                attributes=attributes,
-            )
-            passes = Passes(
-                engine,
-                rows_of(source, start_rows(source)),
-                report,
-                scatter=any(one.start.covariance_type == "tied" for one in settings),
-                least_rows=max(one.start.n_components for one in settings),
-            )
-            seed = self._seed()
-            streams = [check_random_state(seed) for _ in settings]
-            candidates = fit_mixtures(passes, settings, streams, engine_in_memory, report, keeper)
-            evaluations = _evaluated(passes, candidates)
-        results = results_table(candidates, evaluations)
-        index = int(np.nanargmin(results[self.criterion]))
-        best = candidates[index].best
-        history = History(best.number, candidates[index].iterations, passes.records)
-        warn_of(candidates, self.max_iter, accelerated=self.accelerate, stacklevel=3)
-        estimator = self._estimator(settings[index], seed)
-        for name, value in {**learned, **fitted_attributes(best, source.dtype)}.items():
-            setattr(estimator, name, value)
-        estimator.history_ = history
-        # Rows without names forget those of an earlier fit.
-        self.__dict__.pop("feature_names_in_", None)
-        chosen = {
-            "results_": results,
-            "best_index_": index,
-            "best_estimator_": estimator,
-            "history_": history,
-        }
-        for name, value in {**attributes(best), **chosen}.items():
-            setattr(self, name, value)
-        report.fit_done(best)
+        sweep(self, X, y, sample_weight)
         return self
-
-    def _keeper(self, source: Source) -> AbstractContextManager[Checkpoint | None]:
-        if self.checkpoint is None:
-            return nullcontext()
-        return Checkpoint(self.checkpoint, fit_identity(self, source))
-
-    def _seed(self) -> int:
-        # Candidates must not depend on one another, so each gets the same stream from its beginning.
-        if isinstance(self.random_state, Integral):
-            return int(self.random_state)
-        return int(check_random_state(self.random_state).randint(2**31 - 1))
-
-    def _estimator(self, settings: FitSettings, seed: int) -> GaussianMixture:
-        parameters = {name: getattr(self, name) for name in _SHARED}
-        parameters |= {"random_state": seed, "checkpoint": None}
-        if self.tol != "auto":
-            parameters["tol"] = self.tol
-        return GaussianMixture(
-            settings.start.n_components, covariance_type=settings.start.covariance_type, **parameters
-        )
-
-
-def _chosen(run: Run) -> dict[str, Any]:
-    parameters = run.parameters
-    return {"n_components_": parameters.n_components, "covariance_type_": parameters.covariance_type}
-
-
-def _evaluated(passes: Passes, candidates: Sequence[Candidate]) -> list[Evaluation | None]:
-    """Return how good each candidate is, None for those that collapsed."""
-    mixtures = [candidate.best.parameters for candidate in candidates if candidate.runs]
-    if not mixtures:
-        raise candidates[0].collapses[0].error
-    evaluations = iter(passes.evaluate(mixtures))
-    return [next(evaluations) if candidate.runs else None for candidate in candidates]
