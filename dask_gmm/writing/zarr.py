@@ -10,12 +10,17 @@ from typing import Any
 
 import zarr
 from fsspec.core import url_to_fs
+from zarr.codecs import BloscCodec, Crc32cCodec
 
 from dask_gmm.data.grid import SampleGrid
 from dask_gmm.data.secrets import public_url, without_secrets
 from dask_gmm.writing.target import Column, Identity, Values, continues
 
 _NOTE = "dask_gmm_predictions"
+
+# Labels have few bits that say something, and writing them should not take longer than finding them. With the
+# checksum a bit that flips in the store is noticed when it is read.
+_COMPRESSORS = (BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle"), Crc32cCodec())
 
 
 @dataclass(frozen=True)
@@ -79,8 +84,7 @@ class ZarrTarget:
                 chunks=(*cell, *more),
                 dtype=column.dtype,
                 fill_value=column.missing,
-                # A bit that flips in the store is noticed when it is read.
-                compressors=zarr.codecs.ZstdCodec(level=1, checksum=True),
+                compressors=_COMPRESSORS,
             )
 
     def finished(self) -> set[int]:

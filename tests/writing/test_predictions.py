@@ -128,6 +128,17 @@ def test_chunks_are_those_of_the_samples(stored: Path, gm: GaussianMixture, tmp_
     assert group["labels"].dtype == np.int64
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_a_flipped_bit_is_noticed(name: str, stored: Path, gm: GaussianMixture, tmp_path: Path) -> None:
+    write_predictions(gm, stored, tmp_path / "p.zarr", ALL, threshold=THRESHOLD)
+    (chunk, *_) = sorted(path for path in (tmp_path / "p.zarr" / name / "c").rglob("*") if path.is_file())
+    content = bytearray(chunk.read_bytes())
+    content[len(content) // 2] ^= 1
+    chunk.write_bytes(content)
+    with pytest.raises(ValueError, match="checksum"):
+        zarr.open_array(tmp_path / "p.zarr", path=name, mode="r")[:]
+
+
 def test_images_with_nan(rows: Any, gm: GaussianMixture, tmp_path: Path) -> None:
     image = rows.reshape(20, 30, 3).copy()
     image[3, 4, 1] = np.nan
