@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from queue import SimpleQueue
+from time import perf_counter
 from typing import Any
 from uuid import uuid4
 
@@ -24,7 +25,7 @@ from dask_gmm.engine.cache import Cache, groups_to_keep
 from dask_gmm.engine.group import KeptBlocks, merge_values, run_group
 from dask_gmm.engine.memory import TaskMemory
 from dask_gmm.engine.plan import FAN_IN, Plan
-from dask_gmm.engine.telemetry import Watched, new_span
+from dask_gmm.engine.telemetry import Watched, new_span, report_pass
 from dask_gmm.engine.waiting import Patience, connected
 from dask_gmm.engine.work import Work
 
@@ -67,6 +68,7 @@ class ClusterEngine:
         self._inputs = [dict(source.futures(group)) for group in self.plan.groups]
         self._token = uuid4().hex[:12]
         self._span = new_span()
+        self._n_passes = 0
         self._groups = [self._group(source, number, number in kept) for number in range(self.n_groups)]
 
     def _group(self, source: Source, number: int, kept: bool) -> Any:
@@ -86,11 +88,15 @@ class ClusterEngine:
         """Run one pass; see `ThreadsEngine.run`."""
         if not self._groups:
             return [work.start() for work in works]
+        began = perf_counter()
         with connected(), dask.annotate(span=self._span):
             root, progress = self._submitted(works, group_done)
         values: list[Any] = self._patience.result(root, None if progress is None else progress.report)
         if progress is not None:
             progress.finish()
+        self._n_passes += 1
+        with connected():
+            report_pass(self._client, self._n_passes, self.n_groups, perf_counter() - began)
         return values
 
     def close(self) -> None:

@@ -1,9 +1,10 @@
 """What a cluster's own instruments hear of passes: events, spans, and counters for Prometheus.
 
-Events have the topic ``dask-gmm``: ``client.subscribe_topic("dask-gmm", print)`` shows them, and the
-scheduler keeps the last ones (``client.get_events("dask-gmm")``). The counters appear on each worker's
-``/metrics`` where prometheus_client is installed. Tasks carry a span of the same name, by which the
-dashboard sorts what they did.
+Events have the topic ``dask-gmm``, one for each group of chunks and one for each pass:
+``client.subscribe_topic("dask-gmm", print)`` shows them, and the scheduler keeps the last ones
+(``client.get_events("dask-gmm")``). The counters appear on each worker's ``/metrics`` where
+prometheus_client is installed. Tasks carry a span of the same name, by which the dashboard sorts what they
+did.
 """
 
 from __future__ import annotations
@@ -79,6 +80,12 @@ def _counters() -> Mapping[str, Any]:
     except ImportError:
         return {}
     return {name: Counter(f"dask_gmm_{name}", text) for name, text in _COUNTERS.items()}
+
+
+def report_pass(client: Any, number: int, n_groups: int, seconds: float) -> None:
+    """Log a pass for the cluster as a whole, after the events of its groups."""
+    event = {"action": "pass", "number": number, "groups": n_groups, "seconds": round(seconds, 4)}
+    client.log_event(TOPIC, event)
 
 
 def new_span() -> dict[str, Any]:

@@ -36,7 +36,11 @@ def _fit() -> None:
 
 def test_events(client: Client) -> None:
     _fit()
-    events = [event for _, event in client.get_events("dask-gmm")]
+    everything = [event for _, event in client.get_events("dask-gmm")]
+    passes = [event for event in everything if event["action"] == "pass"]
+    assert [event["number"] for event in passes] == list(range(1, N_PASSES + 1))
+    events = [event for event in everything if event["action"] == "group"]
+    assert sum(event["groups"] for event in passes) == len(events)
     assert sum(event["rows"] for event in events) == N_PASSES * N_ROWS
     assert sum(event["bytes"] for event in events) == N_PASSES * N_ROWS * 16
     assert sum(event["chunks"] for event in events) == N_PASSES * 4
