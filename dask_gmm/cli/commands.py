@@ -24,8 +24,8 @@ def gmm(context: click.Context) -> None:
     """Gaussian mixtures for data larger than memory.
 
     Each command prints one JSON object on standard output, and how it goes on standard error. Options can
-    also be set in Dask's configuration, as dask-gmm.cli.max-iter in a file or as DASK_DASK_GMM__CLI__MAX_ITER
-    in the environment.
+    also be set in Dask's configuration: --max-iter is dask-gmm.cli.max-iter in a file, and in the environment
+    DASK_DASK_GMM__CLI__MAX_ITER.
     """
     context.default_map = _configured()
 
@@ -70,7 +70,7 @@ def _run(module: str, job: str, given: Mapping[str, Any]) -> None:
     run(work, given["log"])
 
 
-@gmm.command(epilog=EXIT_CODES)
+@gmm.command(short_help="Fit a mixture.", epilog=EXIT_CODES)
 @click.argument("source")
 @click.option("--n-components", type=int, required=True, help="Number of components.")
 @click.option("--out", required=True, help="The model file to write, local or a URL.")
@@ -80,7 +80,7 @@ def fit(**given: Any) -> None:
     _run("fitting", "fit", given)
 
 
-@gmm.command(epilog=EXIT_CODES)
+@gmm.command(short_help="Fit several, and keep the best.", epilog=EXIT_CODES)
 @click.argument("source")
 @click.option("--out", required=True, help="The model file to write for the chosen one, local or a URL.")
 @options(*SELECT, WEIGHT, *SOURCE, *CLUSTER, LOG)
@@ -89,7 +89,7 @@ def select(**given: Any) -> None:
     _run("selecting", "select", given)
 
 
-@gmm.command(epilog=EXIT_CODES)
+@gmm.command(short_help="Write labels, densities or anomalies.", epilog=EXIT_CODES)
 @click.argument("source")
 @click.argument("model")
 @click.argument("out")
@@ -103,7 +103,7 @@ def predict(**given: Any) -> None:
     _run("using", "predict", given)
 
 
-@gmm.command(epilog=EXIT_CODES)
+@gmm.command(short_help="Print the mean log density.", epilog=EXIT_CODES)
 @click.argument("source")
 @click.argument("model")
 @options(WEIGHT, *SOURCE, *CLUSTER, LOG)
@@ -112,7 +112,7 @@ def score(**given: Any) -> None:
     _run("using", "score", given)
 
 
-@gmm.command(epilog=EXIT_CODES)
+@gmm.command(short_help="Print what a model is.", epilog=EXIT_CODES)
 @click.argument("model")
 @options(LOG)
 def info(**given: Any) -> None:
@@ -120,7 +120,7 @@ def info(**given: Any) -> None:
     _run("using", "info", given)
 
 
-@gmm.command(epilog=EXIT_CODES)
+@gmm.command(short_help="Write a model for scikit-learn or ONNX.", epilog=EXIT_CODES)
 @click.argument("model")
 @click.argument("out")
 @click.option("--to", type=click.Choice(["skops", "onnx"]), help="Format; seen from OUT's ending otherwise.")
@@ -130,7 +130,7 @@ def convert(**given: Any) -> None:
     _run("using", "convert", given)
 
 
-@gmm.command(epilog=EXIT_CODES)
+@gmm.command(short_help="Print what a fit would need.", epilog=EXIT_CODES)
 @click.argument("source")
 @click.option("--n-components", type=int, required=True, help="Number of components.")
 @options(*PLAN, *SOURCE, LOG)
