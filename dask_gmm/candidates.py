@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from numbers import Integral
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
+from dask_gmm.fitting.convergence import negligible_gap
 from dask_gmm.fitting.evaluation import Evaluation
 from dask_gmm.fitting.loop import Candidate
 from dask_gmm.fitting.settings import FitSettings
@@ -112,23 +113,57 @@ def _line(candidate: Candidate, evaluation: Evaluation | None) -> dict[str, Any]
     }
 
 
-def warn_of(candidates: Sequence[Candidate], max_iter: int, *, accelerated: bool, stacklevel: int) -> None:
-    """Warn of candidates that collapsed, and of those that did not converge."""
-    collapsed = [candidate for candidate in candidates if not candidate.runs]
-    for candidate in collapsed:
-        error = candidate.collapses[0].error
-        warnings.warn(f"{_name(candidate)} collapsed. {error}", UserWarning, stacklevel=stacklevel + 1)
-    unfinished = [
-        _name(candidate) for candidate in candidates if candidate.runs and not candidate.best.converged
-    ]
-    if unfinished and max_iter > 0:
-        advice = "Increase max_iter" + ("." if accelerated else ", or set accelerate=True.")
-        warnings.warn(
-            f"{len(unfinished)} of {len(candidates)} candidates did not converge: {', '.join(unfinished)}. "
-            f"The criteria of these are too high. {advice}",
-            ConvergenceWarning,
-            stacklevel=stacklevel + 1,
+def warn_of(
+    estimator: Any, candidates: Sequence[Candidate], evaluations: Sequence[Evaluation | None], stacklevel: int
+) -> None:
+    """Warn of candidates and restarts that collapsed, and of candidates that stopped too early to compare."""
+    told = [(UserWarning, text) for text in _of_collapses(candidates)]
+    if estimator.max_iter > 0:
+        told += [(ConvergenceWarning, text) for text in _of_unfinished(candidates, estimator.accelerate)]
+    told += [(ConvergenceWarning, text) for text in _of_gaps(candidates, evaluations, estimator.tol)]
+    for category, text in told:
+        warnings.warn(text, category, stacklevel=stacklevel + 1)
+
+
+def _of_collapses(candidates: Sequence[Candidate]) -> Iterator[str]:
+    for candidate in candidates:
+        if candidate.runs:
+            for collapse in candidate.collapses:
+                yield f"{_name(candidate)}: restart {collapse.number} was left out. {collapse.error}"
+        else:
+            yield f"{_name(candidate)} collapsed. {candidate.collapses[0].error}"
+
+
+def _of_unfinished(candidates: Sequence[Candidate], accelerated: bool) -> Iterator[str]:
+    unfinished = [candidate for candidate in candidates if candidate.runs and not candidate.best.converged]
+    if unfinished:
+        yield (
+            f"{len(unfinished)} of {len(candidates)} candidates did not converge: {_names(unfinished)}. The "
+            "criteria of these are too high. Increase max_iter"
+            + ("." if accelerated else ", or set accelerate=True.")
         )
+
+
+def _of_gaps(
+    candidates: Sequence[Candidate], evaluations: Sequence[Evaluation | None], tol: float | str
+) -> Iterator[str]:
+    gaps = {
+        _name(candidate): candidate.best.remaining * evaluation.weight
+        for candidate, evaluation in zip(candidates, evaluations, strict=True)
+        if evaluation is not None
+        and candidate.best.converged
+        and candidate.best.remaining > negligible_gap(evaluation.n_free, evaluation.weight)
+    }
+    if gaps:
+        yield (
+            f"tol={tol} was met, but up to {max(gaps.values()):.1g} nats are left to gain over all rows, "
+            f"more than a tenth of BIC's penalty: {', '.join(gaps)}. "
+            "That may decide the choice. Set tol='auto'."
+        )
+
+
+def _names(candidates: Sequence[Candidate]) -> str:
+    return ", ".join(_name(candidate) for candidate in candidates)
 
 
 def _name(candidate: Candidate) -> str:

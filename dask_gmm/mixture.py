@@ -71,10 +71,10 @@ class GaussianMixture(CallbackSupportMixin, PredictingMixin, PersistenceMixin, D
         Path or fsspec URL of a file that holds the state of the fit after every pass. A fit that finds
         one that belongs to it goes on from there, to the same last bit as if it had never stopped.
     accelerate : bool, default=False
-        Once EM creeps (gains below 1e-3, each more than half the one before), go on with L-BFGS on EM's
-        steps, which mostly needs a quarter of the passes or fewer to the same `tol`. The lower bound never
-        falls: a step that would lower it costs a pass and is undone. It may end in another local optimum than
-        EM, a better one about as often as a worse one. At the default `tol` EM stops before it begins.
+        Once EM creeps (small gains that shrink slowly), go on with L-BFGS on EM's steps, which mostly needs a
+        quarter of the passes or fewer to the same `tol`. The lower bound never falls: a step that would lower
+        it costs a pass and is undone. It may end in another local optimum than EM, a better one about as
+        often as a worse one. At the default `tol` EM is mostly done before it begins.
 
     Attributes
     ----------

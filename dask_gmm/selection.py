@@ -145,9 +145,10 @@ class GaussianMixtureIC(CallbackSupportMixin, PredictingMixin, DensityMixin, Bas
         Warns
         -----
         UserWarning
-            Candidates that collapsed, which are left out.
+            Candidates, or restarts of them, that collapsed and are left out.
         ConvergenceWarning
-            Candidates that did not converge within `max_iter`.
+            Candidates that did not converge within `max_iter`, or met a `tol` that leaves more to gain than
+            'auto' does.
         """
         sweep(self, X, y, sample_weight)
         return self

@@ -86,8 +86,9 @@ def sweep(estimator: Any, X: Any, y: Any, sample_weight: Any) -> None:
         )
         streams = [check_random_state(seed) for _ in settings]
         candidates = fit_mixtures(passes, settings, streams, engine_in_memory, report, keeper)
-        results = results_table(candidates, _evaluated(passes, candidates))
-    warn_of(candidates, estimator.max_iter, accelerated=estimator.accelerate, stacklevel=4)
+        evaluations = _evaluated(passes, candidates)
+    warn_of(estimator, candidates, evaluations, stacklevel=4)
+    results = results_table(candidates, evaluations)
     index = int(np.nanargmin(results[estimator.criterion]))
     best = candidates[index].best
     history = {"history_": History(best.number, candidates[index].iterations, passes.records)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import dask
 import dask.array as da
 import numpy as np
@@ -159,6 +161,28 @@ def test_candidates_that_collapse_are_reported():
     assert not table.converged[2]
     with pytest.raises(ValueError, match="ill-defined"):
         GaussianMixtureIC([12], reg_covar=0.0, random_state=0).fit(rows)
+
+
+def test_a_tolerance_that_leaves_too_much_is_told(make_rows):
+    rows = make_rows(50_000, 2, 3, spread=1.5, seed=2)
+    with pytest.warns(
+        UserWarning, match=r"tol=0.001 was met, but up to \d.* nats .* 3 components .*tol='auto'"
+    ):
+        GaussianMixtureIC([1, 3], tol=1e-3, random_state=0).fit(rows)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        GaussianMixtureIC([1, 3], accelerate=True, random_state=0).fit(rows)
+
+
+def test_a_restart_that_collapses_ends_neither_its_candidate_nor_the_others():
+    # Two clusters and one place far away: with a cluster of its own, that has no spread.
+    rng = np.random.default_rng(0)
+    centres = np.array([[0.0, 0.0], [6.0, 0.0]])[rng.integers(0, 2, size=900)]
+    rows = np.concatenate([centres + rng.normal(size=(900, 2)), np.full((20, 2), 12.0)])
+    with pytest.warns(UserWarning, match=r"2 components \(full\): restart \d was left out\..*ill-defined"):
+        chosen = GaussianMixtureIC([1, 2], n_init=8, reg_covar=0.0, random_state=0).fit(rows)
+    assert chosen.n_components_ == 2
+    assert np.isfinite(chosen.results_["bic"]).all()
 
 
 def test_candidates_that_do_not_converge_are_named(rows):

@@ -11,6 +11,7 @@ Updating Quasi-Newton Matrices with Limited Storage (1980).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -22,11 +23,13 @@ from dask_gmm.model.parameters import Parameters
 
 Array = NDArray[np.float64]
 
-# EM is left to itself until it creeps: small gains, each a large part of the one before.
-_SMALL_GAIN = 1e-3
-_CREEPING = 0.5
+# EM is left to itself while its gains, in nats a row, are large or it would be done within so many passes.
+_SMALL_GAIN = 1e-2
+_FEW_PASSES = 15
 # Moves remembered, each a vector of the parameters' number.
 _MEMORY = 10
+# Gains below this are rounding.
+_ROUNDING = 1e-13
 # Where EM's step shrinks by less than this part of a move, the likelihood is hardly concave along it.
 _LEAST_CURVATURE = 1e-3
 # No parameter moves further in one trial, in units of its component's standard deviation ...
@@ -91,11 +94,12 @@ class Acceleration:
         return 0.5 * self.em_gain / float(self.curvatures.min()) if len(self.curvatures) else np.nan
 
 
-def creeping(gains: Sequence[float]) -> bool:
-    """Return whether EM with these last gains is worth accelerating."""
-    if len(gains) < 2 or not gains[-2] > 0.0:
+def creeping(gains: Sequence[float], tol: float) -> bool:
+    """Return whether EM with these last gains, which goes on until they are below `tol`, is slow."""
+    if len(gains) < 2 or not (gains[-2] > 0.0 and tol < gains[-1] < _SMALL_GAIN):
         return False
-    return 0.0 < gains[-1] < _SMALL_GAIN and gains[-1] > _CREEPING * gains[-2]
+    # Gains shrink by a constant ratio, or grow.
+    return math.log(gains[-1] / max(tol, _ROUNDING)) > _FEW_PASSES * math.log(gains[-2] / gains[-1])
 
 
 def begun(parameters: Parameters, em_step: Parameters) -> Acceleration:

@@ -152,7 +152,8 @@ def advanced(
     """
     gain = lower_bound - (run.lower_bound if run.iterations else run.previous_bound)
     gains = [iteration.gain for iteration in run.iterations[-2:]] + [gain]
-    run = _accelerated(run, gains, maximized)
+    # Where the gap decides, small gains end nothing.
+    run = _accelerated(run, gains, maximized, stopping.tol if stopping.gap is None else 0.0)
     state = run.acceleration
     if state is None or not len(state.curvatures):
         remaining = remaining_gap(gains, lower_bound)
@@ -167,7 +168,7 @@ def advanced(
     return following
 
 
-def _accelerated(run: Run, gains: Sequence[float], maximized: Parameters) -> Run:
+def _accelerated(run: Run, gains: Sequence[float], maximized: Parameters, tol: float) -> Run:
     """Return the run with what is to be evaluated next."""
     state = run.acceleration
     if state is not None and not state.trial and gains[-1] < 0.0:
@@ -176,7 +177,7 @@ def _accelerated(run: Run, gains: Sequence[float], maximized: Parameters) -> Run
     if state is not None:
         state, parameters = accepted(state, run.parameters, maximized)
         return replace(run, parameters=parameters, acceleration=state)
-    if run.accelerate and creeping(gains):
+    if run.accelerate and creeping(gains, tol):
         return replace(run, parameters=maximized, acceleration=begun(run.parameters, maximized))
     return replace(run, parameters=maximized)
 
