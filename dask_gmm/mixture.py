@@ -13,10 +13,18 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from dask_gmm.engine.cache import Cache
 from dask_gmm.persistence import PersistenceMixin
 from dask_gmm.predicting import PredictingMixin
+from dask_gmm.reporting.shown import ShownMixin
 from dask_gmm.training import train
 
 
-class GaussianMixture(CallbackSupportMixin, PredictingMixin, PersistenceMixin, DensityMixin, BaseEstimator):  # type: ignore[misc]
+class GaussianMixture(
+    ShownMixin,
+    CallbackSupportMixin,  # type: ignore[misc]
+    PredictingMixin,
+    PersistenceMixin,
+    DensityMixin,  # type: ignore[misc]
+    BaseEstimator,  # type: ignore[misc]
+):
     """Gaussian mixture for data of any size, with scikit-learn's interface and answers.
 
     Rows are read chunk by chunk where they are stored. A pass evaluates the mixture on every chunk and

@@ -15,10 +15,17 @@ from dask_gmm.candidates import TYPES
 from dask_gmm.engine.cache import Cache
 from dask_gmm.mixture import GaussianMixture
 from dask_gmm.predicting import PredictingMixin
+from dask_gmm.reporting.shown import ShownMixin
 from dask_gmm.sweeping import SHARED, sweep
 
 
-class GaussianMixtureIC(CallbackSupportMixin, PredictingMixin, DensityMixin, BaseEstimator):  # type: ignore[misc]
+class GaussianMixtureIC(
+    ShownMixin,
+    CallbackSupportMixin,  # type: ignore[misc]
+    PredictingMixin,
+    DensityMixin,  # type: ignore[misc]
+    BaseEstimator,  # type: ignore[misc]
+):
     """Gaussian mixture whose number of components and covariance type a criterion chooses.
 
     All candidates are fitted together: each chunk is read once a pass, for all that are not done yet. Each

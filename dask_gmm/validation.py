@@ -19,7 +19,7 @@ from sklearn.utils.validation import (
 
 from dask_gmm.data.arrays import ArraySource
 from dask_gmm.data.dispatch import lazy_source
-from dask_gmm.data.source import Source
+from dask_gmm.data.source import DataError, Source
 from dask_gmm.fitting.checks import check_enough_rows
 from dask_gmm.fitting.start import StartSettings
 from dask_gmm.model.covariance import covariance_structure
@@ -45,6 +45,8 @@ def training_source(estimator: Any, X: Any, sample_weight: Any) -> tuple[Source,
     # scikit-learn's checks write attributes to the estimator; a failed fit must leave it as it was.
     witness = copy.copy(estimator)
     source = _checked_source(witness, X, sample_weight, reset=True)
+    if source.n_features == 0:
+        raise DataError("Found array with 0 feature(s) while a minimum of 1 is required by GaussianMixture.")
     n_positions = known_rows(source)
     if n_positions is not None:
         # Dropping rows with NaN can only leave fewer.

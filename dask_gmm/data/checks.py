@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from dask_gmm.data.grid import UNKNOWN_STRIDE
 from dask_gmm.data.source import Block, DataError
 
 
@@ -59,4 +60,8 @@ def check_weights(block: Block) -> None:
 
 
 def _position(block: Block, row: int) -> str:
-    return f"{int(block.numbers()[row])} ({block.name})"
+    number = int(block.numbers()[row])
+    if number < UNKNOWN_STRIDE:
+        return f"{number} ({block.name})"
+    # Nobody has counted the rows before this chunk.
+    return f"{number % UNKNOWN_STRIDE} of its chunk ({block.name})"

@@ -25,7 +25,8 @@ def lazy_source(X: Any) -> Source | None:
     """
     if isinstance(X, (str, os.PathLike)):
         return _stored(os.fspath(X))
-    if all(hasattr(X, name) for name in ("chunks", "reader", "apply", "with_weights")):
+    # A Delayed has every attribute that it is asked for.
+    if not hasattr(X, "dask") and all(hasattr(X, n) for n in ("chunks", "reader", "apply", "with_weights")):
         source: Source = X
         return source
     if _is_a(X, "zarr", "Array"):

@@ -90,7 +90,8 @@ class DaskFrameSource:
         starts = self._first_rows
         first_rows = None if starts is None else {index: starts[index] for index in indices}
         paired = self._series is not None
-        reader = DaskFrameReader(self._graphs.reader(indices), self.dtype, first_rows, paired)
+        names = tuple(self.frame.columns)
+        reader = DaskFrameReader(self._graphs.reader(indices), names, self.dtype, first_rows, paired)
         return reader if self._weights is None else WeightedReader(reader, self._weights.reader(indices))
 
     def futures(self, indices: Sequence[int]) -> Mapping[Any, Any]:
@@ -143,6 +144,8 @@ class DaskFrameReader:
     Parameters
     ----------
     graphs : GraphReader
+    names : tuple
+        Of the columns.
     dtype : dtype
         Of the rows.
     first_rows : mapping of int to int, or None
@@ -152,9 +155,15 @@ class DaskFrameReader:
     """
 
     def __init__(
-        self, graphs: GraphReader, dtype: np.dtype[Any], first_rows: Mapping[int, int] | None, paired: bool
+        self,
+        graphs: GraphReader,
+        names: tuple[Any, ...],
+        dtype: np.dtype[Any],
+        first_rows: Mapping[int, int] | None,
+        paired: bool,
     ) -> None:
-        self.graphs, self.dtype, self.first_rows, self.paired = graphs, dtype, first_rows, paired
+        self.graphs, self.names, self.dtype = graphs, names, dtype
+        self.first_rows, self.paired = first_rows, paired
 
     def read(self, index: int) -> Block:
         """Compute partition `index`.
@@ -167,6 +176,10 @@ class DaskFrameReader:
         name = _name(index)
         computed = self.graphs.compute(index)
         frame, series = computed if self.paired else (computed, None)
+        if tuple(frame.columns) != self.names:
+            raise DataError(
+                f"{name} has columns {list(frame.columns)}, but {list(self.names)} were announced."
+            )
         rows = _rows(frame, self.dtype, name)
         weights = None
         if series is not None:

@@ -172,7 +172,9 @@ def check_nan_rule(nan: str) -> None:
 
 
 def check_piece(piece: NDArray[Any], expected: Sequence[int | None], name: str) -> None:
-    """Raise DataError if a piece does not have the shape that was announced; None matches any length."""
+    """Raise DataError if a piece does not have the announced shape (None: any length) or no real numbers."""
+    if piece.dtype.kind not in "biuf":
+        raise DataError(f"{name} has dtype {piece.dtype}, but real numbers were announced.")
     agrees = len(expected) == piece.ndim and all(
         e is None or e == n for e, n in zip(expected, piece.shape, strict=True)
     )

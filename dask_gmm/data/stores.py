@@ -9,6 +9,7 @@ import pickle
 import zlib
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
+from json import JSONDecodeError
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import zarr
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 from numpy.typing import NDArray
-from zarr.errors import NodeNotFoundError
+from zarr.errors import MetadataValidationError, NodeNotFoundError
 from zarr.storage import FsspecStore, LocalStore
 
 from dask_gmm.data.checked import checked
@@ -227,6 +228,12 @@ def _open(url: str, component: str, storage_options: Mapping[str, Any]) -> zarr.
         if not component:
             raise
         return _member(zarr.open_group(url, mode="r", storage_options=options), component)
+    except (JSONDecodeError, UnicodeDecodeError, MetadataValidationError, KeyError, TypeError) as error:
+        place = "/".join(filter(None, (public_url(url), component)))
+        raise DataError(
+            f"The Zarr metadata of {place} cannot be read: {type(error).__name__}: {error}. "
+            "They are damaged, or were written by another version."
+        ) from error
     return _member(node, None)
 
 

@@ -69,7 +69,10 @@ def align_weights(sample_weight: Any, n_rows: Sequence[int | None]) -> WeightSou
     elif hasattr(sample_weight, "reader"):
         weights = sample_weight
     else:
-        weights = _Slices(_one_dimensional(np.asarray(sample_weight, dtype=np.float64)), n_rows)
+        values = np.asarray(sample_weight)
+        if values.dtype.kind == "c":
+            raise ValueError(f"Complex data not supported: sample_weight has dtype {values.dtype}.")
+        weights = _Slices(_one_dimensional(values.astype(np.float64)), n_rows)
     _check_chunks(weights, n_rows)
     return weights
 

@@ -1,0 +1,114 @@
+"""What a cluster that is gone looks like to a fit: a typed error, whichever call found out."""
+
+from __future__ import annotations
+
+from concurrent.futures import CancelledError
+from types import SimpleNamespace
+
+import dask
+import pytest
+from distributed import Client, LocalCluster
+from distributed.client import ClosedClientError
+from distributed.comm import CommClosedError
+from distributed.scheduler import KilledWorker
+
+from dask_gmm.engine import waiting
+from dask_gmm.engine.waiting import (
+    ClusterError,
+    NoWorkersError,
+    Patience,
+    SchedulerLostError,
+    WorkersKilledError,
+    connected,
+)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [CommClosedError("closed"), TimeoutError(), CancelledError(), ClosedClientError("send", 1), OSError()],
+)
+def test_calls_to_a_scheduler_that_is_gone(error):
+    with (
+        pytest.raises(
+            SchedulerLostError, match=rf"\({type(error).__name__}\).*goes on from the last pass"
+        ) as told,
+        connected(),
+    ):
+        raise error
+    assert told.value.__cause__ is error
+    assert isinstance(told.value, ClusterError)
+
+
+def test_other_errors_are_left_alone():
+    with pytest.raises(ZeroDivisionError), connected():
+        raise ZeroDivisionError
+
+
+def test_a_closed_client():
+    with LocalCluster(n_workers=1, processes=False, dashboard_address=":0") as cluster:
+        client = Client(cluster, set_as_default=False)
+        client.close()
+        with pytest.raises(SchedulerLostError), connected():
+            client.submit(int, pure=False)
+
+
+class Dying:
+    """A future whose task is killed with its worker so many times."""
+
+    def __init__(self, n_deaths):
+        self.left, self.retries, self.status = n_deaths, 0, "error"
+
+    def result(self, timeout):
+        if self.left:
+            self.left -= 1
+            raise KilledWorker("task", SimpleNamespace(address="tcp://w"), 0)
+        return "done"
+
+    def retry(self):
+        self.retries += 1
+        self.status = "pending"
+
+
+def test_tasks_of_killed_workers_are_given_back():
+    future = Dying(3)
+    assert Patience(SimpleNamespace(), "note").result(future) == "done"
+    assert future.retries == 3
+
+
+def test_until_they_were_too_often():
+    future = Dying(3)
+    with dask.config.set({"dask-gmm.killed-retries": 2}):
+        patience = Patience(SimpleNamespace(), "Chunks have 3 GiB, workers 2 GiB.")
+    with pytest.raises(WorkersKilledError, match="Chunks have 3 GiB, workers 2 GiB"):
+        patience.result(future)
+    assert future.retries == 2
+
+
+def test_a_task_that_times_out_by_itself_is_no_reason_to_wait():
+    class TimedOut:
+        status = "error"
+
+        def result(self, timeout):
+            raise self.exception()
+
+        def exception(self):
+            return TimeoutError("the task's")
+
+    with pytest.raises(TimeoutError, match="the task's"):
+        Patience(SimpleNamespace(), "").result(TimedOut())
+
+
+def test_waiting_for_workers_ends(monkeypatch):
+    class Pending:
+        status = "pending"
+
+        def result(self, timeout):
+            clock.now += timeout
+            raise TimeoutError
+
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(waiting, "monotonic", lambda: clock.now)
+    client = SimpleNamespace(nthreads=lambda callback_timeout: {})
+    with pytest.raises(NoWorkersError, match="No worker has been left for 600 s"):
+        Patience(client, "").result(Pending())
+    assert 600 < clock.now < 650
