@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dask_gmm.data.fingerprint import joined, of_array
+from dask_gmm.data.parallel import Threads
 from dask_gmm.data.source import Answer, Block, Chunk, DataError
 
-# A block's share of a core's time is about a millisecond; smaller ones cost more than they balance.
-_BLOCK_BYTES = 1 << 20
+# As many blocks balance any usual number of threads, ...
+_BLOCKS = 64
+# ... unless they would take less than about a millisecond, for some 30 microseconds of Python, ...
+_LEAST_BYTES = 1 << 20
+# ... or a thread that ends last would let the others wait.
+_MOST_BYTES = 16 << 20
 
 
 class ArraySource:
@@ -42,22 +47,17 @@ class ArraySource:
         self.dtype = rows.dtype
         self.sample_shape = (len(rows),)
         row_bytes = max(1, self.n_features * rows.itemsize)
-        # Whole multiples of 256 rows keep the kernels' tiles full.
-        self._block_rows = max(256, _BLOCK_BYTES // row_bytes // 256 * 256)
+        block_bytes = min(max(_LEAST_BYTES, rows.nbytes // _BLOCKS), _MOST_BYTES)
+        # An even number of equal blocks, for two threads or four.
+        n_blocks = 2 * round(rows.nbytes / block_bytes / 2) or 1
+        self._block_rows = max(1, -(-len(rows) // n_blocks))
         self.chunks = [
             Chunk(
                 f"rows {part.start} to {part.stop - 1}",
                 part.stop - part.start,
                 row_bytes * (part.stop - part.start),
             )
-            for part in self._parts()
-        ]
-
-    def _parts(self) -> list[slice]:
-        n_rows = len(self.rows)
-        return [
-            slice(first, min(first + self._block_rows, n_rows))
-            for first in range(0, n_rows, self._block_rows)
+            for part in _parts(len(rows), self._block_rows)
         ]
 
     def reader(self, indices: Sequence[int]) -> ArraySource:
@@ -100,15 +100,17 @@ class ArraySource:
         """Return the answer for all rows, block by block on this process's threads."""
         shape = (len(self.rows),) if answer.n_columns is None else (len(self.rows), answer.n_columns)
         result = np.empty(shape, dtype=answer.dtype)
+        # The result of a block is held twice for a moment: it too should be small.
+        row_bytes = self.n_features * self.rows.itemsize + (answer.n_columns or 1) * answer.dtype.itemsize
+        parts = _parts(len(self.rows), max(1, _LEAST_BYTES // row_bytes))
 
-        def fill(part: slice) -> None:
-            result[part] = answer.function(self.rows[part])
+        def fill(number: int) -> None:
+            result[parts[number]] = answer.function(self.rows[parts[number]])
 
-        parts = self._parts()
-        if len(parts) <= 1:
-            for part in parts:
-                fill(part)
-            return result
-        with ThreadPoolExecutor(thread_name_prefix="dask-gmm") as executor:
-            list(executor.map(fill, parts))
+        with closing(Threads()) as threads:
+            threads.run(len(parts), fill)
         return result
+
+
+def _parts(n_rows: int, block_rows: int) -> list[slice]:
+    return [slice(first, min(first + block_rows, n_rows)) for first in range(0, n_rows, block_rows)]

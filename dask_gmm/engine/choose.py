@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dask
 from dask.base import get_scheduler
 from distributed import Client
 
@@ -36,4 +35,4 @@ def choose_engine(
         return ClusterEngine(source, client, cache, value_bytes)
     if scheduler is not None and getattr(scheduler, "__name__", "") == "get_sync":
         return ThreadsEngine(source, 1, keep=cache is True)
-    return ThreadsEngine(source, dask.config.get("num_workers", None), keep=cache is True)
+    return ThreadsEngine(source, keep=cache is True)

@@ -13,8 +13,8 @@ from dask_gmm.data.source import Chunk, Source
 
 # A group should cost far more than the few milliseconds that a scheduler spends on a task ...
 _GROUP_BYTES = 16 << 20
-# ... or, for rows in this process, than the microseconds that a thread pool spends.
-_GROUP_BYTES_IN_MEMORY = 1 << 20
+# ... while rows in this process come in blocks that are worth a thread's turn.
+_GROUP_BYTES_IN_MEMORY = 1
 # More groups than this only cost scheduler time; fewer balance badly on large clusters.
 _MOST_GROUPS = 1024
 FAN_IN = 16

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from dask_gmm.data.parallel import Threads
 from dask_gmm.data.retries import PatientReader
 from dask_gmm.data.source import Reader, Source
 from dask_gmm.engine.blas import SingleBlasThread
@@ -18,13 +17,13 @@ GroupDone = Callable[[int], None]
 
 
 class ThreadsEngine:
-    """Runs each group on a thread pool of this process.
+    """Runs each group on a thread of this process.
 
     Parameters
     ----------
     source : Source
     n_threads : int or None
-        None for one thread a core that this process may use.
+        See `dask_gmm.data.parallel.Threads`.
     keep : bool
         Keep the rows in memory between passes.
     """
@@ -39,7 +38,7 @@ class ThreadsEngine:
             for group in self.plan.groups
             for reader in [source.reader(group)]
         ]
-        self._n_threads = min(n_threads or len(os.sched_getaffinity(0)), self.n_groups)
+        self._threads = Threads(n_threads)
 
     def run(self, works: Sequence[Work], group_done: GroupDone | None = None) -> list[Any]:
         """Run one pass.
@@ -63,7 +62,7 @@ class ThreadsEngine:
             return run_group(*self._groups[number], works, ahead=self._ahead and not self._keep)
 
         with SingleBlasThread():
-            parts = self._map(task, group_done)
+            parts = self._threads.run(self.n_groups, task, group_done)
             while len(parts) > 1:
                 parts = [
                     merge_values(works, parts[first : first + FAN_IN])
@@ -72,23 +71,6 @@ class ThreadsEngine:
         return parts[0] if parts else [work.start() for work in works]
 
     def close(self) -> None:
-        """Let go of the rows that stay."""
+        """Let go of the threads, and of the rows that stay."""
         self._groups = []
-
-    def _map(self, task: Callable[[int], list[Any]], group_done: GroupDone | None) -> list[list[Any]]:
-        if self._n_threads <= 1:
-            return [_noted(task(number), number, group_done) for number in range(self.n_groups)]
-        with ThreadPoolExecutor(self._n_threads, thread_name_prefix="dask-gmm") as executor:
-            futures = [executor.submit(task, number) for number in range(self.n_groups)]
-            try:
-                return [_noted(future.result(), number, group_done) for number, future in enumerate(futures)]
-            except BaseException:
-                # An error or an interrupt should not wait for the rest of the pass.
-                executor.shutdown(wait=False, cancel_futures=True)
-                raise
-
-
-def _noted(value: list[Any], number: int, group_done: GroupDone | None) -> list[Any]:
-    if group_done is not None:
-        group_done(number)
-    return value
+        self._threads.close()

@@ -344,12 +344,12 @@ def a_chunk_read_twice():
 
 @noticed_by("test_invariants.py::test_the_same_bits_whoever_comes_first")
 def merged_in_order_of_arrival():
-    def wrong(self, task, group_done):
-        with ThreadPoolExecutor(self._n_threads) as executor:
-            futures = [executor.submit(task, number) for number in range(self.n_groups)]
+    def wrong(self, n_tasks, task, done=None):
+        with ThreadPoolExecutor(self.n_threads) as executor:
+            futures = [executor.submit(task, number) for number in range(n_tasks)]
             return [future.result() for future in as_completed(futures)]
 
-    put("engine.threads:ThreadsEngine._map", lambda f: wrong)
+    put("data.parallel:Threads.run", lambda f: wrong)
 
 
 @noticed_by("engine/test_blas.py")
