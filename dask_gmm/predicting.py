@@ -18,6 +18,7 @@ from dask_gmm.fitted import fitted_density, fitted_parameters
 from dask_gmm.fitting.works import LogLikelihood
 from dask_gmm.model.sampling import draw
 from dask_gmm.model.statistics import Totals
+from dask_gmm.precision import arithmetic
 from dask_gmm.validation import prediction_source
 
 
@@ -82,8 +83,7 @@ class PredictingMixin:
         return self._answer(prediction_source(self, X), "log_density")
 
     def _answer(self, source: Source, quantity: Quantity) -> Any:
-        dtype = np.result_type(source.dtype, self.weights_)
-        return source.apply(prediction(fitted_density(self), quantity, dtype))
+        return source.apply(prediction(self, quantity, source.dtype))
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return the mean log density of the rows, in nats.
@@ -148,7 +148,7 @@ class PredictingMixin:
     def _totals(self, source: Source) -> Totals:
         totals: Totals
         with closing(choose_engine(source, cache=False)) as engine:
-            (totals,) = engine.run([LogLikelihood(fitted_density(self), source.dtype)])
+            (totals,) = engine.run([LogLikelihood(fitted_density(self), arithmetic(source.dtype))])
         if not totals.weight > 0:
             raise DataError("X has no row of positive weight: there is nothing to score.")
         return totals

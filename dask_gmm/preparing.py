@@ -12,6 +12,7 @@ from dask_gmm.data.source import Source
 from dask_gmm.engine.choose import choose_engine
 from dask_gmm.fitting.passes import Engine, Rows
 from dask_gmm.fitting.survey import Sample
+from dask_gmm.precision import arithmetic
 from dask_gmm.validation import known_rows
 
 
@@ -28,7 +29,9 @@ def rows_of(source: Source, most_to_start: int) -> Rows:
     sample = Sample(source.rows, source.weights) if at_hand and isinstance(source, ArraySource) else None
     sizes = [chunk.n_bytes for chunk in source.chunks if chunk.n_bytes is not None]
     n_bytes = sum(sizes) if len(sizes) == len(source.chunks) else None
-    return Rows(known_rows(source), source.n_features, source.dtype, n_bytes, sample)
+    return Rows(
+        known_rows(source), source.n_features, source.dtype, arithmetic(source.dtype), n_bytes, sample
+    )
 
 
 def engine_in_memory(sample: Sample) -> Engine:

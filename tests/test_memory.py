@@ -1,6 +1,8 @@
-"""A worker's resident memory does not grow with the rows, and stays within the estimate."""
+"""Memory does not grow with the rows: a worker keeps to its estimate, predictions need next to nothing."""
 
 from __future__ import annotations
+
+import tracemalloc
 
 import dask.array as da
 import numpy as np
@@ -53,3 +55,27 @@ def test_memory_is_flat_while_rows_grow_tenfold():
     print(f"estimate: {estimate / 1e6:.0f} MB")
     assert many < 1.1 * few
     assert many < estimate
+
+
+def peak_of_prediction(method, n, d, n_components):
+    """Return the bytes that a prediction of rows in memory takes beyond its result."""
+    rng = np.random.default_rng(0)
+    model = GaussianMixture(n_components, init_params="random_from_data", max_iter=1, reg_covar=1.0)
+    with pytest.warns(ConvergenceWarning):
+        model.fit(rng.normal(size=(1000, d)))
+    predict, rows = getattr(model, method), rng.normal(size=(n, d))
+    predict(rows[:100])
+    tracemalloc.start()
+    try:
+        result = predict(rows)
+        return tracemalloc.get_traced_memory()[1] - result.nbytes
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "score_samples"])
+@pytest.mark.parametrize(("d", "n_components"), [(1, 50), (16, 16)])
+def test_predictions_take_little_memory_beside_their_result(method, d, n_components):
+    few, many = (peak_of_prediction(method, n, d, n_components) for n in (100_000, 1_000_000))
+    assert many < 20e6
+    assert many < 1.5 * few + 1e6

@@ -10,6 +10,7 @@ import numpy as np
 import dask_gmm
 from dask_gmm.data.fingerprint import of_array, of_parts, of_source
 from dask_gmm.data.source import Source
+from dask_gmm.precision import arithmetic
 
 # They change what a fit tells or where rows are kept, not where it goes.
 _WITHOUT_EFFECT = frozenset({"cache", "checkpoint", "verbose", "verbose_interval"})
@@ -36,6 +37,7 @@ def source_identity(source: Source) -> dict[str, Any]:
         "shape of the samples": list(source.sample_shape),
         "features": source.n_features,
         "dtype": str(source.dtype),
+        "arithmetic": str(arithmetic(source.dtype)),
         "chunks": f"{len(source.chunks)} of digest {chunks.hexdigest()[:16]}",
         "data": of_source(source),
     }

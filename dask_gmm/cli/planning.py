@@ -23,6 +23,7 @@ from dask_gmm.fitting.settings import FitSettings
 from dask_gmm.fitting.start import StartSettings
 from dask_gmm.fitting.works import EStep
 from dask_gmm.mixture import GaussianMixture
+from dask_gmm.precision import arithmetic
 from dask_gmm.validation import known_rows
 
 # Rows that a mixture of the right size is made from, for the clock only.
@@ -109,4 +110,4 @@ def _cost(source: Source, given: Mapping[str, Any]) -> tuple[Block, Cost]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         estimator.fit(rows)
-    return block, measure(block, read_seconds, EStep(fitted_density(estimator), source.dtype))
+    return block, measure(block, read_seconds, EStep(fitted_density(estimator), arithmetic(source.dtype)))

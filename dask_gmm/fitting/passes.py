@@ -76,6 +76,8 @@ class Rows:
     n_rows : int or None
     n_features : int
     dtype : dtype
+    arithmetic : dtype
+        Of the products of an E-step.
     n_bytes : int or None
         Of all rows, None where only reading tells.
     sample : Sample or None
@@ -85,6 +87,7 @@ class Rows:
     n_rows: int | None
     n_features: int
     dtype: np.dtype[Any]
+    arithmetic: np.dtype[Any]
     n_bytes: int | None
     sample: Sample | None
 
@@ -161,7 +164,7 @@ class Passes:
         ]
 
     def _e_steps(self, name: str, mixtures: Sequence[Parameters]) -> list[tuple[EStep, Statistics]]:
-        works = [EStep(Density.of(mixture), self.rows.dtype) for mixture in mixtures]
+        works = [EStep(Density.of(mixture), self.rows.arithmetic) for mixture in mixtures]
         riding = [self._survey(None)] if self.moments is None else []
         values = self._run(name, [*works, *riding])
         for surveyed in values[len(works) :]:

@@ -156,7 +156,7 @@ def _fitted(
     n_rows, n_features = sample.rows.shape
     passes = Passes(
         engine_of(sample),
-        Rows(n_rows, n_features, sample.rows.dtype, sample.rows.nbytes, sample),
+        Rows(n_rows, n_features, sample.rows.dtype, sample.rows.dtype, sample.rows.nbytes, sample),
         _Unobserved(),
         scatter=settings.start.covariance_type == "tied",
         least_rows=settings.start.n_components,

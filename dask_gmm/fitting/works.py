@@ -20,15 +20,14 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class EStep:
-    """E-step: blocks of rows in, `Statistics` out.
+class _Evaluation:
+    """A mixture to evaluate on rows.
 
     Attributes
     ----------
     density : Density
-        The mixture of this iteration.
     dtype : dtype
-        Of the rows.
+        Of the products.
     """
 
     density: Density
@@ -41,6 +40,10 @@ class EStep:
 
     def __getstate__(self) -> dict[str, Any]:
         return {"density": self.density, "dtype": self.dtype}
+
+
+class EStep(_Evaluation):
+    """E-step: blocks of rows in, `Statistics` out."""
 
     def start(self) -> Statistics:
         """Return the statistics of no rows."""
@@ -60,19 +63,8 @@ class EStep:
         return merged
 
 
-@dataclass(frozen=True)
-class LogLikelihood:
-    """The log-likelihood of rows that are checked on the way.
-
-    Attributes
-    ----------
-    density : Density
-    dtype : dtype
-        Of the rows.
-    """
-
-    density: Density
-    dtype: np.dtype[Any]
+class LogLikelihood(_Evaluation):
+    """The log-likelihood of rows that are checked on the way."""
 
     def start(self) -> Totals:
         """Return the totals of no rows."""
@@ -84,7 +76,7 @@ class LogLikelihood:
         check_weights(block)
         n_rows = len(block.rows)
         log_density = np.empty(n_rows, dtype=block.rows.dtype)
-        choose_kernel(self.density, self.dtype).log_density(block.rows, log_density)
+        self.kernel.log_density(block.rows, log_density)
         if block.weights is None:
             value.add(Totals(float(log_density.sum(dtype=np.float64)), float(n_rows), n_rows))
         else:

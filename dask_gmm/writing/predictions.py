@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Literal, cast
 
-import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
@@ -19,7 +18,7 @@ from dask_gmm.checkpointing.identity import source_identity
 from dask_gmm.data.secrets import public_url
 from dask_gmm.data.source import Answer, Source
 from dask_gmm.engine.choose import choose_engine
-from dask_gmm.fitted import PARAMETER_ATTRIBUTES, fitted_density
+from dask_gmm.fitted import PARAMETER_ATTRIBUTES
 from dask_gmm.validation import prediction_source
 from dask_gmm.writing.chosen import ChosenChunks
 from dask_gmm.writing.parquet import ParquetTarget
@@ -176,11 +175,10 @@ def _run(
 
 
 def _answers(model: Any, source: Source, outputs: Sequence[str]) -> dict[str, Answer]:
-    density, dtype = fitted_density(model), np.result_type(source.dtype, model.weights_)
     names: list[Any] = [name for name in OUTPUTS if name in outputs and name != "anomaly"]
     if "anomaly" in outputs and "log_density" not in names:
         names.append("log_density")
-    return {name: prediction(density, name, dtype) for name in names}
+    return {name: prediction(model, name, source.dtype) for name in names}
 
 
 def _check_outputs(outputs: Sequence[str], threshold: float | None) -> None:
