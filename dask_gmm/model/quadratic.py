@@ -26,12 +26,17 @@ def kappa(density: Density) -> float:
 
     The quadratic form cancels that much: its rounding error is kappa times the machine epsilon.
     """
-    distances = density.means - centre(density)
-    whitened = [
-        density.structure.whitened(distance[np.newaxis], np.zeros(1), density.precisions_cholesky, k)
-        for k, distance in enumerate(distances)
-    ]
-    return max(float((z * z).sum()) for z in whitened)
+    distances, factors = density.means - centre(density), density.precisions_cholesky
+    match density.covariance_type:
+        case "full":
+            whitened = np.matmul(distances[:, np.newaxis, :], factors)[:, 0, :]
+        case "tied":
+            whitened = distances @ factors
+        case "diag":
+            whitened = distances * factors
+        case _:
+            whitened = distances * factors[:, np.newaxis]
+    return float((whitened**2).sum(axis=1).max())
 
 
 def coefficients(density: Density, shift: Array) -> Array:
