@@ -18,13 +18,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dask_gmm.model.kernels.compiled import inner
-from dask_gmm.model.kernels.registers import COLUMNS, VECTORS, accumulate_block, multiply_block
+from dask_gmm.model.kernels.registers import (
+    COLUMNS,
+    VECTORS,
+    accumulate_block,
+    expand_block,
+    multiply_block,
+)
 from dask_gmm.model.kernels.vectors import VECTOR_BYTES
 
 # A last block of half the columns halves what padding costs mixtures of few components.
 _HALF = COLUMNS // 2
 _multiply, _multiply_half = multiply_block(COLUMNS), multiply_block(_HALF)
 _squares, _squares_half = multiply_block(COLUMNS, squared=True), multiply_block(_HALF, squared=True)
+_expand, _expand_half = expand_block(COLUMNS), expand_block(_HALF)
 _accumulate, _accumulate_half = accumulate_block(COLUMNS), accumulate_block(_HALF)
 
 
@@ -72,6 +79,40 @@ def multiply(theta: NDArray[Any], features: NDArray[Any], width: int, out: NDArr
     depth, n_columns = len(features), len(out)
     for t in range(0, width, rows_per_block(features)):
         for k in range(0, n_columns, COLUMNS):
+            to = k * out.shape[1] + t
+            if n_columns - k >= COLUMNS:
+                _multiply(theta, k * depth, features, t, out, to, depth)
+            else:
+                _multiply_half(theta, k * depth, features, t, out, to, depth)
+
+
+@inner
+def multiply_expanded(
+    theta: NDArray[Any],
+    left: NDArray[np.intp],
+    right: NDArray[np.intp],
+    features: NDArray[Any],
+    width: int,
+    out: NDArray[Any],
+) -> None:
+    """Make products of features, and write parameters times features to `out`.
+
+    Parameters
+    ----------
+    theta, width, out
+        As in `multiply`.
+    left, right : ndarray of shape (P,)
+        Feature p becomes ``features[left[p]] * features[right[p]]``, in this order.
+    features : ndarray of shape (P, n_rows)
+        Changed.
+    """
+    depth, n_columns = len(left), len(out)
+    for t in range(0, width, rows_per_block(features)):
+        if n_columns >= COLUMNS:
+            _expand(theta, left, right, features, t, out, t, depth)
+        else:
+            _expand_half(theta, left, right, features, t, out, t, depth)
+        for k in range(COLUMNS, n_columns, COLUMNS):
             to = k * out.shape[1] + t
             if n_columns - k >= COLUMNS:
                 _multiply(theta, k * depth, features, t, out, to, depth)

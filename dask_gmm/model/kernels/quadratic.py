@@ -35,6 +35,7 @@ from dask_gmm.model.kernels.kernel import Kernel, given_types, write_outputs
 from dask_gmm.model.kernels.products import (
     accumulate,
     multiply,
+    multiply_expanded,
     packed,
     padded_columns,
     padded_lines,
@@ -44,10 +45,7 @@ from dask_gmm.model.kernels.softmax import BITS
 from dask_gmm.model.kernels.tiles import load, rows_per_tile, scratch
 
 Array = NDArray[np.float64]
-
-# What is appended to 1, y_1 .. y_d.
-_PRODUCTS, _SQUARES, _NORM = 0, 1, 2
-_EXPANSIONS = {"full": _PRODUCTS, "diag": _SQUARES, "spherical": _NORM, "tied": _NORM}
+Indices = NDArray[np.intp]
 
 
 class QuadraticKernel(Kernel):
@@ -78,7 +76,7 @@ class QuadraticKernel(Kernel):
         self._shift = np.ascontiguousarray(shift, np.float64)
         self._theta = packed(BITS * theta.T, self.dtype)
         self._whitening = packed(np.zeros((0, 0)) if whitening is None else whitening, self.dtype)
-        self._expansion = _EXPANSIONS[covariance_type]
+        self._left, self._right = _factors(covariance_type, self.n_features)
         self._n_expanded = theta.shape[1]
 
     def statistics(self, rows: NDArray[Any], weights: Array | None) -> tuple[float, Array]:
@@ -102,7 +100,9 @@ class QuadraticKernel(Kernel):
             self._whitening,
             self._theta,
             self.n_components,
-            self._expansion,
+            self._n_expanded,
+            self._left,
+            self._right,
             features,
             scratch(padded_lines(1 + d), n_rows, self.dtype) if self._whitening.size else features,
             scratch(n_columns, n_rows, self.dtype),
@@ -110,25 +110,27 @@ class QuadraticKernel(Kernel):
         return log_likelihood
 
 
+def _factors(covariance_type: str, d: int) -> tuple[Indices, Indices]:
+    """Return the two lines of 1, y_1 .. y_d whose product each feature is; nothing for those with a norm."""
+    match covariance_type:
+        case "full":
+            left, right = np.triu_indices(d + 1)
+        case "diag":
+            lines = np.arange(d + 1)
+            left, right = np.append(np.zeros_like(lines), lines[1:]), np.append(lines, lines[1:])
+        case _:
+            left = right = np.zeros(0, np.intp)
+    return left, right
+
+
 @inner
-def _expand(features: NDArray[Any], d: int, expansion: int, width: int) -> int:
-    """Append the quadratic features to the lines 1, y_1 .. y_d of a tile; return how many there are then."""
-    end = d + 1
-    if expansion == _NORM:
-        norm = features[end]
-        norm[:width] = 0.0
-        for j in range(1, d + 1):
-            line = features[j]
-            for t in range(width):
-                norm[t] += line[t] * line[t]
-        return end + 1
-    for i in range(1, d + 1):
-        for j in range(i, d + 1 if expansion == _PRODUCTS else i + 1):
-            left, right, product = features[i], features[j], features[end]
-            for t in range(width):
-                product[t] = left[t] * right[t]
-            end += 1
-    return end
+def _append_norm(features: NDArray[Any], d: int, width: int) -> None:
+    norm = features[d + 1]
+    norm[:width] = 0.0
+    for j in range(1, d + 1):
+        line = features[j]
+        for t in range(width):
+            norm[t] += line[t] * line[t]
 
 
 def _pass(
@@ -142,7 +144,9 @@ def _pass(
     whitening: NDArray[Any],
     theta: NDArray[Any],
     n_components: int,
-    expansion: int,
+    n_features: int,
+    left: Indices,
+    right: Indices,
     features: NDArray[Any],
     tile: NDArray[Any],
     log_joint: NDArray[Any],
@@ -159,8 +163,11 @@ def _pass(
         load(rows, start, count, shift, tile[1 : d + 1], width)
         if len(whitening):
             multiply(whitening, tile[1 : d + 1], width, features[1 : 1 + len(whitening) // d])
-        n_features = _expand(features, d, expansion, width)
-        multiply(theta, features[:n_features], width, log_joint)
+        if len(left):
+            multiply_expanded(theta, left, right, features, width, log_joint)
+        else:
+            _append_norm(features, d, width)
+            multiply(theta, features[:n_features], width, log_joint)
         log_likelihood += write_outputs(
             log_joint, n_components, start, count, width, weights, labels, log_density, resp
         )
@@ -182,6 +189,8 @@ def _compiled(rows_dtype: np.dtype[Any], dtype: np.dtype[Any]) -> Any:
         read_only(tile, 1, "C"),
         types.intp,
         types.intp,
+        read_only(types.intp, 1, "C"),
+        read_only(types.intp, 1, "C"),
         tile[:, ::1],
         tile[:, ::1],
         tile[:, ::1],

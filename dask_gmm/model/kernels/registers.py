@@ -92,11 +92,7 @@ def multiply_block(columns: int, *, squared: bool = False) -> Any:
             at, row, to, depth = values[1], values[3], values[5], values[6]
 
             def load(p: Any) -> tuple[list[Any], list[Any]]:
-                first = builder.add(at, builder.mul(p, index(columns)))
-                return (
-                    [a.spread(builder.add(first, index(k))) for k in range(columns)],
-                    [b.load(b.place(row, p, v)) for v in range(VECTORS)],
-                )
+                return a.spread_line(at, p, columns), [b.load(b.place(row, p, v)) for v in range(VECTORS)]
 
             sums = _sums_of_products(builder, columns, depth, 1, b.vector, load)
             for v in range(VECTORS):
@@ -113,6 +109,45 @@ def multiply_block(columns: int, *, squared: bool = False) -> Any:
             return context.get_dummy_value()
 
         return types.void(theta, _INT, features, _INT, out, _INT, _INT), generate
+
+    return block
+
+
+def expand_block(columns: int) -> Any:
+    """Build the function that does what `multiply_block`'s does with features that it first makes.
+
+    ``features[p, t] = features[left[p], t] * features[right[p], t]`` for p in this order, so that left and
+    right name lines before p, or lines that a product with another line of ones leaves as they are. The
+    products wait for nothing but registers here; in a loop of their own they would wait for the cache.
+    """
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def block(
+        _: Any, theta: Any, left: Any, right: Any, features: Any, row: Any, out: Any, to: Any, depth: Any
+    ) -> Any:
+        def generate(context: Any, builder: Any, _: Any, values: Any) -> Any:
+            a, left_lines, right_lines, b, c = (
+                Array(context, builder, t, values[i])
+                for i, t in ((0, theta), (1, left), (2, right), (3, features), (5, out))
+            )
+            row, to, depth = values[4], values[6], values[7]
+
+            def load(p: Any) -> tuple[list[Any], list[Any]]:
+                i, j = left_lines.element(p), right_lines.element(p)
+                products = [
+                    builder.fmul(b.load(b.place(row, i, v)), b.load(b.place(row, j, v)))
+                    for v in range(VECTORS)
+                ]
+                for v, product in enumerate(products):
+                    b.store(product, b.place(row, p, v))
+                return a.spread_line(index(0), p, columns), products
+
+            for k, line in enumerate(_sums_of_products(builder, columns, depth, 1, b.vector, load)):
+                for v in range(VECTORS):
+                    c.store(line[v], c.place(to, k, v))
+            return context.get_dummy_value()
+
+        return types.void(theta, left, right, features, _INT, out, _INT, _INT), generate
 
     return block
 

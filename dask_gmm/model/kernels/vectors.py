@@ -75,9 +75,17 @@ class Array:
         """Store a vector."""
         self.builder.store(value, self._pointer(offset, value.type.count)).align = self.bytes
 
-    def spread(self, offset: Any) -> Any:
-        """Return one element, copied to every lane."""
-        one = self.builder.load(self.builder.gep(self.data, [offset]))
+    def element(self, offset: Any) -> Any:
+        """Load one element."""
+        return self.builder.load(self.builder.gep(self.data, [offset]))
+
+    def spread_line(self, offset: Any, line: Any, columns: int) -> list[Any]:
+        """Return the elements of a line of `columns`, each copied to every lane."""
+        first = self.builder.add(offset, self.builder.mul(line, index(columns)))
+        return [self._spread(self.builder.add(first, index(k))) for k in range(columns)]
+
+    def _spread(self, offset: Any) -> Any:
+        one = self.element(offset)
         undefined = ir.Constant(self.vector, ir.Undefined)
         first = self.builder.insert_element(undefined, one, ir.Constant(_LANE, 0))
         return shuffle(self.builder, first, undefined, [0] * self.lanes)
