@@ -15,7 +15,8 @@ MEMORY_LIMIT=${MEMORY_LIMIT:-4GiB}
 MPIRUN=${MPIRUN:-mpirun}
 
 scheduler_file=$(dirname "$MODEL")/gmm-scheduler-$$.json
-trap 'kill $(jobs -p) 2>/dev/null || true; rm -f "$scheduler_file"' EXIT
+# mpirun needs a moment to end its processes on all nodes.
+trap 'kill $(jobs -p) 2>/dev/null || true; wait; rm -f "$scheduler_file"' EXIT
 
 "$MPIRUN" "$@" \
     -n 1 dask scheduler --scheduler-file "$scheduler_file" --port 0 --no-dashboard : \

@@ -17,7 +17,7 @@ DASK=${DASK:-dask}
 ADDRESS=${ADDRESS:-$(hostname --fqdn)}
 (($#)) || { echo "usage: SOURCE=... MODEL=... $0 HOST..." >&2; exit 2; }
 
-trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
+trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT
 
 dask scheduler --host "$ADDRESS" --port "$PORT" --no-dashboard &
 for host in "$@"; do

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 import zarr
@@ -151,6 +152,22 @@ def test_tls(stored: Path, tmp_path: Path) -> None:
     assert code == 0, err
 
 
+def _assert_nothing_is_left_by(driver: subprocess.Popen[bytes]) -> None:
+    """Check that an ended script's processes end, those of its session."""
+    deadline = time.monotonic() + 30
+    # A worker needs a moment to see that its nanny is gone.
+    while left := [process.info for process in psutil.process_iter(["cmdline"]) if _is_left(process, driver)]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.2)
+
+
+def _is_left(process: psutil.Process, driver: subprocess.Popen[bytes]) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+        # Ended ones may wait for whoever has inherited them.
+        return os.getsid(process.pid) == driver.pid and process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
 def _fake(folder: Path, name: str, text: str) -> Path:
     path = folder / name
     path.write_text(f"#!/usr/bin/env bash\n{text}\n")
@@ -174,6 +191,7 @@ def test_ssh(stored: Path, tmp_path: Path) -> None:
         driver = _start([str(DEPLOY / "ssh" / "fit.sh"), "host1"], **environment)
         started.append(driver)
         assert driver.wait(120) == 0
+        _assert_nothing_is_left_by(driver)
     assert GaussianMixture.load(tmp_path / "m.gmm").n_components == 3
 
 
@@ -191,4 +209,5 @@ def test_mpi(stored: Path, tmp_path: Path) -> None:
         driver = _start([str(DEPLOY / "mpi" / "fit.sh"), "--oversubscribe"], **environment)
         started.append(driver)
         assert driver.wait(120) == 0
+        _assert_nothing_is_left_by(driver)
     assert GaussianMixture.load(tmp_path / "m.gmm").n_components == 3

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -109,8 +110,9 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., st
         _until(lambda: "idle" in run("sinfo", "--noheader", "--format=%T"), 60)
         yield run
     finally:
-        subprocess.run(["scancel", "--user=root"], env=environment, check=False)
-        time.sleep(3)
+        with suppress(TimeoutError, AssertionError):
+            run("scancel", "--user=root")
+            _until(lambda: not run("squeue", "--noheader"), 60)
         for process in reversed(started):
             process.terminate()
             process.wait(30)
@@ -150,8 +152,22 @@ def expected(stored: Path) -> GaussianMixture:
         return gm.fit(from_zarr(stored))
 
 
-def test_a_requeued_job_goes_on(
-    slurm: Any, stored: Path, expected: GaussianMixture, tmp_path: Path, assert_same_model: Any
+@pytest.mark.parametrize(
+    "interruption",
+    [
+        ("scontrol", "requeue"),
+        # What SLURM sends when the time is nearly up; the script itself queues again.
+        ("scancel", "--batch", "--signal=USR1"),
+    ],
+    ids=["requeued", "time is up"],
+)
+def test_an_interrupted_job_goes_on(
+    slurm: Any,
+    stored: Path,
+    expected: GaussianMixture,
+    tmp_path: Path,
+    assert_same_model: Any,
+    interruption: tuple[str, ...],
 ) -> None:
     filled = {
         "SOURCE": str(stored),
@@ -165,7 +181,7 @@ def test_a_requeued_job_goes_on(
     job = slurm("sbatch", "--parsable", *size, f"--output={log}", DEPLOY / "fit.sbatch", **filled).strip()
     try:
         _until(lambda: log.exists() and log.read_text().count('"event": "pass"') > 5, 120)
-        slurm("scontrol", "requeue", job)
+        slurm(*interruption, job)
         _until(lambda: "PENDING" in slurm("squeue", "--noheader", "--format=%T", "--job", job), 60)
         # SLURM waits a while before it starts a requeued job.
         slurm("scontrol", "update", f"JobId={job}", "StartTime=now")
@@ -176,6 +192,7 @@ def test_a_requeued_job_goes_on(
     starts = text.count('"event": "source"')
     passes = text.count('"event": "pass"')
     assert starts == 2, text[-4000:]
+    assert ('"exit_code": 75' in text) == ("--batch" in interruption)
     assert N_ITER <= passes < N_ITER + 5, "it began anew"
     assert_same_model(GaussianMixture.load(filled["MODEL"]), expected, rtol=0)
     _until(lambda: "JobState=COMPLETED" in slurm("scontrol", "show", "job", job), 60)
