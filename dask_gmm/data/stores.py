@@ -9,7 +9,6 @@ import pickle
 import zlib
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
-from json import JSONDecodeError
 from typing import Any
 
 import numpy as np
@@ -17,11 +16,11 @@ import zarr
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 from numpy.typing import NDArray
-from zarr.errors import MetadataValidationError, NodeNotFoundError
 from zarr.storage import FsspecStore, LocalStore
 
 from dask_gmm.data.checked import checked
 from dask_gmm.data.fingerprint import of_parts, version
+from dask_gmm.data.opening import member, open_array
 from dask_gmm.data.retries import patiently
 from dask_gmm.data.secrets import public_url, without_secrets
 from dask_gmm.data.source import DataError
@@ -71,12 +70,12 @@ class StoredArray:
     ) -> StoredArray:
         """Open the array `component` of `place`, a URL or an open array or group; see `from_zarr`."""
         if isinstance(place, (zarr.Array, zarr.Group)):
-            array = _member(place, component)
+            array = member(place, component)
             url, storage_options = _address(array)
             return cls(array, url, array.path, storage_options, missing_is_fill)
         url = os.fspath(place)
         array = patiently(
-            lambda: _open(url, component or "", storage_options), f"{public_url(url)} cannot be opened"
+            lambda: open_array(url, component or "", storage_options), f"{public_url(url)} cannot be opened"
         )
         return cls(array, url, component or "", storage_options, missing_is_fill)
 
@@ -84,7 +83,7 @@ class StoredArray:
     def unchecked(self) -> zarr.Array[Any]:
         """The array as Zarr gives it."""
         assert self.url is not None
-        array = _open(self.url, self.component, self.storage_options)
+        array = open_array(self.url, self.component, self.storage_options)
         if _layout(array) != self.layout:
             raise DataError(f"{self!r} changed after it was opened: {self.layout} became {_layout(array)}.")
         return array
@@ -218,34 +217,3 @@ def _address(array: zarr.Array[Any]) -> tuple[str | None, Mapping[str, Any]]:
             return store.path, {}
         return filesystem.unstrip_protocol(store.path), filesystem.storage_options
     return None, {}
-
-
-def _open(url: str, component: str, storage_options: Mapping[str, Any]) -> zarr.Array[Any]:
-    options = dict(storage_options) or None
-    try:
-        node = zarr.open(url, mode="r", path=component, storage_options=options)
-    except NodeNotFoundError:
-        if not component:
-            raise
-        return _member(zarr.open_group(url, mode="r", storage_options=options), component)
-    except (JSONDecodeError, UnicodeDecodeError, MetadataValidationError, KeyError, TypeError) as error:
-        place = "/".join(filter(None, (public_url(url), component)))
-        raise DataError(
-            f"The Zarr metadata of {place} cannot be read: {type(error).__name__}: {error}. "
-            "They are damaged, or were written by another version."
-        ) from error
-    return _member(node, None)
-
-
-def _member(node: zarr.Array[Any] | zarr.Group, component: str | None) -> zarr.Array[Any]:
-    """Return the array `component` of a group, or the array itself; the error lists what there is."""
-    if isinstance(node, zarr.Group) and component and component in node:
-        node, component = node[component], None
-    if isinstance(node, zarr.Array) and not component:
-        return node
-    if isinstance(node, zarr.Array):
-        raise ValueError(f"{node.store_path} is an array; it has no component {component!r}.")
-    names = [name for name, member in node.members(max_depth=None) if isinstance(member, zarr.Array)]
-    wanted = f"has no array {component!r}" if component else "is a Zarr group"
-    place, arrays = public_url(str(node.store_path)), ", ".join(map(repr, sorted(names))) or "none"
-    raise ValueError(f"{place} {wanted}. Name an array with component=...; its arrays: {arrays}.")

@@ -244,7 +244,9 @@ def test_a_worker_opens_an_array_once_for_all_readers(tmp_path, monkeypatch):
     zarr.create_array(tmp_path / "x", shape=x.shape, chunks=(5, 4), dtype="f8")[:] = x
     source = from_zarr(tmp_path / "x")
     opened = []
-    monkeypatch.setattr(stores, "_open", lambda *args, open=stores._open: opened.append(args) or open(*args))
+    monkeypatch.setattr(
+        stores, "open_array", lambda *args, open=stores.open_array: opened.append(args) or open(*args)
+    )
     for _ in range(3):
         for index in (0, 1):
             np.testing.assert_array_equal(

@@ -5,12 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import shutil
-import socket
-import subprocess
-import time
-from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -86,72 +80,18 @@ def test_local_files(local: Path) -> None:
     np.testing.assert_array_equal(unusual["anomaly"], gm.score_samples(rows) < -25)
 
 
-@pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    pytest.importorskip("s3fs")
-    server = pytest.importorskip("moto.server").ThreadedMotoServer(port=0, verbose=False)
-    import boto3
-
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        for name, value in {
-            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_DEFAULT_REGION": "us-east-1",
-        }.items():
-            monkeypatch.setenv(name, value)
-        boto3.client("s3").create_bucket(Bucket="bucket")
-        yield "s3://bucket"
-    finally:
-        server.stop()
-
-
 @pytest.mark.long
-def test_s3(local: Path, s3: str) -> None:
+@pytest.mark.parametrize("server", ["s3", "ceph"])
+def test_s3(local: Path, server: str, request: pytest.FixtureRequest) -> None:
     import s3fs
 
+    s3 = request.getfixturevalue(server)
     # A cluster, so that workers find the credentials by themselves.
     with dask.config.set({"dask-gmm.cli.n-workers": 1, "dask-gmm.cli.threads": 1}):
         run_all(s3)
     s3fs.S3FileSystem.clear_instance_cache()
     files = s3fs.S3FileSystem()
     _assert_same(local, s3, lambda url: [f"s3://{name}" for name in files.glob(f"{url}/part.*")])
-
-
-# The account and key that every emulator has; they open nothing else.
-_EMULATED = (
-    "DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey=Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uS"
-    "RZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==;BlobEndpoint=http://127.0.0.1:{port}/devstoreaccount1;"
-)
-
-
-@pytest.fixture
-def azure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    adlfs = pytest.importorskip("adlfs")
-    program = shutil.which("azurite-blob")
-    if program is None:
-        pytest.skip("azurite is not installed")
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    options = ("--skipApiVersionCheck", "--loose", "--disableTelemetry", "--silent")
-    server = subprocess.Popen([program, "--blobPort", str(port), "--location", tmp_path, *options])
-    try:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            except OSError:
-                time.sleep(0.2)
-        monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", _EMULATED.format(port=port))
-        adlfs.AzureBlobFileSystem().mkdir("container")
-        yield "abfs://container"
-    finally:
-        server.terminate()
-        server.wait(30)
 
 
 @pytest.mark.long
