@@ -96,8 +96,9 @@ class Patience:
                     self._memory_note,
                 )
                 self._retry(future)
-            except TimeoutError:
-                if future.status == "error" and isinstance(future.exception(), TimeoutError):
+            except (TimeoutError, UnboundLocalError) as error:
+                # The latter is how distributed says that the result came in the instant of the time-out.
+                if future.status == "error" and isinstance(future.exception(), type(error)):
                     raise  # the task's own
                 if meanwhile is not None:
                     meanwhile()

@@ -84,7 +84,8 @@ def test_until_they_were_too_often():
     assert future.retries == 2
 
 
-def test_a_task_that_times_out_by_itself_is_no_reason_to_wait():
+@pytest.mark.parametrize("error", [TimeoutError("the task's"), UnboundLocalError("the task's")])
+def test_a_task_that_times_out_by_itself_is_no_reason_to_wait(error):
     class TimedOut:
         status = "error"
 
@@ -92,10 +93,24 @@ def test_a_task_that_times_out_by_itself_is_no_reason_to_wait():
             raise self.exception()
 
         def exception(self):
-            return TimeoutError("the task's")
+            return error
 
-    with pytest.raises(TimeoutError, match="the task's"):
+    with pytest.raises(type(error), match="the task's"):
         Patience(SimpleNamespace(), "").result(TimedOut())
+
+
+def test_a_result_in_the_instant_of_the_timeout():
+    class JustInTime:
+        status, asked = "finished", 0
+
+        def result(self, timeout):
+            self.asked += 1
+            if self.asked == 1:
+                # What `distributed.utils.sync` does then.
+                raise UnboundLocalError("cannot access local variable 'result'")
+            return "done"
+
+    assert Patience(SimpleNamespace(), "").result(JustInTime()) == "done"
 
 
 def test_waiting_for_workers_ends(monkeypatch):
