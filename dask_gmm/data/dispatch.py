@@ -25,6 +25,10 @@ def lazy_source(X: Any) -> Source | None:
     """
     if isinstance(X, (str, os.PathLike)):
         return _stored(os.fspath(X))
+    if _is_a(X, "xarray", "DataArray") or _is_a(X, "xarray", "Dataset"):
+        from dask_gmm.data.labelled import from_xarray
+
+        return from_xarray(X)
     # A Delayed has every attribute that it is asked for.
     if not hasattr(X, "dask") and all(hasattr(X, n) for n in ("chunks", "reader", "apply", "with_weights")):
         source: Source = X
@@ -41,10 +45,6 @@ def lazy_source(X: Any) -> Source | None:
         from dask_gmm.data.frames import DaskFrameSource
 
         return DaskFrameSource(X)
-    if _is_a(X, "xarray", "DataArray") or _is_a(X, "xarray", "Dataset"):
-        from dask_gmm.data.labelled import from_xarray
-
-        return from_xarray(X)
     if hasattr(X, "__dask_graph__"):
         raise TypeError(
             f"X is a dask {type(X).__name__}; give a two-dimensional dask array or a dask DataFrame "

@@ -14,7 +14,7 @@ import xarray as xr
 from dask.array.core import normalize_chunks
 
 from dask_gmm.data.collections import DaskArraySource
-from dask_gmm.data.source import Answer, Chunk
+from dask_gmm.data.source import Answer, Chunk, DataError
 from dask_gmm.data.weights import WeightReader
 
 #: The dimension of probabilities.
@@ -103,6 +103,16 @@ class LabelledSource:
         self.sample_shape, self.numbered, self.grid = self._rows.sample_shape, True, self._rows.grid
 
     @property
+    def dims(self) -> tuple[str, ...]:
+        """Names of the samples' dimensions."""
+        return tuple(map(str, self._samples.dims))
+
+    @property
+    def unlabelled(self) -> DaskArraySource:
+        """The same rows without names of dimensions."""
+        return self._rows
+
+    @property
     def chunks(self) -> Sequence[Chunk]:
         """The chunks of the values."""
         return self._rows.chunks
@@ -116,18 +126,30 @@ class LabelledSource:
         return self._rows.futures(indices)
 
     def with_weights(self, sample_weight: Any) -> LabelledSource:
-        """Return the same rows with weights; a DataArray of weights is aligned by its dimensions.
+        """Return the same rows with weights; those in a DataArray are laid out by its dimensions.
 
         Raises
         ------
         DataError
-            The number of weights is not the number of rows.
+            The number of weights is not the number of rows, or they belong to other coordinates.
         """
         if isinstance(sample_weight, xr.DataArray):
-            sample_weight = sample_weight.transpose(*self._samples.dims).data
+            sample_weight = self._laid_out(sample_weight)
         weighted = copy.copy(self)
         weighted._rows = self._rows.with_weights(sample_weight)
         return weighted
+
+    def _laid_out(self, weights: xr.DataArray) -> Any:
+        """Return weights in the samples' order, repeated along dimensions that they do not have."""
+        dims = self._samples.dims
+        unknown = [dim for dim in weights.dims if dim not in dims]
+        if unknown:
+            raise DataError(f"sample_weight has dimensions {unknown}, which the samples {dims} do not have.")
+        try:
+            _, weights = xr.align(self._samples, weights, join="exact", copy=False)
+        except ValueError as error:
+            raise DataError(f"sample_weight does not belong to the coordinates of X: {error}") from error
+        return weights.broadcast_like(self._samples).transpose(*dims).data
 
     def apply(self, answer: Answer) -> xr.DataArray:
         """Return the answer with the samples' dimensions and coordinates; probabilities along 'component'."""
@@ -135,7 +157,8 @@ class LabelledSource:
         if self.in_memory:
             values = values.compute(scheduler="threads")
         dims = self._samples.dims if answer.n_columns is None else (*self._samples.dims, COMPONENT)
-        return xr.DataArray(values, dims=dims, coords=self._samples.coords)
+        # Without the name that Dask gave to the values.
+        return xr.DataArray(values, dims=dims, coords=self._samples.coords).rename(None)
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name}: {size}" for name, size in self._samples.sizes.items())

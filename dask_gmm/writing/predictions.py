@@ -80,7 +80,8 @@ def write_predictions(
         As in ``GaussianMixture.predict``.
     target : str or path
         Local path or fsspec URL of a Zarr group, which gets an array of the samples' shape and chunks for
-        each output, or of a folder, which gets a Parquet file for each chunk of X, in row order.
+        each output (with the names of an xarray object's dimensions), or of a folder, which gets a Parquet
+        file for each chunk of X, in row order.
     outputs : sequence of {'labels', 'probabilities', 'log_density', 'anomaly'}, default=('labels',)
         As `predict`, `predict_proba` and `score_samples` give them; 'anomaly' tells whether the log density
         is below `threshold`. In Parquet the probabilities are columns ``probabilities_0`` and so on.
@@ -140,8 +141,9 @@ def write_predictions(
     columns = columns_of(outputs, answers)
     place: Target
     if kind == "zarr":
+        dims = getattr(source, "dims", None)
         source, grid = on_regular_grid(source)
-        place = ZarrTarget(url, dict(storage_options or {}), grid, columns)
+        place = ZarrTarget(url, dict(storage_options or {}), grid, columns, dims)
     else:
         _check_table(source)
         place = ParquetTarget(url, dict(storage_options or {}), len(source.chunks), columns)

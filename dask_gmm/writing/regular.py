@@ -22,8 +22,14 @@ def on_regular_grid(source: Source) -> tuple[Source, Any]:
     grid = getattr(source, "grid", None)
     if grid is not None and _is_regular(grid):
         return source, grid
-    if isinstance(source, DaskArraySource):
-        return _rechunked(source)
+    unlabelled = getattr(source, "unlabelled", source)
+    if isinstance(unlabelled, DaskArraySource):
+        return _rechunked(unlabelled)
+    if len(source.sample_shape) != 1:
+        raise ValueError(
+            f"The chunks of {source!r} have several lengths along an axis, and those of a Zarr array must "
+            "not: give X as a dask array with regular chunks."
+        )
     n_rows = [chunk.n_rows for chunk in source.chunks]
     if None in n_rows:
         counted: dict[int, int]

@@ -34,12 +34,15 @@ class ZarrTarget:
     grid : SampleGrid
         Of regular cells.
     columns : tuple of Column
+    dims : tuple of str or None
+        Names of the samples' dimensions, by which xarray opens the group.
     """
 
     url: str
     storage_options: Mapping[str, Any]
     grid: SampleGrid
     columns: tuple[Column, ...]
+    dims: tuple[str, ...] | None = None
 
     def prepare(self, identity: Identity, overwrite: bool) -> None:
         """Make the group and its arrays; see `Target.prepare`."""
@@ -78,12 +81,14 @@ class ZarrTarget:
             if column.name in group:
                 continue
             more = () if column.n_columns is None else (column.n_columns,)
+            names = None if self.dims is None else (*self.dims, *("component" for _ in more))
             group.create_array(
                 column.name,
                 shape=(*self.grid.shape, *more),
                 chunks=(*cell, *more),
                 dtype=column.dtype,
                 fill_value=column.missing,
+                dimension_names=names,
                 compressors=_COMPRESSORS,
             )
 
@@ -109,7 +114,7 @@ class ZarrTarget:
 
     def __reduce__(self) -> tuple[Any, ...]:
         options = without_secrets(self.storage_options)
-        return ZarrTarget, (public_url(self.url), options, self.grid, self.columns)
+        return ZarrTarget, (public_url(self.url), options, self.grid, self.columns, self.dims)
 
 
 @lru_cache(maxsize=64)

@@ -9,7 +9,6 @@ import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
-import zarr
 
 from dask_gmm import DataError, GaussianMixture, from_array, from_xarray, write_predictions
 
@@ -73,6 +72,7 @@ def test_a_lazy_data_array_stays_lazy(image: xr.DataArray, rows: Any, gm: Gaussi
     labels = fitted.predict(lazy)
     assert labels.chunks == ((1, 1), (120, 120, 60))
     assert labels.dtype == np.int64
+    assert labels.name is None
     _assert_labels(labels.compute(), gm.predict(rows))
 
 
@@ -105,6 +105,12 @@ def test_the_variables_of_a_dataset_are_the_features(
     _assert_labels(labels, gm.predict(rows))
 
 
+def test_variables_may_be_chunked_differently(image: xr.DataArray, rows: Any, gm: GaussianMixture) -> None:
+    dataset = image.drop_vars("gain").to_dataset("band")
+    mixed = dataset.assign(red=dataset.red.chunk({"place": 100}), blue=dataset.blue.chunk({"place": 70}))
+    _assert_labels(_fit(mixed).predict(mixed), gm.predict(rows))
+
+
 def test_variables_are_broadcast(rows: Any) -> None:
     dataset = xr.Dataset({"a": ("x", rows[:20, 0]), "b": (("x", "y"), rows[:600, 1].reshape(20, 30))})
     labels = _fit(dataset).predict(dataset)
@@ -134,12 +140,41 @@ def test_weights_are_aligned_by_dimension(image: xr.DataArray, rows: Any, assert
         assert_same_model(fitted.fit(image, sample_weight=given), expected, rtol=1e-12)
 
 
-def test_written_predictions(image: xr.DataArray, rows: Any, gm: GaussianMixture, tmp_path: Path) -> None:
-    fitted = _fit(image)
-    write_predictions(fitted, image.chunk({"place": 100}), tmp_path / "p.zarr")
-    labels = zarr.open_group(tmp_path / "p.zarr", mode="r")["labels"]
-    assert labels.chunks == (2, 100)
-    np.testing.assert_array_equal(labels[:].reshape(-1), gm.predict(rows))
+def test_weights_along_one_dimension_are_repeated(image: xr.DataArray, assert_same_model: Any) -> None:
+    of_places = xr.DataArray(np.arange(300) % 3 + 1.0, dims="place")
+    everywhere = of_places.broadcast_like(image.isel(band=0))
+    given, expected = (
+        GaussianMixture(3, random_state=0, max_iter=5, tol=0.1).fit(image, sample_weight=weights)
+        for weights in (of_places, everywhere.values)
+    )
+    assert_same_model(given, expected, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("weights", "match"),
+    [
+        (xr.DataArray(np.ones(2), dims="time", coords={"time": TIMES[::-1]}), "coordinates"),
+        (xr.DataArray(np.ones(3), dims="band"), "'band'"),
+        (xr.DataArray(np.ones(299), dims="place"), "place"),
+    ],
+)
+def test_weights_of_other_samples_are_refused(image: xr.DataArray, weights: xr.DataArray, match: str) -> None:
+    with pytest.raises(DataError, match=match):
+        GaussianMixture(3).fit(image, sample_weight=weights)
+
+
+@pytest.mark.parametrize(("chunks", "longest"), [((100, 100, 100), 100), ((100, 50, 150), 150)])
+def test_written_predictions(
+    image: xr.DataArray, gm: GaussianMixture, tmp_path: Path, chunks: tuple[int, ...], longest: int
+) -> None:
+    X = image.chunk({"place": chunks})
+    write_predictions(_fit(image), X, tmp_path / "p.zarr", ["labels", "probabilities"])
+    written = xr.open_zarr(tmp_path / "p.zarr", consolidated=False)
+    assert written["labels"].dims == ("time", "place")
+    assert written["labels"].encoding["chunks"] == (2, longest)
+    assert written["probabilities"].dims == ("time", "place", "component")
+    expected = gm.predict(image.values.reshape(-1, 3))
+    np.testing.assert_array_equal(written["labels"].values.reshape(-1), expected)
 
 
 def test_other_features_are_refused(image: xr.DataArray) -> None:
