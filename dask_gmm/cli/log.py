@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime
 import json
+import shutil
 import sys
+import textwrap
 from typing import Any
 
 
@@ -23,7 +25,7 @@ class Log:
     def event(self, name: str, text: str, /, **values: Any) -> None:
         """Write an event: its text, or its values with name and time."""
         if self.human:
-            self._write(text)
+            self._write(_wrapped(text))
             return
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
         self._write(json.dumps({"event": name, "time": now, **values}, allow_nan=False))
@@ -38,3 +40,13 @@ class Log:
 
     def _write(self, line: str) -> None:
         print(line, file=sys.stderr, flush=True)
+
+
+def _wrapped(text: str) -> str:
+    """Return the text with lines that end between words where a terminal's would end anywhere."""
+    if not sys.stderr.isatty():
+        return text
+    width = shutil.get_terminal_size().columns
+    # Words such as paths stay whole, to be copied.
+    wrapper = textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(line if len(line) <= width else wrapper.fill(line) for line in text.splitlines())

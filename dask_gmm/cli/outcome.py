@@ -61,7 +61,18 @@ def run(job: Callable[[Log], Mapping[str, Any]], log_format: str | None) -> None
         raise
     except Exception as error:
         _fail(log, error)
-    print(json.dumps(result, allow_nan=False))
+    print(_shown(result) if sys.stdout.isatty() else json.dumps(result, allow_nan=False))
+
+
+def _shown(result: Mapping[str, Any]) -> str:
+    """Return the same JSON with a line for each value, and for each of several objects."""
+    values = {name: json.dumps(value, allow_nan=False) for name, value in result.items()}
+    for name, value in result.items():
+        if isinstance(value, list) and value and isinstance(value[0], (dict, list)):
+            lines = ",\n".join(f"    {json.dumps(item, allow_nan=False)}" for item in value)
+            values[name] = f"[\n{lines}\n  ]"
+    lines = ",\n".join(f"  {json.dumps(name)}: {value}" for name, value in values.items())
+    return f"{{\n{lines}\n}}"
 
 
 def _fail(log: Log, error: Exception) -> NoReturn:

@@ -52,11 +52,12 @@ def plan(given: Mapping[str, Any], log: Log) -> dict[str, Any]:
     seconds = cost.of_pass(n_bytes, len(groups), n_workers * threads)
     needed = BASE_BYTES + threads * memory.total
     slower = "reading" if cost.read_seconds > cost.work_seconds else "arithmetic"
+    lasting = f"{seconds:.1f} s" if seconds < 10 else clock(seconds)
     text = (
         f"{short(known_rows(source) or 0)} rows, {format_bytes(n_bytes)} in memory, {len(source.chunks)} "
         f"chunks, {len(groups)} groups\n"
         f"{n_workers} worker(s) with {threads} thread(s): {format_bytes(needed)} each, a pass in about "
-        f"{clock(seconds)}, most of it {slower}"
+        f"{lasting}, most of it {slower}"
     )
     log.event("plan", text)
     return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -41,11 +41,13 @@ def select(given: Mapping[str, Any], log: Log) -> dict[str, Any]:
         estimator.set_callbacks(PassReport(source, display.pass_done, display.share_done))
         estimator.fit(source, sample_weight=weights)
     estimator.best_estimator_.save(given["out"])
+    candidates = _lines(estimator.results_)
+    log.event("candidates", _table(candidates, given["criterion"]), candidates=candidates)
     return {
         "model": public_url(given["out"]),
         **description(estimator.best_estimator_),
         "criterion": given["criterion"],
-        "candidates": _lines(estimator.results_),
+        "candidates": candidates,
         "seconds": perf_counter() - began,
     }
 
@@ -86,6 +88,28 @@ def _lines(results: Mapping[str, Any]) -> list[dict[str, Any]]:
         {name: _finite(value) for name, value in zip(columns, line, strict=True)}
         for line in zip(*columns.values(), strict=True)
     ]
+
+
+def _table(candidates: Sequence[Mapping[str, Any]], criterion: str) -> str:
+    """Return the candidates for people; a star marks the chosen one.
+
+    Examples
+    --------
+    >>> lines = [{"n_components": k, "covariance_type": "full", "bic": 9.0 - k, "n_iter": 4} for k in (2, 3)]
+    >>> print(_table(lines, "bic"))
+      components  covariances             bic  iterations
+               2         full             7.0           4
+    *          3         full             6.0           4
+    """
+    scores = [line[criterion] for line in candidates]
+    best = min((score for score in scores if score is not None), default=None)
+    rows = [f"  components  covariances  {criterion:>14}  iterations"]
+    for line, score in zip(candidates, scores, strict=True):
+        shown = "failed" if score is None else f"{score:.1f}"
+        mark = "*" if score is not None and score == best else " "
+        number, kind = line["n_components"], line["covariance_type"]
+        rows.append(f"{mark} {number:>10}  {kind:>11}  {shown:>14}  {line['n_iter']!s:>10}")
+    return "\n".join(rows)
 
 
 def _finite(value: Any) -> Any:

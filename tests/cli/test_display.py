@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import json
 
 from dask_gmm.cli.display import pass_line
+from dask_gmm.cli.outcome import _shown
 from dask_gmm.cli.progress import PassDone, passes_left
 
 
@@ -33,3 +35,10 @@ def test_passes_left() -> None:
     # Gains that grow, and a tolerance that is never met, say nothing but the most passes.
     assert passes_left([-3.0, -2.9, -2.0], 0.1, 10) == 7
     assert passes_left([-3.0, -2.0, -1.5], 0.0, 10) == 7
+
+
+def test_a_result_on_a_terminal_is_the_same_json() -> None:
+    result = {"a": 1.5, "means": [[1.0, 2.0], [3.0, 4.0]], "lines": [{"x": None}], "names": ["b"], "none": []}
+    shown = _shown(result)
+    assert json.loads(shown) == result
+    assert max(map(len, shown.splitlines())) < 20

@@ -31,6 +31,13 @@ def test_the_choice_is_the_estimators(run: Any, stored: Path, tmp_path: Path, as
     assert any(event["event"] == "pass" for event in ended.events)
 
 
+def test_people_get_a_table(run: Any, stored: Path, tmp_path: Path) -> None:
+    out = tmp_path / "m.gmm"
+    ended = run("select", stored, "--n-components", "2,3", "--out", out, *LOCAL, "--log", "human")
+    (chosen,) = [line for line in ended.stderr.splitlines() if line.startswith("*")]
+    assert chosen.split()[1:3] == [str(ended.result["n_components"]), "full"]
+
+
 def test_every_parameter_is_an_option() -> None:
     parameters = inspect.signature(GaussianMixtureIC).parameters
     assert {option.name for option in SELECT} == set(parameters)
