@@ -58,6 +58,7 @@ class Pieces:
 
     numbered = True
     in_memory = False
+    stored = False
     feature_names = None
 
     def __init__(

@@ -14,7 +14,7 @@ from dask_gmm.cli.display import clock, short
 from dask_gmm.cli.log import Log
 from dask_gmm.cli.sources import open_source
 from dask_gmm.data.checks import check_rows
-from dask_gmm.data.source import Block, DataError, Source
+from dask_gmm.data.source import DataError, Source
 from dask_gmm.engine.cost import Cost, measure, read_largest
 from dask_gmm.engine.memory import BASE_BYTES, TaskMemory
 from dask_gmm.engine.plan import Plan
@@ -31,7 +31,7 @@ _CALIBRATION_ROWS = 4096
 
 
 def plan(given: Mapping[str, Any], log: Log) -> dict[str, Any]:
-    """Return what a fit will need.
+    """Return what a fit will need, as the command prints it.
 
     Raises
     ------
@@ -43,39 +43,56 @@ def plan(given: Mapping[str, Any], log: Log) -> dict[str, Any]:
     source = open_source(given["source"], given)
     threads = given["threads"] or 1
     n_workers = given["n_workers"] or max(1, len(os.sched_getaffinity(0)) // threads)
-    groups = Plan.of(source).groups
     memory = TaskMemory.of(source, _settings(given).value_bytes(source.n_features))
     if given["memory_limit"] is not None:
         memory.check(parse_bytes(given["memory_limit"]), threads)
-    block, cost = _cost(source, given)
-    n_bytes = sum(chunk.n_bytes or 0 for chunk in source.chunks)
-    seconds = cost.of_pass(n_bytes, len(groups), n_workers * threads)
+    cost, told = estimate(source, given["n_components"], given["covariance_type"], n_workers * threads)
     needed = BASE_BYTES + threads * memory.total
-    slower = "reading" if cost.read_seconds > cost.work_seconds else "arithmetic"
+    slower = "reading" if cost.reading > cost.arithmetic else "arithmetic"
+    seconds = told["seconds_a_pass"]
     lasting = f"{seconds:.1f} s" if seconds < 10 else clock(seconds)
     text = (
-        f"{short(known_rows(source) or 0)} rows, {format_bytes(n_bytes)} in memory, {len(source.chunks)} "
-        f"chunks, {len(groups)} groups\n"
+        f"{short(told['rows'] or 0)} rows, {format_bytes(told['bytes'])} in memory, {told['chunks']} "
+        f"chunks, {told['groups']} groups\n"
         f"{n_workers} worker(s) with {threads} thread(s): {format_bytes(needed)} each, a pass in about "
         f"{lasting}, most of it {slower}"
     )
     log.event("plan", text)
     return {
+        **told,
+        "largest_chunk_bytes": memory.chunk,
+        "n_workers": n_workers,
+        "threads": threads,
+        "task_bytes": memory.total,
+        "worker_bytes": needed,
+    }
+
+
+def estimate(
+    source: Source, n_components: int, covariance_type: str, n_threads: int
+) -> tuple[Cost, dict[str, Any]]:
+    """Measure what a pass costs, and tell how long it will take on so many threads.
+
+    Raises
+    ------
+    DataError
+        There are no rows, or fewer in the largest chunk than components.
+    """
+    if not source.chunks:
+        raise DataError(f"{source!r} has no rows.")
+    groups = Plan.of(source).groups
+    cost = measure(source, groups, _work(source, n_components, covariance_type), n_threads)
+    n_bytes = sum(chunk.n_bytes or 0 for chunk in source.chunks)
+    return cost, {
         "rows": known_rows(source),
         "n_features": source.n_features,
         "dtype": str(source.dtype),
         "bytes": n_bytes,
         "chunks": len(source.chunks),
-        "largest_chunk_bytes": memory.chunk,
         "groups": len(groups),
-        "n_workers": n_workers,
-        "threads": threads,
-        "task_bytes": memory.total,
-        "worker_bytes": needed,
-        "read_bytes_per_second": round(1 / cost.read_seconds),
-        "work_bytes_per_second": round(1 / cost.work_seconds),
-        "measured_rows": len(block.rows),
-        "seconds_a_pass": seconds,
+        "read_bytes_per_second": round(1 / cost.reading),
+        "work_bytes_per_second": round(1 / cost.arithmetic),
+        "seconds_a_pass": cost.of_pass(n_bytes, len(groups), n_threads),
     }
 
 
@@ -92,16 +109,15 @@ def _settings(given: Mapping[str, Any]) -> FitSettings:
     return FitSettings(start, 0.0, 1, given["n_init"], 0, shared_passes=True)
 
 
-def _cost(source: Source, given: Mapping[str, Any]) -> tuple[Block, Cost]:
-    if not source.chunks:
-        raise DataError(f"{source!r} has no rows.")
-    block, read_seconds = read_largest(source)
+def _work(source: Source, n_components: int, covariance_type: str) -> EStep:
+    """Return an E-step of a mixture of that size."""
+    block = read_largest(source)
     check_rows(block)
     rows = block.rows[:_CALIBRATION_ROWS]
     spread = max(1.0, float(np.var(rows))) if len(rows) else 1.0
     estimator = GaussianMixture(
-        given["n_components"],
-        covariance_type=given["covariance_type"],
+        n_components,
+        covariance_type=covariance_type,
         # Any mixture will do; with this much on the diagonal none collapses.
         reg_covar=1e-3 * spread,
         max_iter=1,
@@ -111,4 +127,4 @@ def _cost(source: Source, given: Mapping[str, Any]) -> tuple[Block, Cost]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         estimator.fit(rows)
-    return block, measure(block, read_seconds, EStep(fitted_density(estimator), arithmetic(source.dtype)))
+    return EStep(fitted_density(estimator), arithmetic(source.dtype))

@@ -33,6 +33,7 @@ class ArraySource:
 
     numbered = True
     in_memory = True
+    stored = False
 
     def __init__(
         self,

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import warnings
+from importlib.util import find_spec
 from typing import Any
 
+import numpy as np
 import zarr
-from zarr.storage import StorePath, WrapperStore
+from numpy.typing import NDArray
+from zarr.storage import LocalStore, StorePath, WrapperStore
 
 from dask_gmm.data.secrets import public_url
 from dask_gmm.data.source import DataError
@@ -15,6 +20,36 @@ def checked(array: zarr.Array[Any], missing_is_fill: bool) -> zarr.Array[Any]:
     """Return `array` reading through a CheckedStore; costs no request."""
     store = CheckedStore(array.store, missing_is_fill, _ends_in_blosc(array))
     return zarr.Array(zarr.AsyncArray(array.metadata, StorePath(store, array.path)))
+
+
+def fast(array: zarr.Array[Any]) -> zarr.Array[Any] | None:
+    """Return `array` decoding with `zarrs`, None where that is not installed or the store is not local.
+
+    It reads files past their store, so that a missing chunk is the fill value.
+    """
+    if type(array.store) is not LocalStore or find_spec("zarrs") is None:
+        return None
+    with (
+        zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"}),
+        warnings.catch_warnings(action="ignore"),  # Where it does not know a codec it takes Zarr's.
+    ):
+        return zarr.Array(zarr.AsyncArray(array.metadata, array.store_path))
+
+
+def has_empty_chunk(values: NDArray[Any], chunk_shape: tuple[int, ...], fill_value: Any) -> bool:
+    """Tell whether a chunk in `values` holds nothing but the fill value, like one that is missing."""
+    starts = [range(0, length, n) for length, n in zip(values.shape, chunk_shape, strict=True)]
+    for start in itertools.product(*starts):
+        chunk = values[tuple(slice(i, i + n) for i, n in zip(start, chunk_shape, strict=True))]
+        # Nearly always the first element decides.
+        if _is_fill(values[start], fill_value) and np.all(_is_fill(chunk, fill_value)):
+            return True
+    return False
+
+
+def _is_fill(values: NDArray[Any], fill_value: Any) -> NDArray[np.bool_]:
+    same: NDArray[np.bool_] = (values == fill_value) | (values != values)
+    return same
 
 
 class CheckedStore(WrapperStore[Any]):  # type: ignore[misc]

@@ -70,6 +70,7 @@ class DaskArraySource:
     """
 
     in_memory = False
+    stored = False
     feature_names: tuple[str, ...] | None = None
 
     def __init__(self, x: da.Array, feature_axis: int = -1, nan: Literal["error", "drop"] = "error") -> None:

@@ -35,6 +35,7 @@ class DaskFrameSource:
     """
 
     in_memory = False
+    stored = False
 
     def __init__(self, frame: dd.DataFrame) -> None:
         _refuse_others(frame.dtypes)

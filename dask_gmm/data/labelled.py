@@ -87,6 +87,8 @@ class LabelledSource:
     nan : {"error", "drop"}
     """
 
+    stored = False
+
     def __init__(
         self,
         values: da.Array,

@@ -113,6 +113,8 @@ class Source(Protocol):
         the numbers are unique, but depend on the chunking.
     in_memory : bool
         The rows live in this process and are read without cost; they are not sent to a cluster.
+    stored : bool
+        The rows come from a store that may answer late: several threads may use a reader at once.
     """
 
     @property
@@ -135,6 +137,9 @@ class Source(Protocol):
 
     @property
     def in_memory(self) -> bool: ...  # noqa: D102
+
+    @property
+    def stored(self) -> bool: ...  # noqa: D102
 
     def reader(self, indices: Sequence[int]) -> Reader:
         """Return what a worker needs to read the chunks `indices`."""

@@ -8,6 +8,7 @@ import os
 import pickle
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -18,7 +19,7 @@ from fsspec.implementations.local import LocalFileSystem
 from numpy.typing import NDArray
 from zarr.storage import FsspecStore, LocalStore
 
-from dask_gmm.data.checked import checked
+from dask_gmm.data.checked import checked, fast, has_empty_chunk
 from dask_gmm.data.fingerprint import of_parts, version
 from dask_gmm.data.opening import member, open_array
 from dask_gmm.data.retries import patiently
@@ -93,6 +94,11 @@ class StoredArray:
         """The array, reading through a CheckedStore."""
         return checked(self.unchecked, self.missing_is_fill)
 
+    @cached_property
+    def fast(self) -> zarr.Array[Any] | None:
+        """The array, reading faster and less carefully where that is possible."""
+        return fast(self.unchecked)
+
     @property
     def name(self) -> str:
         """The last part of its path, by which the group knows it."""
@@ -147,6 +153,13 @@ class StoredArray:
         DataError
             A chunk is missing, cut off or cannot be decoded; names its key.
         """
+        # What the fast way cannot read, or may be missing, is read once more by the one that tells why.
+        with suppress(Exception):
+            if self.fast is not None:
+                values: NDArray[Any] = np.asarray(self.fast[selection])
+                fill = self.unchecked.fill_value
+                if self.missing_is_fill or not has_empty_chunk(values, self.chunk_shape, fill):
+                    return values
         try:
             return np.asarray(self.checked[selection])
         except DataError:

@@ -104,6 +104,7 @@ class ZarrSource:
     """
 
     in_memory = False
+    stored = True
     numbered = True
 
     def __init__(

@@ -46,6 +46,9 @@ def groups_to_keep(
     room = sum(_room(limit, n_threads, memory) for limit, n_threads in workers)
     kept = []
     for number, group in enumerate(groups):
+        if source.futures(group):
+            # Persisted: what these rows are made of is in memory already.
+            continue
         sizes = [source.chunks[index].n_bytes for index in group]
         known = [size for size in sizes if size is not None]
         room -= sum(known)

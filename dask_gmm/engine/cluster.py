@@ -22,7 +22,7 @@ from dask_gmm.data.retries import PatientReader
 from dask_gmm.data.source import Reader, Source
 from dask_gmm.engine.blas import SingleBlasThread
 from dask_gmm.engine.cache import Cache, groups_to_keep
-from dask_gmm.engine.group import KeptBlocks, merge_values, run_group
+from dask_gmm.engine.group import KeptBlocks, look_ahead, merge_values, run_group
 from dask_gmm.engine.memory import TaskMemory
 from dask_gmm.engine.plan import FAN_IN, Plan
 from dask_gmm.engine.telemetry import Watched, new_span, report_pass
@@ -65,6 +65,7 @@ class ClusterEngine:
             memory.check(limit, n_threads)
         self._patience = Patience(client, memory.note([limit for limit, _ in workers]))
         kept = groups_to_keep(source, self.plan.groups, cache, memory, workers)
+        self._ahead = look_ahead(source)
         self._inputs = [dict(source.futures(group)) for group in self.plan.groups]
         self._token = uuid4().hex[:12]
         self._span = new_span()
@@ -75,7 +76,7 @@ class ClusterEngine:
         """Return what a task needs to have the group's rows: a plan, or the rows themselves."""
         indices = self.plan.groups[number]
         # Opaque bytes: Dask would otherwise look for keys and futures inside them.
-        payload: Any = dumps((PatientReader(source.reader(indices)), indices))
+        payload: Any = dumps((PatientReader(source.reader(indices)), indices, self._ahead))
         if len(payload) > _LITERAL_BYTES:
             payload = self._client.submit(_same, payload, pure=False, key=f"gmm-plan-{self._token}-{number}")
         if not kept:
@@ -175,11 +176,11 @@ def _same(payload: bytes) -> bytes:
     return payload
 
 
-def _opened(group: bytes, inputs: dict[Any, Any]) -> tuple[Reader, Sequence[int]]:
-    reader, indices = loads(group)
+def _opened(group: bytes, inputs: dict[Any, Any]) -> tuple[Reader, Sequence[int], int]:
+    reader, indices, ahead = loads(group)
     if inputs:
         reader.supply(inputs)
-    return reader, indices
+    return reader, indices, ahead
 
 
 def _load_task(group: bytes, inputs: dict[Any, Any]) -> KeptBlocks:
@@ -189,9 +190,9 @@ def _load_task(group: bytes, inputs: dict[Any, Any]) -> KeptBlocks:
 def _group_task(group: bytes | KeptBlocks, works: bytes, inputs: dict[Any, Any]) -> list[Any]:
     reader: Reader
     kept = isinstance(group, KeptBlocks)
-    reader, indices = (group, group.indices) if isinstance(group, KeptBlocks) else _opened(group, inputs)
+    reader, indices, ahead = (group, group.indices, 0) if kept else _opened(group, inputs)
     with SingleBlasThread(), Watched(reader) as watched:
-        return run_group(watched, indices, loads(works), ahead=not kept)
+        return run_group(watched, indices, loads(works), ahead=ahead)
 
 
 def _merge_task(works: bytes, parts: Sequence[list[Any]]) -> list[Any]:

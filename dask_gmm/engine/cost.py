@@ -1,42 +1,53 @@
-"""How long a pass will take: one chunk is read and worked on here, and the rest is arithmetic.
+"""How long a pass will take: parts of it are run here, and the rest is arithmetic.
 
-A group's next chunk is read while one is worked on, so a thread needs the longer of the two for each byte.
-A pass also costs the scheduler a few milliseconds a group, one after another. The estimate is of chunks like
-the one that was measured, on machines like this one, with a store that keeps its speed under more readers.
+A group's next chunks are read while one is worked on; how far that hides reading depends on the store, on
+what decoding takes, and on what the cores share. So all of it is measured together, on as many cores as a
+pass will have, and reading and arithmetic alone only to tell which of them it waits for. The estimate is for
+machines like this one, and for a store that keeps its speed under more readers.
 """
 
 from __future__ import annotations
 
 import math
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
+from dask_gmm.data.retries import PatientReader
 from dask_gmm.data.source import Block, Source
 from dask_gmm.engine.blas import SingleBlasThread
+from dask_gmm.engine.group import look_ahead, run_group
 from dask_gmm.engine.work import Work
 
 # Measured: 64 tasks and their merges took 0.19 s beyond their work.
 _GROUP_SECONDS = 0.003
-# Work on a chunk is timed until it took at least so long, for the clock and the caches.
-_LEAST_SECONDS = 0.05
+# Something is timed until it took at least so long, for the clock and the caches.
+_LEAST_SECONDS = 0.3
 _MOST_ROUNDS = 20
+# Of a large group so much is enough: what begins it is then small against the rest.
+_SAMPLE_BYTES, _SAMPLE_CHUNKS = 64 << 20, 4
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one thread of this machine needs.
+    """What one thread needs for a byte of rows, as it is in memory; in seconds.
 
     Attributes
     ----------
-    read_seconds : float
-        To read a byte of rows, as it is in memory.
-    work_seconds : float
-        To work on it.
+    reading : float
+        To read it and do nothing else.
+    arithmetic : float
+        To work on it once it is there.
+    both : float
+        In a pass, while the other cores do the same.
     """
 
-    read_seconds: float
-    work_seconds: float
+    reading: float
+    arithmetic: float
+    both: float
 
     def of_pass(self, n_bytes: int, n_groups: int, n_threads: int) -> float:
         """Return the seconds of a pass.
@@ -51,50 +62,89 @@ class Cost:
 
         Examples
         --------
-        >>> round(Cost(1e-9, 3e-9).of_pass(10**12, 1000, 100), 3)
+        >>> round(Cost(1e-9, 2.5e-9, 3e-9).of_pass(10**12, 1000, 100), 3)
         33.0
         """
-        slower = max(self.read_seconds, self.work_seconds)
         # The last round of groups may leave threads idle.
         rounds = math.ceil(n_groups / n_threads) if n_groups else 0
-        return slower * n_bytes * rounds / max(1, n_groups) + _GROUP_SECONDS * n_groups
+        return self.both * n_bytes * rounds / max(1, n_groups) + _GROUP_SECONDS * n_groups
 
 
-def read_largest(source: Source) -> tuple[Block, float]:
-    """Read the largest chunk.
-
-    Returns
-    -------
-    block : Block
-    seconds : float
-        The better of two readings: the first also opens the store.
-    """
+def read_largest(source: Source) -> Block:
+    """Read the largest chunk."""
     index = max(range(len(source.chunks)), key=lambda i: source.chunks[i].n_bytes or 0)
-    reader: Any = source.reader([index])
-    seconds = math.inf
-    for _ in range(2):
-        began = perf_counter()
-        block = reader.read(index)
-        seconds = min(seconds, perf_counter() - began)
-    return block, seconds
+    return PatientReader(source.reader([index])).read(index)
 
 
-def measure(block: Block, read_seconds: float, work: Work) -> Cost:
-    """Time `work` on a block.
+def measure(source: Source, groups: Sequence[range], work: Work, n_threads: int) -> Cost:
+    """Run parts of a pass.
 
     Parameters
     ----------
-    block : Block
-    read_seconds : float
-        How long it took to read.
+    source : Source
+    groups : sequence of range
+        Chunk indices of each group; as many are run side by side as there are cores and threads.
     work : Work
+    n_threads : int
+        That a pass will have.
     """
-    with SingleBlasThread():
-        # The first time compiles kernels.
-        work.add(work.start(), block)
-        value, rounds, began = work.start(), 0, perf_counter()
-        while rounds < _MOST_ROUNDS and perf_counter() - began < _LEAST_SECONDS:
-            value, rounds = work.add(value, block), rounds + 1
-        work_seconds = (perf_counter() - began) / rounds
-    n_bytes = max(1, block.rows.nbytes)
-    return Cost(read_seconds / n_bytes, work_seconds / n_bytes)
+    n_cores = min(n_threads, len(os.sched_getaffinity(0)), len(groups))
+    parts = [_part(source, group) for group in groups[:n_cores]]
+    readers = [PatientReader(source.reader(part)) for part in parts]
+    ahead = look_ahead(source)
+
+    def part_of_pass(number: int) -> int:
+        counted: int
+        _, counted = run_group(readers[number], parts[number], [work, _Bytes()], ahead=ahead)
+        return counted
+
+    def side_by_side() -> int:
+        return sum(executor.map(part_of_pass, range(n_cores)))
+
+    blocks = [readers[0].read(index) for index in parts[0][:_SAMPLE_CHUNKS]]
+    with SingleBlasThread(), ThreadPoolExecutor(n_cores) as executor:
+        return Cost(
+            _seconds_a_byte(lambda: run_group(readers[0], parts[0], [_Bytes()], ahead=ahead)[0]),
+            _seconds_a_byte(lambda: _worked(work, blocks)),
+            _seconds_a_byte(side_by_side) * n_cores,
+        )
+
+
+class _Bytes:
+    """A work that counts the bytes of the rows."""
+
+    def start(self) -> int:
+        return 0
+
+    def add(self, value: int, block: Block) -> int:
+        return value + block.rows.nbytes
+
+    def merge(self, values: Sequence[int]) -> int:
+        return sum(values)
+
+
+def _part(source: Source, group: range) -> range:
+    """Return as many of the group's first chunks as are worth running."""
+    n_bytes = 0
+    for number, index in enumerate(group):
+        if n_bytes >= _SAMPLE_BYTES and number >= _SAMPLE_CHUNKS:
+            return group[:number]
+        n_bytes += source.chunks[index].n_bytes or 0
+    return group
+
+
+def _worked(work: Work, blocks: Sequence[Block]) -> int:
+    value: Any = work.start()
+    for block in blocks:
+        value = work.add(value, block)
+    return sum(block.rows.nbytes for block in blocks)
+
+
+def _seconds_a_byte(action: Callable[[], int]) -> float:
+    """Time an action that returns bytes."""
+    # The first time opens the store and compiles kernels.
+    action()
+    n_bytes, rounds, began = 0, 0, perf_counter()
+    while rounds < _MOST_ROUNDS and perf_counter() - began < _LEAST_SECONDS:
+        n_bytes, rounds = n_bytes + action(), rounds + 1
+    return (perf_counter() - began) / max(1, n_bytes)

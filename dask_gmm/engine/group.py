@@ -1,17 +1,37 @@
-"""What one task does: read a group's chunks one ahead, and add each to the value of every work."""
+"""What one task does: read a group's chunks ahead, and add each to the value of every work."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from itertools import islice
 from typing import Any
 
-from dask_gmm.data.source import Block, Reader
+from dask_gmm.data.source import Block, Reader, Source
 from dask_gmm.engine.work import Work
 
+# A store that answers late is asked for several chunks at once, up to so many bytes and requests.
+AHEAD_BYTES = 16 << 20
+_MOST_AHEAD = 16
 
-def run_group(reader: Reader, indices: Sequence[int], works: Sequence[Work], *, ahead: bool) -> list[Any]:
+
+def look_ahead(source: Source) -> int:
+    """Return how many chunks to read or compute while one is worked on.
+
+    None of those in memory. One where chunks are computed: more at once would only take the processor from
+    one another. Several small ones from a store.
+    """
+    if source.in_memory:
+        return 0
+    if not source.stored:
+        return 1
+    largest = max((chunk.n_bytes or AHEAD_BYTES for chunk in source.chunks), default=AHEAD_BYTES)
+    return max(1, min(_MOST_AHEAD, AHEAD_BYTES // largest))
+
+
+def run_group(reader: Reader, indices: Sequence[int], works: Sequence[Work], *, ahead: int) -> list[Any]:
     """Return the value of each work over the chunks `indices`.
 
     Parameters
@@ -20,11 +40,11 @@ def run_group(reader: Reader, indices: Sequence[int], works: Sequence[Work], *, 
     indices : sequence of int
     works : sequence of Work
         All see each block while it is in memory.
-    ahead : bool
-        Read the next chunk while working on this one. Not worth a thread for rows in memory.
+    ahead : int
+        How many chunks are read while one is worked on; see `look_ahead`.
     """
     values = [work.start() for work in works]
-    for block in _read_ahead(reader, indices) if ahead else map(reader.read, indices):
+    for block in _read_ahead(reader, indices, ahead) if ahead else map(reader.read, indices):
         values = [work.add(value, block) for work, value in zip(works, values, strict=True)]
     return values
 
@@ -34,25 +54,19 @@ def merge_values(works: Sequence[Work], parts: Sequence[Sequence[Any]]) -> list[
     return [work.merge([part[number] for part in parts]) for number, work in enumerate(works)]
 
 
-def _read_ahead(reader: Reader, indices: Sequence[int]) -> Iterator[Block]:
-    # One chunk ahead: at most two are in memory, and reading hides behind arithmetic.
+def _read_ahead(reader: Reader, indices: Sequence[int], ahead: int) -> Iterator[Block]:
     if len(indices) == 1:
         yield reader.read(indices[0])
         return
-    # The task's context goes along: a computed chunk may ask for its worker.
-    context = copy_context()
-
-    def read(index: int) -> Block:
-        return context.run(reader.read, index)
-
-    with ThreadPoolExecutor(1, thread_name_prefix="dask-gmm-read") as executor:
-        pending = executor.submit(read, indices[0])
-        for following in indices[1:]:
-            block = pending.result()
-            pending = executor.submit(read, following)
+    waiting = iter(indices)
+    with ThreadPoolExecutor(ahead, thread_name_prefix="dask-gmm-read") as executor:
+        # The task's context goes along: a computed chunk may ask for its worker.
+        pending = deque(executor.submit(copy_context().run, reader.read, i) for i in islice(waiting, ahead))
+        while pending:
+            block = pending.popleft().result()
+            pending.extend(executor.submit(copy_context().run, reader.read, i) for i in islice(waiting, 1))
             yield block
             del block
-        yield pending.result()
 
 
 class KeptBlocks:
@@ -63,9 +77,9 @@ class KeptBlocks:
         self.indices = range(len(self._blocks))
 
     @classmethod
-    def load(cls, reader: Reader, indices: Sequence[int]) -> KeptBlocks:
-        """Read the chunks `indices`."""
-        return cls([reader.read(index) for index in indices])
+    def load(cls, reader: Reader, indices: Sequence[int], ahead: int = 1) -> KeptBlocks:
+        """Read the chunks `indices`, some at once."""
+        return cls(list(_read_ahead(reader, indices, ahead)))
 
     def read(self, index: int) -> Block:
         """Return block `index` of this group."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from dask.utils import format_bytes
 
 from dask_gmm.data.source import Source
+from dask_gmm.engine.group import AHEAD_BYTES
 
 # Tiles of the kernels, features and products together; measured, whatever the mixture.
 _TILE_BYTES = 8 << 20
@@ -32,11 +33,14 @@ class TaskMemory:
         Which chunk that is.
     values : int
         Bytes of the values that a pass computes, statistics of all mixtures together.
+    ahead : int
+        Bytes of small chunks that may be read ahead.
     """
 
     chunk: int
     chunk_name: str
     values: int
+    ahead: int = 0
 
     @classmethod
     def of(cls, source: Source, value_bytes: int) -> TaskMemory:
@@ -44,12 +48,12 @@ class TaskMemory:
         largest = max(source.chunks, key=lambda chunk: chunk.n_bytes or 0, default=None)
         if largest is None:
             return cls(0, "", value_bytes)
-        return cls(largest.n_bytes or 0, largest.name, value_bytes)
+        return cls(largest.n_bytes or 0, largest.name, value_bytes, AHEAD_BYTES if source.stored else 0)
 
     @property
     def total(self) -> int:
-        """Bytes of a task: two chunks, one as it is decoded, one tile, two values."""
-        return 3 * self.chunk + _TILE_BYTES + 2 * self.values
+        """Bytes of a task: a chunk, one or several read ahead as they are decoded, one tile, two values."""
+        return self.chunk + 2 * max(self.chunk, self.ahead) + _TILE_BYTES + 2 * self.values
 
     def note(self, memory_limits: Sequence[int]) -> str:
         """Say what a task needs and what workers have, for when they keep dying."""
@@ -75,6 +79,10 @@ class TaskMemory:
             f"{format_bytes(memory_limit)}. Each thread holds up to three copies of the largest chunk "
             f"({self.chunk_name}, {format_bytes(self.chunk)}) and statistics of "
             f"{format_bytes(self.values)} twice. "
-            f"Rechunk to at most {format_bytes(room // 3)} a chunk, use fewer threads a worker, or raise "
-            f"memory_limit to {format_bytes(needed)} or more."
+            f"Rechunk to at most {format_bytes(self._largest_chunk(room))} a chunk, use fewer threads a "
+            f"worker, or raise memory_limit to {format_bytes(needed)} or more."
         )
+
+    def _largest_chunk(self, room: int) -> int:
+        """Return the size of chunks at which tasks fit into `room`."""
+        return max(0, min(room // 3, room - 2 * self.ahead))

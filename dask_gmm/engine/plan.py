@@ -17,6 +17,10 @@ _GROUP_BYTES = 16 << 20
 _GROUP_BYTES_IN_MEMORY = 1
 # More groups than this only cost scheduler time; fewer balance badly on large clusters.
 _MOST_GROUPS = 1024
+# Reading hides behind arithmetic within a group, so that large chunks too should come several to a group,
+# once there are groups enough for most clusters.
+_CHUNKS_A_GROUP = 4
+_ENOUGH_GROUPS = 256
 FAN_IN = 16
 
 
@@ -38,7 +42,10 @@ class Plan:
         chunks = source.chunks
         smallest = _GROUP_BYTES_IN_MEMORY if source.in_memory else _GROUP_BYTES
         sizes = [_bytes(chunk, smallest) for chunk in chunks]
-        target = max(smallest, -(-sum(sizes) // _MOST_GROUPS))
+        most = _MOST_GROUPS
+        if not source.in_memory:
+            most = min(most, max(_ENOUGH_GROUPS, len(chunks) // _CHUNKS_A_GROUP))
+        target = max(smallest, -(-sum(sizes) // most))
         return cls(tuple(_consecutive(sizes, target)))
 
 

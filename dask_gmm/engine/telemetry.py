@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from threading import Lock
 from time import perf_counter
 from types import TracebackType
 from typing import Any, Self
@@ -42,13 +43,16 @@ class Watched:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._counts = dict.fromkeys(_COUNTERS, 0.0)
+        self._lock = Lock()
 
     def read(self, index: int) -> Block:
         """Read chunk `index`."""
         block = self._reader.read(index)
-        self._counts["chunks"] += 1
-        self._counts["rows"] += len(block.rows)
-        self._counts["bytes"] += block.rows.nbytes
+        # Several threads read ahead.
+        with self._lock:
+            self._counts["chunks"] += 1
+            self._counts["rows"] += len(block.rows)
+            self._counts["bytes"] += block.rows.nbytes
         return block
 
     def __enter__(self) -> Self:
@@ -67,7 +71,9 @@ class Watched:
 
 def _report(counts: Mapping[str, float]) -> None:
     whole = {name: int(count) for name, count in counts.items() if name not in ("groups", "seconds")}
-    get_worker().log_event(TOPIC, {"action": "group", **whole, "seconds": round(counts["seconds"], 4)})
+    worker = get_worker()
+    event = {"action": "group", "worker": worker.address, **whole, "seconds": round(counts["seconds"], 4)}
+    worker.log_event(TOPIC, event)
     for name, counter in _counters().items():
         counter.inc(counts[name])
 

@@ -9,7 +9,7 @@ from dask_gmm.data.parallel import Threads
 from dask_gmm.data.retries import PatientReader
 from dask_gmm.data.source import Reader, Source
 from dask_gmm.engine.blas import SingleBlasThread
-from dask_gmm.engine.group import KeptBlocks, merge_values, run_group
+from dask_gmm.engine.group import KeptBlocks, look_ahead, merge_values, run_group
 from dask_gmm.engine.plan import FAN_IN, Plan
 from dask_gmm.engine.work import Work
 
@@ -31,7 +31,7 @@ class ThreadsEngine:
     def __init__(self, source: Source, n_threads: int | None = None, *, keep: bool = False) -> None:
         self.plan = Plan.of(source)
         self.n_groups = len(self.plan.groups)
-        self._ahead = not source.in_memory
+        self._ahead = look_ahead(source)
         self._keep = keep and not source.in_memory
         self._groups: list[tuple[Reader, Sequence[int]]] = [
             (reader if source.in_memory else PatientReader(reader), group)
@@ -59,7 +59,7 @@ class ThreadsEngine:
             if self._keep and not isinstance(self._groups[number][0], KeptBlocks):
                 kept = KeptBlocks.load(*self._groups[number])
                 self._groups[number] = kept, kept.indices
-            return run_group(*self._groups[number], works, ahead=self._ahead and not self._keep)
+            return run_group(*self._groups[number], works, ahead=0 if self._keep else self._ahead)
 
         with SingleBlasThread():
             parts = self._threads.run(self.n_groups, task, group_done)

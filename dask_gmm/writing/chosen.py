@@ -35,7 +35,7 @@ class ChosenChunks:
     def __init__(self, source: Source, indices: Sequence[int]) -> None:
         self._source, self._indices = source, indices
         self.chunks: Sequence[Chunk] = [source.chunks[index] for index in indices]
-        self.in_memory = source.in_memory
+        self.in_memory, self.stored = source.in_memory, source.stored
 
     def reader(self, numbers: Sequence[int]) -> NumberingReader:
         """Return a reader of these of the chosen chunks."""

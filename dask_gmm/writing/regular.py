@@ -94,7 +94,8 @@ class EvenRows:
         self._source = source
         self._starts = list(accumulate(n_rows, initial=0))
         self.length = max(n_rows, default=1) or 1
-        self.in_memory = source.in_memory
+        # A reader holds the chunk that it cut last.
+        self.in_memory, self.stored = source.in_memory, False
         row_bytes = source.n_features * source.dtype.itemsize
         total = self._starts[-1]
         self.chunks = [

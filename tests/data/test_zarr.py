@@ -3,6 +3,8 @@ from __future__ import annotations
 import os
 import pickle
 import re
+from collections import Counter
+from pathlib import Path
 from typing import ClassVar
 
 import dask.array as da
@@ -12,13 +14,15 @@ import numpy as np
 import pytest
 import zarr
 from fsspec.implementations.local import LocalFileSystem
+from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from zarr.codecs import BloscCodec, GzipCodec, ZstdCodec
-from zarr.storage import FsspecStore, MemoryStore, WrapperStore
+from zarr.storage import FsspecStore, MemoryStore, ObjectStore, WrapperStore
 
 from dask_gmm.data import stores
 from dask_gmm.data.source import Answer, DataError
+from dask_gmm.data.stores import StoredArray
 from dask_gmm.data.zarr import ZarrSource, from_zarr
 
 SUM = Answer(lambda rows: rows.sum(axis=1), np.dtype(np.float64), None, np.nan)
@@ -409,3 +413,88 @@ def test_an_array_without_rows_has_one_empty_chunk(tmp_path):
     assert [chunk.n_rows for chunk in source.chunks] == [0]
     assert source.reader([0]).read(0).rows.shape == (0, 3)
     assert source.apply(SUM).compute().shape == (0,)
+
+
+@pytest.fixture
+def with_zarrs(tmp_path):
+    """Three chunks of two rows, one of them full of zeros, and a reader that decodes with zarrs."""
+    pytest.importorskip("zarrs")
+    url = str(tmp_path / "x.zarr")
+    array = zarr.create_array(url, shape=(6, 2), chunks=(2, 2), dtype="f8")
+    array[...] = [[1, 2], [3, 4], [5, 0], [0, 6], [0, 7], [8, 9]]
+    source = from_zarr(url)
+    assert "zarrs" in type(source.variables[0].fast._async_array.codec_pipeline).__module__
+    return url, source
+
+
+def test_zarrs_reads_what_zarr_reads(with_zarrs, monkeypatch):
+    url, source = with_zarrs
+    # The careful way is not gone.
+    monkeypatch.setattr(StoredArray, "checked", None)
+    read = [source.reader([index]).read(index).rows for index in range(3)]
+    np.testing.assert_array_equal(np.concatenate(read), zarr.open_array(url)[:])
+
+
+def test_zarrs_misses_no_missing_chunk(with_zarrs):
+    url, source = with_zarrs
+    (Path(url) / "c" / "1" / "0").unlink()
+    with pytest.raises(DataError, match="c/1/0 is missing"):
+        source.reader([1]).read(1)
+    filled = from_zarr(url, missing_chunks="fill")
+    np.testing.assert_array_equal(filled.reader([1]).read(1).rows, 0)
+
+
+def test_a_chunk_that_zarrs_cannot_decode_is_named(with_zarrs):
+    url, source = with_zarrs
+    chunk = Path(url) / "c" / "2" / "0"
+    chunk.write_bytes(chunk.read_bytes()[:-5])
+    with pytest.raises(DataError, match=r"c/2/0 .* cannot be decoded"):
+        source.reader([2]).read(2)
+
+
+class CountedFileSystem(MemoryFileSystem):
+    """A store far away that counts what is read."""
+
+    protocol = "counted"
+    store: ClassVar[dict] = {}
+    pseudo_dirs: ClassVar[list] = [""]
+    reads: ClassVar[Counter] = Counter()
+
+    def _open(self, path, mode="rb", **options):
+        if "r" in mode:
+            self.reads[path] += 1
+        return super()._open(path, mode, **options)
+
+    def cat_file(self, path, start=None, end=None, **options):
+        self.reads[path] += 1
+        return super().cat_file(path, start, end, **options)
+
+
+@pytest.mark.parametrize("layer", ["simplecache", "filecache"])
+def test_a_layer_on_the_local_disk_reads_the_store_once(tmp_path, layer):
+    fsspec.register_implementation("counted", CountedFileSystem, clobber=True)
+    values = np.random.default_rng(0).normal(size=(40, 2))
+    array = zarr.create_array("counted://x.zarr", shape=(40, 2), chunks=(10, 2), dtype="f8", overwrite=True)
+    array[...] = values
+    CountedFileSystem.reads.clear()
+    options = {layer: {"cache_storage": str(tmp_path / layer)}}
+    source = from_zarr(f"{layer}::counted://x.zarr", storage_options=options)
+    for _ in range(3):
+        # As on a worker, which opens the store anew.
+        reader = pickle.loads(pickle.dumps(source.reader(range(4))))
+        stores._from_address.cache_clear()
+        np.testing.assert_array_equal(np.concatenate([reader.read(i).rows for i in range(4)]), values)
+    chunks = [n for name, n in CountedFileSystem.reads.items() if "/c/" in name]
+    assert chunks == [1] * 4
+
+
+def test_obstore(tmp_path):
+    obstore = pytest.importorskip("obstore.store")
+    values = np.random.default_rng(0).normal(size=(40, 2))
+    zarr.create_array(tmp_path / "x", shape=(40, 2), chunks=(10, 2), dtype="f8")[...] = values
+    store = ObjectStore(obstore.LocalStore(prefix=str(tmp_path / "x")), read_only=True)
+    reader = pickle.loads(pickle.dumps(from_zarr(zarr.open_array(store, mode="r")).reader(range(4))))
+    np.testing.assert_array_equal(np.concatenate([reader.read(i).rows for i in range(4)]), values)
+    (tmp_path / "x" / "c" / "2" / "0").unlink()
+    with pytest.raises(DataError, match="c/2/0 is missing"):
+        reader.read(2)

@@ -2,41 +2,72 @@
 
 from __future__ import annotations
 
-from typing import Any
+import time
 
 import numpy as np
 import pytest
 
-from dask_gmm.data.arrays import ArraySource
+from dask_gmm.data.source import Chunk
 from dask_gmm.engine.cost import Cost, measure, read_largest
+from dask_gmm.engine.plan import Plan
+
+N_CHUNKS, ROWS = 8, 1000
+CHUNK_BYTES = ROWS * 4 * 8
 
 
 class Sleeping:
-    """A work that takes a known time."""
+    """A work that takes a known time for a chunk."""
 
-    def start(self) -> int:
+    def start(self):
         return 0
 
-    def add(self, value: int, block: Any) -> int:
-        import time
-
+    def add(self, value, block):
         time.sleep(0.02)
         return value + 1
 
-    def merge(self, values: Any) -> int:
+    def merge(self, values):
         return sum(values)
 
 
-def test_measures_a_chunk() -> None:
-    block, read_seconds = read_largest(ArraySource(np.ones((1000, 4))))
-    assert block.rows.shape == (1000, 4)
-    cost = measure(block, read_seconds, Sleeping())
-    assert 0.02 <= cost.work_seconds * 32_000 < 0.2
-    assert cost.read_seconds < cost.work_seconds
+@pytest.fixture
+def make_sleepy(make_source):
+    """Chunks that take so many seconds to come."""
+
+    def make(seconds, n_chunks=N_CHUNKS):
+        source = make_source([np.ones((ROWS, 4))] * n_chunks, seconds=lambda index: seconds)
+        source.chunks = [Chunk(f"piece {index}", ROWS, CHUNK_BYTES) for index in range(n_chunks)]
+        return source
+
+    return make
 
 
-def test_threads_share_the_groups() -> None:
-    cost = Cost(read_seconds=1e-9, work_seconds=2e-9)
+def test_reads_the_largest_chunk(make_source):
+    source = make_source([np.ones((n, 2)) for n in (3, 5, 4)])
+    source.chunks = [Chunk("", n, 16 * n) for n in (3, 5, 4)]
+    assert read_largest(source).rows.shape == (5, 2)
+
+
+@pytest.mark.parametrize(("reading", "slower"), [(0.005, 0.02), (0.04, 0.04)])
+def test_measures_what_a_pass_waits_for(make_sleepy, reading, slower):
+    source = make_sleepy(reading)
+    cost = measure(source, Plan.of(source).groups, Sleeping(), 1)
+    assert reading <= cost.reading * CHUNK_BYTES < 2 * reading + 0.01
+    assert 0.02 <= cost.arithmetic * CHUNK_BYTES < 0.05
+    # Look-ahead hides the shorter of the two, apart from the first chunk of a group.
+    assert slower <= cost.both * CHUNK_BYTES < slower + 0.02
+    whole = cost.of_pass(N_CHUNKS * CHUNK_BYTES, 1, 1)
+    assert N_CHUNKS * slower <= whole < N_CHUNKS * (slower + 0.02)
+
+
+def test_a_large_group_is_sampled(make_sleepy):
+    source = make_sleepy(0.001, 100)
+    source.chunks = [Chunk("", ROWS, 64 << 20)] * 100
+    measure(source, [range(100)], Sleeping(), 1)
+    assert max(source.reads) == 3
+
+
+def test_threads_share_the_groups():
+    cost = Cost(reading=1e-9, arithmetic=2e-9, both=2e-9)
     one, four = cost.of_pass(10**10, 16, 1), cost.of_pass(10**10, 16, 4)
     assert one == pytest.approx(20, rel=0.01)
     assert four == pytest.approx(5, rel=0.02)

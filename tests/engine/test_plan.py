@@ -42,6 +42,12 @@ def test_small_chunks_share_a_group_and_large_ones_do_not():
     assert plan([64 * MEGABYTE] * 5) == tuple(range(n, n + 1) for n in range(5))
 
 
+def test_many_large_chunks_come_several_to_a_group():
+    # So that the next one is read while one is worked on.
+    assert {len(group) for group in plan([64 * MEGABYTE] * 2000)} == {4}
+    assert len(plan([64 * MEGABYTE] * 256)) == 256
+
+
 def test_chunks_of_unknown_size_are_groups_of_their_own():
     assert len(plan([None] * 7)) == 7
 

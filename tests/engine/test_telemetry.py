@@ -45,6 +45,7 @@ def test_events(client: Client) -> None:
     assert sum(event["bytes"] for event in events) == N_PASSES * N_ROWS * 16
     assert sum(event["chunks"] for event in events) == N_PASSES * 4
     assert all(event["seconds"] > 0 for event in events)
+    assert {event["worker"] for event in events} == set(client.scheduler_info()["workers"])
 
 
 def test_one_span_for_a_fit(client: Client) -> None:

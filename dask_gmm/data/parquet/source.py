@@ -78,6 +78,7 @@ class ParquetSource:
     """Parquet files as rows; see `read_parquet`, which makes it."""
 
     in_memory = False
+    stored = True
 
     def __init__(
         self,

@@ -1,0 +1,103 @@
+"""Chunks are read ahead of the arithmetic: in order, several at once from a store, few in memory."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from dask_gmm.data.source import Block, DataError
+from dask_gmm.engine.group import AHEAD_BYTES, KeptBlocks, look_ahead, run_group
+
+N_CHUNKS = 12
+
+
+class SlowStore:
+    """Chunks that take a while to come; chunk i is one row of i."""
+
+    def __init__(self, seconds=0.02, broken=None):
+        self.seconds, self.broken = seconds, broken
+        self.reading = self.most_reading = self.alive = self.most_alive = 0
+        self.lock = threading.Lock()
+
+    def read(self, index):
+        with self.lock:
+            self.reading += 1
+            self.alive += 1
+            self.most_reading = max(self.most_reading, self.reading)
+            self.most_alive = max(self.most_alive, self.alive)
+        # Later chunks come sooner: the order is not the store's.
+        time.sleep(self.seconds * (1.5 - index / N_CHUNKS))
+        with self.lock:
+            self.reading -= 1
+        if index == self.broken:
+            raise DataError(f"chunk {index} is broken")
+        return Block(np.full((1, 1), float(index)), None, lambda: np.arange(1), None, f"chunk {index}")
+
+
+class Slow:
+    """A work that takes a while for each block and lists them."""
+
+    def __init__(self, store, seconds=0.0):
+        self.store, self.seconds = store, seconds
+
+    def start(self):
+        return []
+
+    def add(self, value, block):
+        time.sleep(self.seconds)
+        with self.store.lock:
+            self.store.alive -= 1
+        return [*value, int(block.rows[0, 0])]
+
+
+@pytest.mark.parametrize("ahead", [0, 1, 4])
+def test_in_order_and_as_many_at_once_as_allowed(ahead):
+    store = SlowStore()
+    (value,) = run_group(store, range(N_CHUNKS), [Slow(store, 0.005)], ahead=ahead)
+    assert value == list(range(N_CHUNKS))
+    assert store.most_reading == max(1, ahead)
+    assert store.most_alive <= 1 + ahead
+
+
+def test_reading_hides_behind_arithmetic():
+    store = SlowStore(0.02)
+    began = time.perf_counter()
+    run_group(store, range(N_CHUNKS), [Slow(store, 0.05)], ahead=1)
+    # Of 0.24 s of reading only the first chunk's comes on top of 0.6 s of arithmetic.
+    assert 0.6 <= time.perf_counter() - began < 0.8
+
+
+def test_an_error_of_reading_ends_the_group():
+    store = SlowStore(broken=5)
+    work = Slow(store)
+    with pytest.raises(DataError, match="chunk 5 is broken"):
+        run_group(store, range(N_CHUNKS), [work], ahead=3)
+    assert store.reading == 0
+
+
+def test_kept_blocks_are_the_same_blocks():
+    store = SlowStore()
+    kept = KeptBlocks.load(store, range(3, 9), 4)
+    assert [int(kept.read(index).rows[0, 0]) for index in kept.indices] == list(range(3, 9))
+    assert store.most_reading == 4
+
+
+@pytest.mark.parametrize(
+    ("stored", "in_memory", "n_bytes", "expected"),
+    [
+        (True, False, AHEAD_BYTES // 4, 4),
+        (True, False, 100, 16),
+        (True, False, 2 * AHEAD_BYTES, 1),
+        (True, False, None, 1),
+        (False, False, 100, 1),
+        (False, True, 100, 0),
+    ],
+)
+def test_how_far_ahead(make_source, stored, in_memory, n_bytes, expected):
+    source = make_source([np.zeros((1, 1))])
+    source.stored, source.in_memory = stored, in_memory
+    source.chunks = [type(source.chunks[0])("chunk", 1, n_bytes)]
+    assert look_ahead(source) == expected
