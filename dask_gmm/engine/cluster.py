@@ -189,8 +189,11 @@ def _load_task(group: bytes, inputs: dict[Any, Any]) -> KeptBlocks:
 
 def _group_task(group: bytes | KeptBlocks, works: bytes, inputs: dict[Any, Any]) -> list[Any]:
     reader: Reader
-    kept = isinstance(group, KeptBlocks)
-    reader, indices, ahead = (group, group.indices, 0) if kept else _opened(group, inputs)
+    indices: Sequence[int]
+    if isinstance(group, KeptBlocks):
+        reader, indices, ahead = group, group.indices, 0
+    else:
+        reader, indices, ahead = _opened(group, inputs)
     with SingleBlasThread(), Watched(reader) as watched:
         return run_group(watched, indices, loads(works), ahead=ahead)
 

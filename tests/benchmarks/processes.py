@@ -102,7 +102,8 @@ class Cluster:
         """Rows that each worker has gone over, from the engine's events."""
         rows: Counter[str] = Counter()
         for _, event in self.client.get_events("dask-gmm"):
-            rows[event["worker"]] += event["rows"]
+            if event["action"] == "group":
+                rows[event["worker"]] += event["rows"]
         return rows
 
     def close(self) -> None:

@@ -106,15 +106,20 @@ def linear() -> dict[str, Any]:
 
 
 def billion() -> dict[str, Any]:
-    """A billion rows of 32 float32 features, 10 full components, two workers of 1 GB each."""
-    d, K, rows = 32, 10, 250_000
+    """A billion rows of 32 float32 features in 100 000 chunks, 10 full components, two workers of 1 GB."""
+    d, K, rows = 32, 10, 10_000
     X = generated(1_000_000_000, d, rows)
     with cluster(2, "1GB") as running, PeakMemory(running) as memory:
-        fitted(X[: 16 * rows], K, 1)
+        fitted(X[: 100 * rows], K, 1)
+        cpu, tasks = running.scheduler_seconds(), running.tasks_done()
         model = fitted(X, K, 1)
+        cpu, tasks = running.scheduler_seconds() - cpu, running.tasks_done() - tasks
         trouble = running.trouble()
     return {
         "seconds for one whole pass": seconds_of_passes(model, 0),
+        "scheduler CPU seconds of the fit": cpu,
+        "tasks of the fit": tasks,
+        "client MB": psutil.Process().memory_info().rss // 1_000_000,
         "peak worker MB": memory.megabytes,
         **trouble,
     }
