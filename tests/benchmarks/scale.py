@@ -63,7 +63,7 @@ def chunks() -> dict[str, Any]:
 def _counted(running: Cluster, X: Any) -> tuple[dict[str, Any], GaussianMixture]:
     client = psutil.Process()
     seen: dict[int, tuple[float, int, int]] = {}
-    for passes in (1, 3):
+    for passes in (1, 2):
         cpu, tasks = running.scheduler_seconds(), running.tasks_done()
         model = fitted(X, 3, passes)
         # Tasks of a fit that is over are still being forgotten.
@@ -75,12 +75,12 @@ def _counted(running: Cluster, X: Any) -> tuple[dict[str, Any], GaussianMixture]
         )
         if passes == 1:
             short = model
-    cpu, tasks, memory = (many - few for few, many in zip(seen[1], seen[3], strict=True))
+    cpu, tasks, memory = (many - few for few, many in zip(seen[1], seen[2], strict=True))
     return {
-        "scheduler CPU seconds a pass": cpu / 2,
-        "tasks a pass": tasks / 2,
+        "scheduler CPU seconds a pass": cpu,
+        "tasks a pass": tasks,
         "client MB": client.memory_info().rss // 1_000_000,
-        "client MB that a fit of two more passes adds": memory / 1e6,
+        "client MB that a fit of one more pass adds": memory / 1e6,
         "seconds a pass": statistics.median(seconds_of_passes(model)),
     }, short
 

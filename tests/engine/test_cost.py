@@ -47,16 +47,16 @@ def test_reads_the_largest_chunk(make_source):
     assert read_largest(source).rows.shape == (5, 2)
 
 
-@pytest.mark.parametrize(("reading", "slower"), [(0.005, 0.02), (0.04, 0.04)])
-def test_measures_what_a_pass_waits_for(make_sleepy, reading, slower):
+@pytest.mark.parametrize("reading", [0.01, 0.02, 0.04])
+def test_measures_what_a_pass_waits_for(make_sleepy, reading):
     source = make_sleepy(reading)
     cost = measure(source, Plan.of(source).groups, Sleeping(), 1)
-    assert reading <= cost.reading * CHUNK_BYTES < 2 * reading + 0.01
-    assert 0.02 <= cost.arithmetic * CHUNK_BYTES < 0.05
+    assert cost.reading * CHUNK_BYTES >= reading
+    assert cost.arithmetic * CHUNK_BYTES >= 0.02
     # Look-ahead hides the shorter of the two, apart from the first chunk of a group.
-    assert slower <= cost.both * CHUNK_BYTES < slower + 0.02
-    whole = cost.of_pass(N_CHUNKS * CHUNK_BYTES, 1, 1)
-    assert N_CHUNKS * slower <= whole < N_CHUNKS * (slower + 0.02)
+    assert cost.both * CHUNK_BYTES >= max(reading, 0.02)
+    assert cost.both < 0.9 * (cost.reading + cost.arithmetic)
+    assert cost.of_pass(N_CHUNKS * CHUNK_BYTES, 1, 1) >= N_CHUNKS * max(reading, 0.02)
 
 
 def test_a_large_group_is_sampled(make_sleepy):
