@@ -1,27 +1,30 @@
 """Seconds an iteration next to other engines: ``python tests/benchmarks/engines.py``.
 
-Every engine starts from the same parameters on the same overlapping rows and makes the same number of
-iterations; the time of an iteration is the difference between two fits of different lengths, divided by
-the iterations they really made, so that starting up and final passes do not count. Rounds alternate
-between engines, and medians and ratios are printed, then everything as JSON. oneDAL (package
-scikit-learn-intelex) and bob.learn.em run where they are installed.
+Every engine starts from the same parameters on the same overlapping rows. The time of an iteration is the
+difference between two fits of different lengths, divided by the iterations, so that starting up and final
+passes do not count. An engine that made another number of iterations, or ended elsewhere, stops the program.
+Rounds alternate between engines; medians and their ratios are printed, then everything as JSON.
+
+oneDAL (package scikit-learn-intelex), bob.learn.em and Spark (see `rivals.py`) run where they are installed,
+here or for the interpreter of ``--elsewhere PYTHON``.
+GFLOP/s are of the two matrix products that a full covariance needs, 4 n K P with P = (d + 1)(d + 2) / 2,
+next to those of the machine's BLAS in the same run.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import statistics
 import time
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import dask
 import numpy as np
 import sklearn.mixture
 from numpy.typing import NDArray
+from rivals import KNOWN, Elsewhere, Fit, Fitted, Rival, Start, rivals
 from scipy.linalg.blas import dgemm, sgemm
 from threadpoolctl import threadpool_limits
 
@@ -40,10 +43,12 @@ PROBLEMS = [
     (500_000, 16, 16, "spherical"),
 ]
 SHORT, LONG = 1, 4
-
-Start = dict[str, Any]
-#: Makes that many iterations; returns those really made and the last bound, in nats a row.
-Engine = Callable[[NDArray[Any], Start, int], tuple[int, float]]
+#: Rounds of engines that take seconds an iteration.
+FEW = 2
+#: Of the likelihood, in nats a row. Spark and float32 rows have other rounding.
+SAME, NEARLY_SAME = 1e-8, 1e-5
+OURS, ONE_THREAD = "dask_gmm", "dask_gmm, one thread"
+SINGLE, SINGLE_ONE_THREAD = "dask_gmm, float32", "dask_gmm, float32, one thread"
 
 
 def make_problem(n: int, d: int, K: int, covariance_type: str) -> tuple[NDArray[Any], Start]:
@@ -66,48 +71,47 @@ def make_problem(n: int, d: int, K: int, covariance_type: str) -> tuple[NDArray[
     return rows, {**start, "n_components": K, "covariance_type": covariance_type, "tol": 0.0}
 
 
-def ours(n_threads: int) -> Engine:
+def ours(n_threads: int) -> Fit:
     """Return our engine on some threads."""
 
-    def fit(rows: NDArray[Any], start: Start, iterations: int) -> tuple[int, float]:
+    def fit(rows: NDArray[Any], start: Start, iterations: int) -> Fitted:
         with dask.config.set(num_workers=n_threads):
             model = GaussianMixture(max_iter=iterations, **start).fit(rows)
-        return model.n_iter_, float(model.lower_bound_)
+        return model.n_iter_, model.weights_, model.means_, model.covariances_
 
     return fit
 
 
-def scikit_learn(rows: NDArray[Any], start: Start, iterations: int) -> tuple[int, float]:
+def scikit_learn(rows: NDArray[Any], start: Start, iterations: int) -> Fitted:
     """Fit with scikit-learn, on all BLAS threads."""
     model = sklearn.mixture.GaussianMixture(max_iter=iterations, **start).fit(rows)
-    return model.n_iter_, float(model.lower_bound_)
+    return model.n_iter_, model.weights_, model.means_, model.covariances_
 
 
-def one_dal(rows: NDArray[Any], start: Start, iterations: int) -> tuple[int, float]:
-    """Fit with oneDAL's em_gmm, which may stop earlier by itself; it does not tell the bound a row."""
-    import daal4py
-
-    algorithm = daal4py.em_gmm(
-        nComponents=start["n_components"],
-        fptype="double",
-        maxIterations=iterations,
-        accuracyThreshold=1e-300,
-        regularizationFactor=1e-6,
-    )
-    covariances = [np.ascontiguousarray(np.linalg.inv(p)) for p in start["precisions_init"]]
-    result = algorithm.compute(rows, start["weights_init"][np.newaxis], start["means_init"], covariances)
-    return int(np.ravel(result.nIterations)[0]), float(np.ravel(result.goalFunction)[0]) / len(rows)
+def likelihood(rows: NDArray[Any], start: Start, fitted: Fitted) -> float:
+    """Return the mean log-likelihood of rows by scikit-learn, in nats."""
+    covariance_type = start["covariance_type"]
+    model = sklearn.mixture.GaussianMixture(start["n_components"], covariance_type=covariance_type)
+    _, model.weights_, model.means_, covariances = (np.asarray(value, np.float64) for value in fitted)
+    if covariance_type in ("full", "tied"):
+        model.precisions_cholesky_ = np.linalg.inv(np.linalg.cholesky(covariances)).swapaxes(-1, -2)
+    else:
+        model.precisions_cholesky_ = 1 / np.sqrt(covariances)
+    return float(model.score(rows))
 
 
-def seconds_an_iteration(engine: Engine, rows: NDArray[Any], start: Start) -> tuple[float, float]:
-    """Return the cost of one more iteration, and the bound after the longer fit."""
-    spent, made, bound = [], [], np.nan
+def seconds_an_iteration(
+    engine: Fit, rows: NDArray[Any], start: Start, name: str = OURS
+) -> tuple[float, float]:
+    """Return the cost of one more iteration, and the likelihood after the longer fit."""
+    spent = []
     for iterations in (SHORT, LONG):
         began = time.perf_counter()
-        n_iter, bound = engine(rows, start, iterations)
+        fitted = engine(rows, start, iterations)
         spent.append(time.perf_counter() - began)
-        made.append(n_iter)
-    return (spent[1] - spent[0]) / (made[1] - made[0]), bound
+        if fitted[0] != iterations:
+            raise SystemExit(f"{name} made {fitted[0]} iterations instead of {iterations}.")
+    return (spent[1] - spent[0]) / (LONG - SHORT), likelihood(np.asarray(rows[:20_000]), start, fitted)
 
 
 def peak(dtype: Any) -> float:
@@ -121,44 +125,58 @@ def peak(dtype: Any) -> float:
         return 2 * 1500**3 / (time.perf_counter() - began) / 1e9
 
 
-def run(problem: tuple[int, int, int, str], rounds: int) -> dict[str, Any]:
+def check_same(likelihoods: dict[str, float]) -> None:
+    """Stop the program where an engine ended elsewhere."""
+    ours = likelihoods[OURS]
+    for name, value in likelihoods.items():
+        allowed = NEARLY_SAME if "float32" in name or name == "Spark" else SAME
+        if not abs(value - ours) < allowed:
+            raise SystemExit(f"{name} reached the likelihood {value!r}, {OURS} {ours!r}.")
+
+
+def run(problem: tuple[int, int, int, str], rounds: int, others: dict[str, Rival]) -> dict[str, Any]:
     """Return medians of all engines on one problem."""
     n, d, K, covariance_type = problem
     rows, start = make_problem(*problem)
     single = rows.astype(np.float32)
-    engines: dict[str, tuple[Engine, NDArray[Any]]] = {
-        "dask_gmm": (ours(2), rows),
-        "dask_gmm, one thread": (ours(1), rows),
-        "dask_gmm, float32": (ours(2), single),
+    engines: dict[str, tuple[Fit, NDArray[Any]]] = {
+        OURS: (ours(2), rows),
+        ONE_THREAD: (ours(1), rows),
+        SINGLE: (ours(2), single),
+        SINGLE_ONE_THREAD: (ours(1), single),
         "scikit-learn": (scikit_learn, rows),
+        **{
+            name: (other.fit, rows)
+            for name, other in others.items()
+            if covariance_type in other.covariance_types
+        },
     }
-    if covariance_type == "full" and importlib.util.find_spec("daal4py"):
-        engines["oneDAL"] = (one_dal, rows)
     for engine, data in engines.values():
         engine(data[:2000], start, 1)  # Loads and compiles whatever there is.
     seconds: dict[str, list[float]] = {name: [] for name in engines}
-    peaks, bounds = [], {}
+    dgemms, sgemms, likelihoods = [], [], {}
     for _ in range(rounds):
-        peaks.append(peak(np.float64))
+        dgemms.append(peak(np.float64))
+        sgemms.append(peak(np.float32))
         for name, (engine, data) in engines.items():
-            if name == "scikit-learn" and len(seconds[name]) >= 2:
-                continue  # Slow, and far from any threshold.
-            spent, bounds[name] = seconds_an_iteration(engine, data, start)
-            seconds[name].append(spent)
+            slow = name == "scikit-learn" or (name in others and others[name].slow)
+            if not slow or len(seconds[name]) < FEW:
+                spent, likelihoods[name] = seconds_an_iteration(engine, data, start, name)
+                seconds[name].append(spent)
+    check_same(likelihoods)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
-    useful = 4 * n * K * (d + 1) * (d + 2) / 2 / 1e9
+    useful = 4 * n * K * (d + 1) * (d + 2) / 2 / 1e9 if covariance_type == "full" else np.nan
     return {
         "problem": problem,
         "seconds an iteration": medians,
-        "over scikit-learn": medians["dask_gmm"] / medians["scikit-learn"],
-        "over oneDAL": medians["dask_gmm"] / medians["oneDAL"] if "oneDAL" in medians else None,
-        "two threads over one": medians["dask_gmm, one thread"] / medians["dask_gmm"],
-        "float64 over float32": medians["dask_gmm"] / medians["dask_gmm, float32"],
-        "dgemm GFLOP/s": max(peaks),
-        "share of dgemm on one thread": useful / medians["dask_gmm, one thread"] / max(peaks)
-        if covariance_type == "full"
-        else None,
-        "bounds": bounds,
+        "over": {name: medians[OURS] / medians[name] for name in medians if "dask_gmm" not in name},
+        "two threads over one": medians[ONE_THREAD] / medians[OURS],
+        "float64 over float32": medians[OURS] / medians[SINGLE],
+        "GFLOP/s": {name: useful / medians[name] for name in medians if "dask_gmm" in name},
+        "dgemm, sgemm": (max(dgemms), max(sgemms)),
+        "of dgemm": useful / medians[ONE_THREAD] / max(dgemms),
+        "of sgemm": useful / medians[SINGLE_ONE_THREAD] / max(sgemms),
+        "likelihoods": likelihoods,
         "predict over scikit-learn": predict_ratio(rows, start),
     }
 
@@ -168,7 +186,7 @@ def predict_ratio(rows: NDArray[Any], start: Start) -> float:
     model = GaussianMixture(max_iter=1, **start).fit(rows[:20_000])
     theirs = model.to_sklearn()
     spent: dict[Any, list[float]] = {model: [], theirs: []}
-    for _ in range(3):
+    for _ in range(5):
         for each, values in spent.items():
             began = time.perf_counter()
             each.predict(rows)
@@ -176,30 +194,45 @@ def predict_ratio(rows: NDArray[Any], start: Start) -> float:
     return statistics.median(spent[model]) / statistics.median(spent[theirs])
 
 
+COLUMNS = [
+    "s/iteration", "2 threads", "float32", "GFLOP/s", "of dgemm", "of sgemm", "predict", "/ scikit-learn"
+]  # fmt: skip
+
+
+def line(result: dict[str, Any]) -> str:
+    """Return a line of the table."""
+    numbers = [
+        result["seconds an iteration"][OURS],
+        result["two threads over one"],
+        result["float64 over float32"],
+        result["GFLOP/s"][OURS],
+        result["of dgemm"],
+        result["of sgemm"],
+        result["predict over scikit-learn"],
+        result["over"]["scikit-learn"],
+        *(result["over"].get(name, np.nan) for name in KNOWN),
+    ]
+    return f"{result['problem']!s:>32}" + "".join(f" {number:>14.4g}" for number in numbers)
+
+
 def main() -> None:
     """Run all problems, print a table and JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", type=int, nargs="*", help="numbers of problems")
+    parser.add_argument("--elsewhere", metavar="PYTHON", help="interpreter with other engines")
     options = parser.parse_args()
+    elsewhere = Elsewhere(options.elsewhere) if options.elsewhere else None
+    others = rivals(elsewhere)
     chosen = PROBLEMS if options.only is None else [PROBLEMS[number] for number in options.only]
+    print(" " * 32 + "".join(f" {name:>14}" for name in [*COLUMNS, *(f"/ {name}" for name in KNOWN)]))
     results = []
-    print(
-        f"{'problem':>28} {'s/iteration':>12} {'/ oneDAL':>9} {'/ sklearn':>9} {'2 threads':>9}"
-        f" {'float32':>8} {'of dgemm':>8} {'predict':>8}"
-    )
     for problem in chosen:
-        result = run(problem, options.rounds)
-        results.append(result)
-        share, dal = result["share of dgemm on one thread"], result["over oneDAL"]
-        print(
-            f"{problem!s:>28} {result['seconds an iteration']['dask_gmm']:12.4f} {dal or np.nan:9.3f} "
-            f"{result['over scikit-learn']:9.3f} {result['two threads over one']:9.2f} "
-            f"{result['float64 over float32']:8.2f} {share or np.nan:8.2f} "
-            f"{result['predict over scikit-learn']:8.3f}",
-            flush=True,
-        )
+        results.append(run(problem, options.rounds, others))
+        print(line(results[-1]), flush=True)
     print(json.dumps(results, indent=1))
+    if elsewhere:
+        elsewhere.close()
 
 
 if __name__ == "__main__":
