@@ -39,7 +39,8 @@ def _open_in(place: Any, component: str, options: dict[str, Any] | None) -> zarr
         node = zarr.open(place, mode="r", path=component, storage_options=options)
     except NodeNotFoundError:
         if not component:
-            raise
+            # Zarr's words hold the path, and so the credentials in it.
+            raise FileNotFoundError("there is no Zarr array or group") from None
         return member(zarr.open_group(place, mode="r", storage_options=options), component)
     except (JSONDecodeError, UnicodeDecodeError, MetadataValidationError, KeyError, TypeError) as error:
         name = "/".join(filter(None, (public_url(str(place)), component)))

@@ -1,0 +1,132 @@
+"""A fit of rows in S3 while S3 fails: the same bits, or the error that it is, in time."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import dask
+import fsspec
+import numpy as np
+import pandas as pd
+import pytest
+import zarr
+
+from dask_gmm import GaussianMixture, from_zarr, read_parquet
+from dask_gmm.data import stores
+from dask_gmm.engine import plan
+
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+]
+
+s3fs = pytest.importorskip("s3fs")
+proxies = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("flaky_proxy.py"))))
+
+CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_DEFAULT_REGION": "us-east-1",
+}
+N_ROWS, N_CHUNKS = 1200, 12
+
+
+@pytest.fixture(scope="module")
+def server():
+    """A server with rows as Zarr and Parquet; its host and port."""
+    server = pytest.importorskip("moto.server").ThreadedMotoServer(port=0, verbose=False)
+    import boto3
+
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(N_ROWS, 4)) + 2.0 * rng.integers(3, size=(N_ROWS, 1))
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        url = f"http://{host}:{port}"
+        with pytest.MonkeyPatch.context() as patched:
+            for name, value in CREDENTIALS.items():
+                patched.setenv(name, value)
+            boto3.client("s3", endpoint_url=url).create_bucket(Bucket="bucket")
+            options = {"client_kwargs": {"endpoint_url": url}}
+            chunks = (N_ROWS // N_CHUNKS, 4)
+            zarr.create_array("s3://bucket/rows.zarr", data=rows, chunks=chunks, storage_options=options)
+            frame = pd.DataFrame(rows, columns=list("abcd"))
+            for part in range(N_CHUNKS):
+                frame[part::N_CHUNKS].to_parquet(
+                    f"s3://bucket/rows.parquet/{part}.parquet",
+                    storage_options=options,
+                )
+        yield host, port
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def proxy(server, monkeypatch):
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    with proxies.FlakyProxy(*server) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        monkeypatch.setenv("AWS_ENDPOINT", proxy.url)  # what obstore reads
+        monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+        yield proxy
+
+
+@pytest.fixture(params=["s3fs", "obstore"])
+def options(request, proxy, monkeypatch):
+    """Storage options of a client, which serves s3:// URLs while this lasts; its time-outs are short."""
+    registry = sys.modules["fsspec.registry"]._registry
+    monkeypatch.setitem(registry, "s3", s3fs.S3FileSystem)
+    if request.param == "obstore":
+        pytest.importorskip("obstore.fsspec").register("s3")
+        options = {"client_options": {"timeout": "2s", "allow_http": True}}
+    else:
+        options = {"config_kwargs": {"read_timeout": 2, "connect_timeout": 2}}
+    # A group for each chunk, and many at a time: most of this is waiting.
+    monkeypatch.setattr(plan, "_GROUP_BYTES", 1)
+    monkeypatch.setitem(dask.config.config, "num_workers", N_CHUNKS)
+    # What is known of one proxy is nothing for the next.
+    stores._from_address.cache_clear()
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    return options
+
+
+@pytest.fixture(params=["zarr", "parquet"])
+def make_source(request, options):
+    """Open the rows."""
+    if request.param == "zarr":
+        return lambda: from_zarr("s3://bucket/rows.zarr", storage_options=options)
+    return lambda: read_parquet("s3://bucket/rows.parquet", storage_options=options)
+
+
+def fit(source, **parameters):
+    given = {"max_iter": 2, "tol": 0.0, "random_state": 0, **parameters}
+    return GaussianMixture(3, **given).fit(source)
+
+
+FAULTS = {
+    "busy": proxies.at_random(0.5, "busy"),
+    "bursts": proxies.bursts("busy", 15, 8),
+    "resets": proxies.at_random(0.3, "reset"),
+    "truncated": proxies.at_random(0.3, "truncated"),
+    "hangs": proxies.at_random(0.1, "hang"),
+    "everything": proxies.at_random(0.3, "busy", "reset", "truncated"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_the_same_bits(proxy, make_source, assert_same_bits, name):
+    quiet = fit(make_source())
+    assert set(proxy.counts) == {"passed"}
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    stores._from_address.cache_clear()
+    proxy.fault = FAULTS[name]
+    began = time.monotonic()
+    fitted = fit(make_source())
+    print(f"{name}: {dict(proxy.counts)}, {time.monotonic() - began:.1f} s")
+    assert_same_bits(fitted, quiet)
+    assert sum(proxy.counts.values()) - proxy.counts["passed"] >= 2
