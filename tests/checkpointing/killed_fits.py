@@ -30,7 +30,7 @@ N_CHUNKS, CHUNK_SECONDS, SYNC_SECONDS = 4, 0.006, 0.012
 class SlowRows:
     """Rows whose reads take time and are noted in a file, a byte each."""
 
-    numbered, in_memory, feature_names = True, False, None
+    numbered, in_memory, stored, feature_names = True, False, False, None
 
     def __init__(self, notes: Path) -> None:
         rng = np.random.default_rng(0)
