@@ -91,7 +91,8 @@ def _answer(error: BaseException) -> tuple[int | None, str]:
         status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         code = str(response.get("Error", {}).get("Code", ""))
         return _as_status(status) or _as_status(code), code
-    if not _of_client(error):
+    # aiohttp's parser gives what it cannot read the code with which a server would refuse it.
+    if not _of_client(error) or type(error).__module__ == "aiohttp.http_exceptions":
         return None, ""
     found: list[Any] = [getattr(error, name, None) for name in ("status", "status_code", "code")]
     found.append(getattr(response, "status_code", None))

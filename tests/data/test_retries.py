@@ -45,7 +45,10 @@ PASSING = {
     "fsspec's 503": caused(OSError(errno.EBUSY, "Please reduce your request rate."), of_s3(503, "SlowDown")),
     "reset": ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"),
     "time-out": TimeoutError(),
-    "cut body": of_client("aiohttp.client_exceptions", "ClientPayloadError"),
+    "cut body": caused(
+        of_client("aiohttp.client_exceptions", "ClientPayloadError"),
+        of_client("aiohttp.http_exceptions", "ContentLengthError", code=400),
+    ),
     "gone server": of_client("botocore.exceptions", "EndpointConnectionError"),
     "any of obstore's": of_client("obstore.exceptions", "GenericError"),
     "stale handle": OSError(errno.ESTALE, "Stale file handle"),
