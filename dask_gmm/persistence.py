@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 import dask_gmm
 from dask_gmm.container import MAGIC, ModelFileError, pack, unpack
 from dask_gmm.data.atomic import read_whole, write_atomically
+from dask_gmm.data.retries import patiently
 from dask_gmm.data.secrets import public_url
 from dask_gmm.model_state import FITTED, estimator_of, state_of
 
@@ -44,6 +45,8 @@ class PersistenceMixin:
             Parameters changed since the fit no longer describe the fitted attributes.
         TypeError
             A parameter that a file cannot hold.
+        OSError
+            The store refuses, or fails for longer than ``dask-gmm.read-deadline``.
 
         Examples
         --------
@@ -56,7 +59,9 @@ class PersistenceMixin:
         True
         """
         check_is_fitted(self)
-        write_atomically(url, pack(*state_of(self)), storage_options)
+        content = pack(*state_of(self))
+        where = public_url(os.fspath(url))
+        patiently(lambda: write_atomically(url, content, storage_options), f"{where} cannot be written")
 
     @classmethod
     def load(cls, url: Url, *, storage_options: Mapping[str, Any] | None = None) -> Self:
@@ -84,9 +89,12 @@ class PersistenceMixin:
             the URL without credentials.
         FileNotFoundError
             There is no such file.
+        OSError
+            The store refuses, or fails for longer than ``dask-gmm.read-deadline``.
         """
         where = public_url(os.fspath(url))
-        header, arrays = unpack(read_whole(url, storage_options, prefix=MAGIC), where)
+        content = patiently(lambda: read_whole(url, storage_options, prefix=MAGIC), f"{where} cannot be read")
+        header, arrays = unpack(content, where)
         try:
             return estimator_of(cls, header, arrays)
         except (AttributeError, LookupError, TypeError, ValueError) as error:

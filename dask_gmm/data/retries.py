@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import dask
 from dask.utils import parse_timedelta
 
-from dask_gmm.data.secrets import public_url
+from dask_gmm.data.secrets import public_text
 from dask_gmm.data.source import Block
 from dask_gmm.data.store_errors import STORE_ERRORS, StoreError, verdict
 
@@ -81,7 +81,7 @@ def patiently(action: Callable[[], _T], what: str, deadline: float | None = None
 def _told(error: Exception) -> str:
     """Return an error's kind, text and notes without credentials."""
     parts = [f"{type(error).__name__}: {error}".rstrip(": "), *getattr(error, "__notes__", [])]
-    return ", ".join(map(public_url, parts))
+    return ", ".join(map(public_text, parts))
 
 
 class PatientReader:

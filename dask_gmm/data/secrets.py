@@ -18,6 +18,9 @@ _SECRET_NAME = re.compile(
 _WAYS_TO_A_TOKEN = ("anon", "cloud", "google_default", "cache")
 _USER_AND_PASSWORD = re.compile(r"(?<=://)[^/?#\s]*:[^/?#\s]*@")
 _PARAMETER = re.compile(r"(?<=[?&])([^=&#/]+)=[^&#]*&?")
+# What clients make of such URLs in their errors: a bucket of that name, an encoded path.
+_QUOTED_USER_AND_PASSWORD = re.compile(r"(?<![^\s\"'(])[^\s\"'(/:@]+:[^\s\"'/@]+@")
+_ENCODED_PARAMETER = re.compile(r"(%3F|%26)([^%&=/\s]+)%3D[^%&/\s\"']*", re.IGNORECASE)
 
 
 def without_secrets(storage_options: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -49,6 +52,18 @@ def public_url(url: str) -> str:
     url = _USER_AND_PASSWORD.sub("", url)
     url = _PARAMETER.sub(lambda match: "" if _SECRET_NAME.search(match[1]) else match[0], url)
     return re.sub(r"[?&]+(?=#|$)", "", url) if "://" in url else url
+
+
+def public_text(text: str) -> str:
+    """Return an error's text without the credentials of a URL that it quotes, as a whole or in part.
+
+    Examples
+    --------
+    >>> public_text("Invalid bucket name 'me:pw@bucket' in s3://me:pw@bucket/x")
+    "Invalid bucket name 'bucket' in s3://bucket/x"
+    """
+    text = _QUOTED_USER_AND_PASSWORD.sub("", public_url(text))
+    return _ENCODED_PARAMETER.sub(lambda match: match[1] if _SECRET_NAME.search(match[2]) else match[0], text)
 
 
 def _is_secret(name: str, value: Any) -> bool:

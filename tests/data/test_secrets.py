@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from dask_gmm.data.secrets import public_url, without_secrets
+from dask_gmm.data.secrets import public_text, public_url, without_secrets
 
 
 def test_credentials_are_left_out_at_any_depth():
@@ -55,3 +55,16 @@ def test_ways_to_find_a_token_stay():
 )
 def test_urls_are_shown_without_credentials(url, shown):
     assert public_url(url) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ('Invalid bucket name "me:pw@bucket": no', 'Invalid bucket name "bucket": no'),
+        ("no endpoint http://h/b/x%3Fv%3D1%26X-Amz-Signature%3Dabc", "no endpoint http://h/b/x%3Fv%3D1%26"),
+        ("ClientError: ask me@example.org: now", "ClientError: ask me@example.org: now"),
+        ("container@account: no", "container@account: no"),
+    ],
+)
+def test_errors_are_told_without_credentials(text, shown):
+    assert public_text(text) == shown
