@@ -45,8 +45,8 @@ PROBLEMS = [
 SHORT, LONG = 1, 4
 #: Rounds of engines that take seconds an iteration.
 FEW = 2
-#: Of the likelihood, in nats a row. Spark and float32 rows are rounded otherwise; bob.learn.em and oneDAL add no
-#: `reg_covar` to variances that need none.
+#: Of the likelihood, in nats a row. Spark and float32 rows are rounded otherwise; bob.learn.em and oneDAL add
+#: no `reg_covar` to variances that need none.
 SAME, NEARLY_SAME = 1e-8, 1e-5
 OURS, ONE_THREAD = "dask_gmm", "dask_gmm, one thread"
 SINGLE, SINGLE_ONE_THREAD = "dask_gmm, float32", "dask_gmm, float32, one thread"
