@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from dask_gmm.checkpointing import Checkpoint
 from dask_gmm.data.answering import as_answer
 from dask_gmm.data.source import Answer, Block, Chunk
 
@@ -127,6 +128,34 @@ def assert_same_model() -> SameModel:
 
 _COLUMNS = ("full", "tied", "diag", "spherical", "means", "bounds")
 _ACCURACY = pytest.StashKey[dict[str, dict[str, float]]]()
+
+
+@pytest.fixture
+def fit_interrupted(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Any, int]]:
+    """Fit with a checkpoint, again and again until no interruption comes between.
+
+    ``fit_interrupted(fit, 5)`` raises after every fifth state saved, and returns what `fit` returned in the
+    end and how often it was interrupted.
+    """
+
+    def fit_interrupted(fit: Callable[[], Any], every: int) -> tuple[Any, int]:
+        save, n_saved, n_interruptions = Checkpoint.save, 0, 0
+
+        def save_and_die(self: Checkpoint, state: Any) -> None:
+            nonlocal n_saved
+            save(self, state)
+            n_saved += 1
+            if n_saved % every == 0:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(Checkpoint, "save", save_and_die)
+        while True:
+            try:
+                return fit(), n_interruptions
+            except KeyboardInterrupt:
+                n_interruptions += 1
+
+    return fit_interrupted
 
 
 @pytest.fixture

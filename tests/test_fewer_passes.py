@@ -10,7 +10,6 @@ import zarr
 from distributed import Client, LocalCluster
 
 from dask_gmm import GaussianMixture, GaussianMixtureIC, from_zarr
-from dask_gmm.checkpointing import Checkpoint
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -72,25 +71,10 @@ def test_the_cluster_does_not_matter(rows, assert_same_model, way):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_neither_does_an_interruption(rows, make_source, assert_same_model, tmp_path, monkeypatch, way):
+def test_neither_does_an_interruption(rows, make_source, assert_same_model, tmp_path, fit_interrupted, way):
     source = make_source(np.array_split(rows, 3))
     whole = fit(way, source)
-    save, n_saved = Checkpoint.save, 0
-
-    def save_and_die(self, state):
-        nonlocal n_saved
-        save(self, state)
-        n_saved += 1
-        if n_saved % 6 == 0:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(Checkpoint, "save", save_and_die)
-    resumed, n_interruptions = None, 0
-    while resumed is None:
-        try:
-            resumed = fit(way, source, checkpoint=tmp_path / "fit")
-        except KeyboardInterrupt:
-            n_interruptions += 1
+    resumed, n_interruptions = fit_interrupted(lambda: fit(way, source, checkpoint=tmp_path / "fit"), 6)
     assert n_interruptions > 1
     np.testing.assert_array_equal(bounds(resumed), bounds(whole))
     assert resumed.lower_bounds_ == whole.lower_bounds_

@@ -13,7 +13,6 @@ from sklearn.base import clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from dask_gmm import GaussianMixture, GaussianMixtureIC
-from dask_gmm.checkpointing import Checkpoint
 from dask_gmm.fitting.convergence import negligible_gap
 
 TYPES = ("full", "tied", "diag", "spherical")
@@ -228,25 +227,12 @@ def test_verbose_tells_what_is_done(rows, capsys):
     assert lines[0].startswith("full, 1 components, restart 0: converged in 2 iterations. lower bound -")
 
 
-def test_a_sweep_goes_on_from_its_checkpoint(rows, tmp_path, monkeypatch):
+def test_a_sweep_goes_on_from_its_checkpoint(rows, tmp_path, fit_interrupted):
     parameters = {"covariance_type": ("full", "tied"), "tol": 1e-7, "random_state": 0, "accelerate": True}
     whole = GaussianMixtureIC([2, 5], **parameters).fit(rows)
-    save, n_saved = Checkpoint.save, 0
-
-    def save_and_die(self, state):
-        nonlocal n_saved
-        save(self, state)
-        n_saved += 1
-        if n_saved % 5 == 0:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(Checkpoint, "save", save_and_die)
-    resumed, n_interruptions = None, 0
-    while resumed is None:
-        try:
-            resumed = GaussianMixtureIC([2, 5], checkpoint=tmp_path / "sweep", **parameters).fit(rows)
-        except KeyboardInterrupt:
-            n_interruptions += 1
+    resumed, n_interruptions = fit_interrupted(
+        lambda: GaussianMixtureIC([2, 5], checkpoint=tmp_path / "sweep", **parameters).fit(rows), 5
+    )
     assert n_interruptions > 1
     for name, column in whole.results_.items():
         np.testing.assert_array_equal(resumed.results_[name], column)

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from dask_gmm import GaussianMixture
-from dask_gmm.checkpointing import Checkpoint
 from dask_gmm.fitting.acceleration import begun, creeping, newton_step
 from dask_gmm.fitting.em import Run, Stopping, advanced, without_trial
 from dask_gmm.fitting.state import from_plain, to_plain
@@ -160,29 +159,10 @@ def test_three_rejections_in_a_row_end_it():
     assert not run.accelerate
 
 
-class Interrupted(Exception):
-    pass
-
-
-def test_the_state_goes_through_a_file(creeping_rows, tmp_path, monkeypatch, assert_same_model):
+def test_the_state_goes_through_a_file(creeping_rows, tmp_path, fit_interrupted, assert_same_model):
     whole = fit(creeping_rows, True)
     path = tmp_path / "fit.checkpoint"
-    save, n_saved = Checkpoint.save, 0
-
-    def save_and_die(self, state):
-        nonlocal n_saved
-        save(self, state)
-        n_saved += 1
-        if n_saved % 20 == 0:
-            raise Interrupted
-
-    monkeypatch.setattr(Checkpoint, "save", save_and_die)
-    resumed, n_interruptions = None, 0
-    while resumed is None:
-        try:
-            resumed = fit(creeping_rows, True, checkpoint=path)
-        except Interrupted:
-            n_interruptions += 1
+    resumed, n_interruptions = fit_interrupted(lambda: fit(creeping_rows, True, checkpoint=path), 20)
     assert n_interruptions > 1
     assert resumed.lower_bounds_ == whole.lower_bounds_
     assert_same_model(resumed, whole, 0.0)
