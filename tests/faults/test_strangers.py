@@ -9,7 +9,6 @@ import os
 import pickle
 import traceback
 
-import boto3
 import numpy as np
 import pytest
 import zarr
@@ -59,6 +58,8 @@ def test_a_fit_over_tls(tmp_path, make_client, make_rows, make_estimator, assert
 def bucket(monkeypatch):
     pytest.importorskip("s3fs")
     server = pytest.importorskip("moto.server").ThreadedMotoServer(port=0, verbose=False)
+    import boto3
+
     server.start()
     try:
         url = "http://{}:{}".format(*server.get_host_and_port())
@@ -145,6 +146,8 @@ def errors(source, bucket, options, checkpoint):
         except (OSError, ValueError) as error:
             told.append("".join(traceback.format_exception(error, limit=0)) + repr(error))
     assert len(told) == len(attempts)
+    import boto3
+
     boto3.client("s3").delete_object(Bucket="bucket", Key="x.zarr/c/3/0")
     with pytest.raises((StoreError, ValueError)) as lost:
         GaussianMixture(3, random_state=0).fit(source)
