@@ -85,7 +85,7 @@ def test_levels_on_a_cluster(make_rows):
     X = uncounted(make_rows(), 4)
     recorder = Recorder()
     with (
-        LocalCluster(2, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
         Client(cluster),
     ):
         fitted = GaussianMixture(3, random_state=0).set_callbacks(recorder).fit(X)

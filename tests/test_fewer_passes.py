@@ -61,7 +61,7 @@ def test_the_cluster_does_not_matter(rows, assert_same_model, way):
     X = da.from_array(rows, chunks=(500, -1))
     here = fit(way, X)
     with (
-        LocalCluster(3, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=3, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
         Client(cluster),
     ):
         there = fit(way, X)

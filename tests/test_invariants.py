@@ -175,7 +175,7 @@ def chunks_of_unknown_size(rows: Any, n_chunks: int) -> Any:
 
 def on_a_cluster(X: Any, parameters: Any, n_workers: int, **options: Any) -> list[Any]:
     with (
-        LocalCluster(n_workers, threads_per_worker=1, dashboard_address=None, **options) as cluster,
+        LocalCluster(n_workers=n_workers, threads_per_worker=1, dashboard_address=None, **options) as cluster,
         Client(cluster),
     ):
         return parameters_of(GaussianMixture(**parameters).fit(X))

@@ -31,8 +31,10 @@ from dask_gmm.engine.work import Work
 
 GroupDone = Callable[[int], None]
 
-# Up to this size a value travels inside each task that needs it; a larger one is a task of its own.
+# Up to these sizes a value travels inside the tasks that need it; a larger one is a task of its own. What
+# one group needs is sent in each pass; what all need, once for each group and no round trip ahead of them.
 _LITERAL_BYTES = 10_000
+_LITERAL_BYTES_IN_ALL = 4 << 20
 _REPLICATE_SECONDS = 30.0
 
 
@@ -70,6 +72,7 @@ class ClusterEngine:
         self._token = uuid4().hex[:12]
         self._span = new_span()
         self._n_passes = 0
+        self._root: Future | None = None
         self._groups = [self._group(source, number, number in kept) for number in range(self.n_groups)]
 
     def _group(self, source: Source, number: int, kept: bool) -> Any:
@@ -92,6 +95,9 @@ class ClusterEngine:
         began = perf_counter()
         with connected(), dask.annotate(span=self._span):
             root, progress = self._submitted(works, group_done)
+        # Only now is the root of the pass before let go: told of that first, the client would hold this pass
+        # back for the ten milliseconds that it leaves between two messages.
+        self._root = root
         values: list[Any] = self._patience.result(root, None if progress is None else progress.report)
         if progress is not None:
             progress.finish()
@@ -101,7 +107,8 @@ class ClusterEngine:
         return values
 
     def close(self) -> None:
-        """Let the cluster forget the plan and the rows that stay."""
+        """Let the cluster forget the plan, the rows that stay and the last pass."""
+        self._root = None
         for group in self._groups:
             if isinstance(group, Future):
                 group.release()
@@ -119,7 +126,7 @@ class ClusterEngine:
 
     def _ship(self, works: Sequence[Work]) -> Any:
         payload = dumps(list(works))
-        if len(payload) <= _LITERAL_BYTES:
+        if len(payload) * self.n_groups <= _LITERAL_BYTES_IN_ALL:
             return payload
         shipped = self._client.submit(_same, payload, pure=False, key=f"gmm-works-{uuid4().hex}")
         # One copy on one worker would draw all tasks to it. Without workers, or when they die, it stays so.

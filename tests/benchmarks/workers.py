@@ -52,7 +52,7 @@ def on_workers(rows: Any, start: dict[str, Any], iterations: int) -> tuple[Any, 
 def cluster_of(n_workers: int, stack: ExitStack) -> Client:
     """Start workers of one thread each."""
     options = {"threads_per_worker": 1, "dashboard_address": None, "memory_limit": "6GB"}
-    cluster = stack.enter_context(LocalCluster(n_workers, **options))
+    cluster = stack.enter_context(LocalCluster(n_workers=n_workers, **options))
     return stack.enter_context(Client(cluster, set_as_default=False))
 
 

@@ -78,7 +78,7 @@ def limit_for(share):
 @contextmanager
 def two_workers(memory_limit):
     options = {"threads_per_worker": 1, "memory_limit": memory_limit, "dashboard_address": None}
-    with LocalCluster(2, **options) as cluster, Client(cluster) as client:
+    with LocalCluster(n_workers=2, **options) as cluster, Client(cluster) as client:
         yield client
 
 
@@ -97,7 +97,7 @@ def spilled(client):
 def test_kept_rows_are_read_once_and_the_rest_in_each_pass(noted, cache, share, kept):
     with (
         LocalCluster(
-            2, threads_per_worker=1, memory_limit=limit_for(share), dashboard_address=None
+            n_workers=2, threads_per_worker=1, memory_limit=limit_for(share), dashboard_address=None
         ) as cluster,
         Client(cluster) as client,
     ):

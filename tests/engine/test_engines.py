@@ -51,7 +51,7 @@ class Failing(Listing):
 @pytest.fixture(scope="module")
 def client():
     with (
-        LocalCluster(3, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=3, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
         yield client
@@ -157,7 +157,7 @@ def test_the_scheduler_chooses(make_source, rows):
     source = lazy_source(rows)
     assert isinstance(choose_engine(source), ThreadsEngine)
     with (
-        LocalCluster(1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
         Client(cluster),
     ):
         engine = choose_engine(source)
