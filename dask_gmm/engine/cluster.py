@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from queue import SimpleQueue
 from time import perf_counter
@@ -18,14 +19,15 @@ import dask
 from distributed import Client, Future
 from distributed.protocol.pickle import dumps, loads
 
-from dask_gmm.data.retries import PatientReader
-from dask_gmm.data.source import Reader, Source
+from dask_gmm.data.source import Source
 from dask_gmm.engine.blas import SingleBlasThread
+from dask_gmm.engine.blocks import KeptBlocks, Reading
 from dask_gmm.engine.cache import Cache, groups_to_keep
-from dask_gmm.engine.group import KeptBlocks, look_ahead, merge_values, run_group
+from dask_gmm.engine.group import merge_values, run_group
 from dask_gmm.engine.memory import TaskMemory
 from dask_gmm.engine.plan import FAN_IN, Plan
 from dask_gmm.engine.telemetry import Watched, new_span, report_pass
+from dask_gmm.engine.turns import let_next_begin, turn
 from dask_gmm.engine.waiting import Patience, connected
 from dask_gmm.engine.work import Work
 
@@ -67,7 +69,6 @@ class ClusterEngine:
             memory.check(limit, n_threads)
         self._patience = Patience(client, memory.note([limit for limit, _ in workers]))
         kept = groups_to_keep(source, self.plan.groups, cache, memory, workers)
-        self._ahead = look_ahead(source)
         self._inputs = [dict(source.futures(group)) for group in self.plan.groups]
         self._token = uuid4().hex[:12]
         self._span = new_span()
@@ -77,9 +78,8 @@ class ClusterEngine:
 
     def _group(self, source: Source, number: int, kept: bool) -> Any:
         """Return what a task needs to have the group's rows: a plan, or the rows themselves."""
-        indices = self.plan.groups[number]
         # Opaque bytes: Dask would otherwise look for keys and futures inside them.
-        payload: Any = dumps((PatientReader(source.reader(indices)), indices, self._ahead))
+        payload: Any = dumps(Reading.of(source, self.plan.groups[number]))
         if len(payload) > _LITERAL_BYTES:
             payload = self._client.submit(_same, payload, pure=False, key=f"gmm-plan-{self._token}-{number}")
         if not kept:
@@ -183,26 +183,24 @@ def _same(payload: bytes) -> bytes:
     return payload
 
 
-def _opened(group: bytes, inputs: dict[Any, Any]) -> tuple[Reader, Sequence[int], int]:
-    reader, indices, ahead = loads(group)
+def _opened(group: bytes, inputs: dict[Any, Any]) -> Reading:
+    reading: Reading = loads(group)
     if inputs:
+        reader: Any = reading.reader
         reader.supply(inputs)
-    return reader, indices, ahead
+    return reading
 
 
 def _load_task(group: bytes, inputs: dict[Any, Any]) -> KeptBlocks:
-    return KeptBlocks.load(*_opened(group, inputs))
+    return KeptBlocks(_opened(group, inputs))
 
 
 def _group_task(group: bytes | KeptBlocks, works: bytes, inputs: dict[Any, Any]) -> list[Any]:
-    reader: Reader
-    indices: Sequence[int]
-    if isinstance(group, KeptBlocks):
-        reader, indices, ahead = group, group.indices, 0
-    else:
-        reader, indices, ahead = _opened(group, inputs)
-    with SingleBlasThread(), Watched(reader) as watched:
-        return run_group(watched, indices, loads(works), ahead=ahead)
+    reading = group.reading if isinstance(group, KeptBlocks) else _opened(group, inputs)
+    watched = Watched(reading.reader)
+    blocks = replace(reading, reader=watched).begin()
+    with turn(), SingleBlasThread(), watched:
+        return run_group(blocks, loads(works), let_next_begin if reading.hides else None)
 
 
 def _merge_task(works: bytes, parts: Sequence[list[Any]]) -> list[Any]:

@@ -19,7 +19,8 @@ from typing import Any
 from dask_gmm.data.retries import PatientReader
 from dask_gmm.data.source import Block, Source
 from dask_gmm.engine.blas import SingleBlasThread
-from dask_gmm.engine.group import look_ahead, run_group
+from dask_gmm.engine.blocks import Reading
+from dask_gmm.engine.group import run_group
 from dask_gmm.engine.work import Work
 
 # Measured: 64 tasks and their merges took 0.19 s beyond their work.
@@ -90,21 +91,20 @@ def measure(source: Source, groups: Sequence[range], work: Work, n_threads: int)
     """
     n_cores = min(n_threads, len(os.sched_getaffinity(0)), len(groups))
     parts = [_part(source, group) for group in groups[:n_cores]]
-    readers = [PatientReader(source.reader(part)) for part in parts]
-    ahead = look_ahead(source)
+    readings = [Reading.of(source, part) for part in parts]
 
     def part_of_pass(number: int) -> int:
         counted: int
-        _, counted = run_group(readers[number], parts[number], [work, _Bytes()], ahead=ahead)
+        _, counted = run_group(readings[number].begin(), [work, _Bytes()])
         return counted
 
     def side_by_side() -> int:
         return sum(executor.map(part_of_pass, range(n_cores)))
 
-    blocks = [readers[0].read(index) for index in parts[0][:_SAMPLE_CHUNKS]]
+    blocks = [readings[0].reader.read(index) for index in parts[0][:_SAMPLE_CHUNKS]]
     with SingleBlasThread(), ThreadPoolExecutor(n_cores) as executor:
         return Cost(
-            _seconds_a_byte(lambda: run_group(readers[0], parts[0], [_Bytes()], ahead=ahead)[0]),
+            _seconds_a_byte(lambda: run_group(readings[0].begin(), [_Bytes()])[0]),
             _seconds_a_byte(lambda: _worked(work, blocks)),
             _seconds_a_byte(side_by_side) * n_cores,
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dask.utils import format_bytes
 
 from dask_gmm.data.source import Source
-from dask_gmm.engine.group import AHEAD_BYTES
+from dask_gmm.engine.blocks import AHEAD_BYTES
 
 # Tiles of the kernels, features and products together; measured, whatever the mixture.
 _TILE_BYTES = 8 << 20

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from threading import Lock
 from typing import Any
 
 from dask_gmm.data.parallel import Threads
-from dask_gmm.data.retries import PatientReader
-from dask_gmm.data.source import Reader, Source
+from dask_gmm.data.source import Source
 from dask_gmm.engine.blas import SingleBlasThread
-from dask_gmm.engine.group import KeptBlocks, look_ahead, merge_values, run_group
+from dask_gmm.engine.blocks import Blocks, KeptBlocks, Reading
+from dask_gmm.engine.group import merge_values, run_group
 from dask_gmm.engine.plan import FAN_IN, Plan
 from dask_gmm.engine.work import Work
 
@@ -31,13 +32,8 @@ class ThreadsEngine:
     def __init__(self, source: Source, n_threads: int | None = None, *, keep: bool = False) -> None:
         self.plan = Plan.of(source)
         self.n_groups = len(self.plan.groups)
-        self._ahead = look_ahead(source)
         self._keep = keep and not source.in_memory
-        self._groups: list[tuple[Reader, Sequence[int]]] = [
-            (reader if source.in_memory else PatientReader(reader), group)
-            for group in self.plan.groups
-            for reader in [source.reader(group)]
-        ]
+        self._groups = [Reading.of(source, group) for group in self.plan.groups]
         self._threads = Threads(n_threads)
 
     def run(self, works: Sequence[Work], group_done: GroupDone | None = None) -> list[Any]:
@@ -54,23 +50,63 @@ class ThreadsEngine:
         list
             The value of each work over all rows.
         """
+        begun = _Begun(self._groups)
 
         def task(number: int) -> list[Any]:
-            if self._keep and not isinstance(self._groups[number][0], KeptBlocks):
-                kept = KeptBlocks.load(*self._groups[number])
-                self._groups[number] = kept, kept.indices
-            return run_group(*self._groups[number], works, ahead=0 if self._keep else self._ahead)
+            if self._keep and not isinstance(self._groups[number].reader, KeptBlocks):
+                self._groups[number] = KeptBlocks(self._groups[number]).reading
+            return run_group(begun.take(number), works, begun.next)
 
-        with SingleBlasThread():
-            parts = self._threads.run(self.n_groups, task, group_done)
-            while len(parts) > 1:
-                parts = [
-                    merge_values(works, parts[first : first + FAN_IN])
-                    for first in range(0, len(parts), FAN_IN)
-                ]
+        try:
+            with SingleBlasThread():
+                parts = self._threads.run(self.n_groups, task, group_done)
+                while len(parts) > 1:
+                    parts = [
+                        merge_values(works, parts[first : first + FAN_IN])
+                        for first in range(0, len(parts), FAN_IN)
+                    ]
+        finally:
+            begun.close()
         return parts[0] if parts else [work.start() for work in works]
 
     def close(self) -> None:
         """Let go of the threads, and of the rows that stay."""
         self._groups = []
         self._threads.close()
+
+
+class _Begun:
+    """The groups that are being read before their turn has come: at most one a thread.
+
+    Parameters
+    ----------
+    groups : sequence of Reading
+        Taken in this order.
+    """
+
+    def __init__(self, groups: Sequence[Reading]) -> None:
+        self._groups = groups
+        self._following = 0
+        self._begun: dict[int, Blocks] = {}
+        self._lock = Lock()
+
+    def take(self, number: int) -> Blocks:
+        """Return the blocks of a group whose turn has come."""
+        with self._lock:
+            self._following = max(self._following, number + 1)
+            return self._begun.pop(number, None) or self._groups[number].begin()
+
+    def next(self) -> None:
+        """Begin to read the first group that nobody has begun."""
+        with self._lock:
+            number = self._following
+            if number < len(self._groups) and self._groups[number].hides:
+                self._begun[number] = self._groups[number].begin()
+                self._following += 1
+
+    def close(self) -> None:
+        """Read no more of what was begun and not taken."""
+        with self._lock:
+            self._following = len(self._groups)
+            for blocks in self._begun.values():
+                blocks.close()

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from dask_gmm.model.kernels.moments import merge_moments
 
-_TILE_ROWS = 4096
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,25 +78,9 @@ class Moments:
         return Moments(n_rows, weight, mean, squares, scatter)
 
     def with_rows(self, rows: NDArray[Any], weights: Array | None) -> Moments:
-        """Return the moments of these rows too."""
-        moments = self
-        for start in range(0, len(rows), _TILE_ROWS):
-            tile = np.asarray(rows[start : start + _TILE_ROWS], dtype=np.float64)
-            tile_weights = None if weights is None else weights[start : start + _TILE_ROWS]
-            moments = moments.merged(_of_tile(tile, tile_weights, scatter=self.scatter is not None))
-        return moments
-
-
-def _of_tile(tile: Array, weights: Array | None, *, scatter: bool) -> Moments:
-    weight = float(len(tile)) if weights is None else float(weights.sum())
-    if weight == 0.0:
-        empty = np.zeros(tile.shape[1])
-        return Moments(len(tile), 0.0, empty, empty, None)
-    # About the first row before summing: a mean of large offsets would be rounded at their size.
-    deviations = tile - tile[0]
-    mean_deviation = deviations.mean(axis=0) if weights is None else (weights @ deviations) / weight
-    mean = tile[0] + mean_deviation
-    deviations -= mean_deviation
-    weighted = deviations if weights is None else weights[:, np.newaxis] * deviations
-    squares = np.einsum("ij,ij->j", weighted, deviations)
-    return Moments(len(tile), weight, mean, squares, weighted.T @ deviations if scatter else None)
+        """Return the moments of these rows, finite and of shape (n, n_features), too."""
+        mean, squares = self.mean.copy(), self.squares.copy()
+        scatter = np.zeros((0, 0)) if self.scatter is None else self.scatter.copy()
+        weight = merge_moments(rows, weights, self.weight, mean, squares, scatter)
+        n_rows = self.n_rows + len(rows)
+        return Moments(n_rows, weight, mean, squares, None if self.scatter is None else scatter)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from dask_gmm.data.source import Block, DataError
-from dask_gmm.engine.group import AHEAD_BYTES, KeptBlocks, look_ahead, run_group
+from dask_gmm.engine.blocks import AHEAD_BYTES, Blocks, KeptBlocks, Reading, look_ahead
+from dask_gmm.engine.group import run_group
 
 N_CHUNKS = 12
 
@@ -58,7 +59,7 @@ class Slow:
 @pytest.mark.parametrize("ahead", [0, 1, 4])
 def test_in_order_and_as_many_at_once_as_allowed(ahead):
     store = SlowStore()
-    (value,) = run_group(store, range(N_CHUNKS), [Slow(store, 0.005)], ahead=ahead)
+    (value,) = run_group(Blocks(store, range(N_CHUNKS), ahead), [Slow(store, 0.005)])
     assert value == list(range(N_CHUNKS))
     assert store.most_reading == max(1, ahead)
     assert store.most_alive <= 1 + ahead
@@ -76,21 +77,21 @@ class Waiting(Slow):
 
 def test_reading_hides_behind_arithmetic():
     store = SlowStore(0.001)
-    assert run_group(store, range(N_CHUNKS), [Waiting(store)], ahead=1) == [list(range(N_CHUNKS))]
+    assert run_group(Blocks(store, range(N_CHUNKS), 1), [Waiting(store)]) == [list(range(N_CHUNKS))]
 
 
 def test_an_error_of_reading_ends_the_group():
     store = SlowStore(broken=5)
     work = Slow(store)
     with pytest.raises(DataError, match="chunk 5 is broken"):
-        run_group(store, range(N_CHUNKS), [work], ahead=3)
+        run_group(Blocks(store, range(N_CHUNKS), 3), [work])
     assert store.reading == 0
 
 
 def test_kept_blocks_are_the_same_blocks():
     store = SlowStore()
-    kept = KeptBlocks.load(store, range(3, 9), 4)
-    assert [int(kept.read(index).rows[0, 0]) for index in kept.indices] == list(range(3, 9))
+    kept = KeptBlocks(Reading(store, range(3, 9), 4)).reading
+    assert [int(block.rows[0, 0]) for block in kept.begin().each()] == list(range(3, 9))
     assert store.most_reading == 4
 
 

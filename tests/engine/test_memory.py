@@ -7,7 +7,7 @@ import re
 import pytest
 from dask.utils import parse_bytes
 
-from dask_gmm.engine.group import AHEAD_BYTES
+from dask_gmm.engine.blocks import AHEAD_BYTES
 from dask_gmm.engine.memory import BASE_BYTES, ChunkTooLargeError, TaskMemory
 
 MEGABYTE = 1 << 20

@@ -318,9 +318,9 @@ def criteria_count_rows():
 @noticed_by("test_invariants.py::test_any_chunking_gives_the_same_model")
 def a_chunk_dropped():
     put(
-        "engine.group:run_group",
+        "engine.blocks:Blocks.__init__",
         lambda f: (
-            lambda reader, indices, works, **k: f(reader, indices[: max(1, len(indices) - 1)], works, **k)
+            lambda self, reader, indices, ahead: f(self, reader, indices[: max(1, len(indices) - 1)], ahead)
         ),
     )
 
@@ -332,14 +332,14 @@ def last_row_of_a_tile_lost():
 
 @noticed_by("fitting/test_fit.py")
 def a_chunk_read_twice():
-    def make(run_group):
-        def wrong(reader, indices, works, **more):
+    def make(init):
+        def wrong(self, reader, indices, ahead):
             reader.read(indices[0])
-            return run_group(reader, indices, works, **more)
+            init(self, reader, indices, ahead)
 
         return wrong
 
-    put("engine.group:run_group", make)
+    put("engine.blocks:Blocks.__init__", make)
 
 
 @noticed_by("test_invariants.py::test_the_same_bits_whoever_comes_first")
