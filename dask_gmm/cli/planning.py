@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from dask.system import CPU_COUNT
 from dask.utils import format_bytes, parse_bytes
 
 from dask_gmm.cli.display import clock, short
@@ -42,7 +42,7 @@ def plan(given: Mapping[str, Any], log: Log) -> dict[str, Any]:
     """
     source = open_source(given["source"], given)
     threads = given["threads"] or 1
-    n_workers = given["n_workers"] or max(1, len(os.sched_getaffinity(0)) // threads)
+    n_workers = given["n_workers"] or max(1, CPU_COUNT // threads)
     memory = TaskMemory.of(source, _settings(given).value_bytes(source.n_features))
     if given["memory_limit"] is not None:
         memory.check(parse_bytes(given["memory_limit"]), threads)

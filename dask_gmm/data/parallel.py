@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import Any
 
 import dask
+from dask.system import CPU_COUNT
 
 TaskDone = Callable[[int], None]
 
@@ -26,7 +26,7 @@ class Threads:
     """
 
     def __init__(self, n_threads: int | None = None) -> None:
-        self.n_threads = n_threads or dask.config.get("num_workers", None) or len(os.sched_getaffinity(0))
+        self.n_threads = n_threads or dask.config.get("num_workers", None) or CPU_COUNT
         self._executor: ThreadPoolExecutor | None = None
 
     def run(self, n_tasks: int, task: Callable[[int], Any], done: TaskDone | None = None) -> list[Any]:

@@ -20,6 +20,7 @@ from distributed import Client, Future
 from distributed.protocol.pickle import dumps, loads
 
 from dask_gmm.data.source import Source
+from dask_gmm.engine.allocator import keep_freed_memory
 from dask_gmm.engine.blas import SingleBlasThread
 from dask_gmm.engine.blocks import KeptBlocks, Reading
 from dask_gmm.engine.cache import Cache, groups_to_keep
@@ -184,6 +185,7 @@ def _same(payload: bytes) -> bytes:
 
 
 def _opened(group: bytes, inputs: dict[Any, Any]) -> Reading:
+    keep_freed_memory()
     reading: Reading = loads(group)
     if inputs:
         reader: Any = reading.reader

@@ -9,12 +9,13 @@ machines like this one, and for a store that keeps its speed under more readers.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
+
+from dask.system import CPU_COUNT
 
 from dask_gmm.data.retries import PatientReader
 from dask_gmm.data.source import Block, Source
@@ -89,7 +90,7 @@ def measure(source: Source, groups: Sequence[range], work: Work, n_threads: int)
     n_threads : int
         That a pass will have.
     """
-    n_cores = min(n_threads, len(os.sched_getaffinity(0)), len(groups))
+    n_cores = min(n_threads, CPU_COUNT, len(groups))
     parts = [_part(source, group) for group in groups[:n_cores]]
     readings = [Reading.of(source, part) for part in parts]
 
