@@ -27,7 +27,7 @@ from dask_gmm.precision import arithmetic
 from dask_gmm.validation import known_rows
 
 # Rows that a mixture of the right size is made from, for the clock only.
-_CALIBRATION_ROWS = 4096
+_CALIBRATION_ROWS = 16_384
 
 
 def plan(given: Mapping[str, Any], log: Log) -> dict[str, Any]:
@@ -118,10 +118,9 @@ def _work(source: Source, n_components: int, covariance_type: str) -> EStep:
     estimator = GaussianMixture(
         n_components,
         covariance_type=covariance_type,
-        # Any mixture will do; with this much on the diagonal none collapses.
+        # How far apart the components are decides on the kernel. With this on the diagonal none collapses.
         reg_covar=1e-3 * spread,
-        max_iter=1,
-        init_params="random_from_data",
+        max_iter=20,
         random_state=0,
     )
     with warnings.catch_warnings():

@@ -1,0 +1,32 @@
+"""Memory that a chunk leaves is there for the next: a worker's allocator is told not to give it back at once.
+
+Dask starts workers with MALLOC_TRIM_THRESHOLD_ set. That keeps glibc from learning how large a program's
+blocks are: each array above 128 KiB is then mapped and unmapped, and the kernel clears its pages anew for
+each chunk. Passes over stored rows took a third longer for it, `tests/benchmarks/plan.py`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from functools import cache
+
+# glibc's malloc.h. The largest block that is not mapped, as far as glibc allows, and the free memory that an
+# arena may keep.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_KEPT_BYTES = 32 << 20
+
+
+@cache
+def keep_freed_memory() -> None:
+    """Let this process keep freed memory of up to 32 MiB an arena; do nothing without glibc.
+
+    MALLOC_MMAP_THRESHOLD_ in the environment shows that somebody knows better.
+    """
+    if not sys.platform.startswith("linux") or "MALLOC_MMAP_THRESHOLD_" in os.environ:
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
+        mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
