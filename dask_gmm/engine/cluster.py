@@ -7,7 +7,7 @@ scattered, pinned or held in actors, so everything a dead worker held is compute
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
 from queue import SimpleQueue
@@ -26,7 +26,8 @@ from dask_gmm.engine.blocks import KeptBlocks, Reading
 from dask_gmm.engine.cache import Cache, groups_to_keep
 from dask_gmm.engine.group import merge_values, run_group
 from dask_gmm.engine.memory import TaskMemory
-from dask_gmm.engine.plan import FAN_IN, Plan
+from dask_gmm.engine.merging import MergeTree
+from dask_gmm.engine.plan import Plan
 from dask_gmm.engine.telemetry import Watched, new_span, report_pass
 from dask_gmm.engine.turns import let_next_begin, turn
 from dask_gmm.engine.waiting import Patience, connected
@@ -76,6 +77,8 @@ class ClusterEngine:
         self._n_passes = 0
         self._root: Future | None = None
         self._groups = [self._group(source, number, number in kept) for number in range(self.n_groups)]
+        needed = [*self._groups, *(value for inputs in self._inputs for value in inputs.values())]
+        self._keys = [value.key for value in needed if isinstance(value, Future)]
 
     def _group(self, source: Source, number: int, kept: bool) -> Any:
         """Return what a task needs to have the group's rows: a plan, or the rows themselves."""
@@ -95,11 +98,18 @@ class ClusterEngine:
             return [work.start() for work in works]
         began = perf_counter()
         with connected(), dask.annotate(span=self._span):
-            root, progress = self._submitted(works, group_done)
+            tree, progress = self._submitted(works, group_done)
+
+        def meanwhile() -> None:
+            tree.let_go()
+            if progress is not None:
+                progress.report()
+
         # Only now is the root of the pass before let go: told of that first, the client would hold this pass
         # back for the ten milliseconds that it leaves between two messages.
-        self._root = root
-        values: list[Any] = self._patience.result(root, None if progress is None else progress.report)
+        self._root = tree.root
+        with closing(tree):
+            values: list[Any] = self._patience.result(tree.root, [*self._keys, *tree.keys], meanwhile)
         if progress is not None:
             progress.finish()
         self._n_passes += 1
@@ -116,14 +126,14 @@ class ClusterEngine:
 
     def _submitted(
         self, works: Sequence[Work], group_done: GroupDone | None
-    ) -> tuple[Future, _Progress | None]:
+    ) -> tuple[MergeTree, _Progress | None]:
         shipped = self._ship(works)
         parts: list[Future] = self._client.map(
             _group_task, self._groups, [shipped] * self.n_groups, self._inputs, pure=False, key="gmm-pass"
         )
         progress = None if group_done is None else _Progress(parts, group_done)
-        # Nobody keeps the parts: a part is let go once it is merged, and not computed again for nothing.
-        return self._merged(parts, shipped), progress
+        merge = partial(self._client.submit, _merge_task, shipped, pure=False)
+        return MergeTree(parts, merge), progress
 
     def _ship(self, works: Sequence[Work]) -> Any:
         payload = dumps(list(works))
@@ -134,15 +144,6 @@ class ClusterEngine:
         with suppress(TimeoutError, ValueError, KeyError):
             self._client.replicate(shipped, callback_timeout=_REPLICATE_SECONDS)
         return shipped
-
-    def _merged(self, parts: list[Future], shipped: Any) -> Future:
-        while True:
-            parts = [
-                self._client.submit(_merge_task, shipped, parts[first : first + FAN_IN], pure=False)
-                for first in range(0, len(parts), FAN_IN)
-            ]
-            if len(parts) == 1:
-                return parts[0]
 
 
 def _workers(client: Client) -> list[tuple[int, int]]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from time import monotonic, sleep
 from typing import Any
 
@@ -20,8 +20,8 @@ _LOGGER = logging.getLogger("dask_gmm")
 _GO_ON = "Fit again on a cluster with workers; with a checkpoint the fit goes on from the last pass."
 # Between two looks at the cluster while a pass runs.
 _LOOK_SECONDS = 5.0
-# Between two reports of progress.
-_REPORT_SECONDS = 0.2
+# Between two calls of what is to be done meanwhile.
+_MEANWHILE_SECONDS = 0.2
 # A scheduler that does not answer for so long is gone.
 _ANSWER_SECONDS = 45.0
 
@@ -68,8 +68,18 @@ class Patience:
         self._no_workers = parse_timedelta(dask.config.get("dask-gmm.no-workers-timeout", "10 minutes"))
         self._most_retries = int(dask.config.get("dask-gmm.killed-retries", 20))
 
-    def result(self, future: Future, meanwhile: Callable[[], None] | None = None) -> Any:
-        """Return the future's result, calling `meanwhile` several times a second.
+    def result(
+        self, future: Future, keys: Sequence[Any] = (), meanwhile: Callable[[], None] = lambda: None
+    ) -> Any:
+        """Return the future's result.
+
+        Parameters
+        ----------
+        future : distributed.Future
+        keys : sequence
+            Of all tasks that it is made of, its own among them: those that were killed are given back.
+        meanwhile : callable, optional
+            Called several times a second.
 
         Raises
         ------
@@ -83,7 +93,7 @@ class Patience:
         looked = monotonic()
         while True:
             try:
-                return future.result(timeout=_LOOK_SECONDS if meanwhile is None else _REPORT_SECONDS)
+                return future.result(timeout=_MEANWHILE_SECONDS)
             except KilledWorker as error:
                 # A preempted worker counts as a failure of the task it had; the task is not to blame.
                 retries += 1
@@ -95,28 +105,37 @@ class Patience:
                     self._most_retries,
                     self._memory_note,
                 )
-                self._retry(future)
+                # The frames in it would keep the result, which is made again for nothing when it is lost.
+                error.__traceback__ = None
+                self._retry(future, keys)
             except (TimeoutError, UnboundLocalError) as error:
                 # The latter is how distributed says that the result came in the instant of the time-out.
                 if future.status == "error" and isinstance(future.exception(), type(error)):
                     raise  # the task's own
-                if meanwhile is not None:
-                    meanwhile()
+                meanwhile()
                 if monotonic() - looked > _LOOK_SECONDS:
                     without_workers_since = self._without_workers(without_workers_since)
                     looked = monotonic()
             except CancelledError as error:
                 raise _lost(error) from error
 
-    def _retry(self, future: Future) -> None:
+    def _retry(self, future: Future, keys: Sequence[Any]) -> None:
+        # Not `future.retry`: it looks for what failed from the result downwards. Where two tasks are killed
+        # at once, what is between may be given up: one is not found, and is waited for without end.
         with connected():
-            # Tasks on the way that the client does not know are no harm to the scheduler.
-            with suppress(KeyError):
-                future.retry()
+            states = self._ask("get_task_status", keys=list(keys))
+            killed = [key for key, state in states.items() if state == "erred"]
+            self._ask("retry", keys=killed, client=self._client.id)
             # The scheduler tells the client by another way.
             until = monotonic() + _ANSWER_SECONDS
             while future.status == "error" and monotonic() < until:
                 sleep(0.01)
+
+    def _ask(self, what: str, **arguments: Any) -> Any:
+        """Return what the scheduler answers."""
+        return self._client.sync(
+            getattr(self._client.scheduler, what), callback_timeout=_ANSWER_SECONDS, **arguments
+        )
 
     def _without_workers(self, since: float | None) -> float | None:
         if self._n_workers() > 0:

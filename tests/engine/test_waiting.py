@@ -53,10 +53,13 @@ def test_a_closed_client():
 
 
 class Dying:
-    """A future whose task is killed with its worker so many times."""
+    """A future whose tasks are killed with their workers so many times, and the client that knows it."""
+
+    key, id = "root", "client"
 
     def __init__(self, n_deaths):
-        self.left, self.retries, self.status = n_deaths, 0, "error"
+        self.left, self.retried, self.status = n_deaths, [], "error"
+        self.scheduler = SimpleNamespace(get_task_status=self.states, retry=self.retry)
 
     def result(self, timeout):
         if self.left:
@@ -64,24 +67,35 @@ class Dying:
             raise KilledWorker("task", SimpleNamespace(address="tcp://w"), 0)
         return "done"
 
-    def retry(self):
-        self.retries += 1
+    def sync(self, call, callback_timeout, **arguments):
+        return call(**arguments)
+
+    def states(self, keys):
+        # What the scheduler makes of two parts that were killed at once.
+        found = {"one": "erred", "two": "erred", "merge": "released", "other": "memory", "root": "erred"}
+        return {key: found[key] for key in keys}
+
+    def retry(self, keys, client):
+        self.retried.append(keys)
         self.status = "pending"
 
 
-def test_tasks_of_killed_workers_are_given_back():
+KEYS = ["one", "two", "other", "merge", "root"]
+
+
+def test_all_tasks_of_killed_workers_are_given_back():
     future = Dying(3)
-    assert Patience(SimpleNamespace(), "note").result(future) == "done"
-    assert future.retries == 3
+    assert Patience(future, "note").result(future, KEYS) == "done"
+    assert future.retried == [["one", "two", "root"]] * 3
 
 
 def test_until_they_were_too_often():
     future = Dying(3)
     with dask.config.set({"dask-gmm.killed-retries": 2}):
-        patience = Patience(SimpleNamespace(), "Chunks have 3 GiB, workers 2 GiB.")
+        patience = Patience(future, "Chunks have 3 GiB, workers 2 GiB.")
     with pytest.raises(WorkersKilledError, match="Chunks have 3 GiB, workers 2 GiB"):
-        patience.result(future)
-    assert future.retries == 2
+        patience.result(future, KEYS)
+    assert len(future.retried) == 2
 
 
 @pytest.mark.parametrize("error", [TimeoutError("the task's"), UnboundLocalError("the task's")])

@@ -6,9 +6,15 @@ held to what is promised.
 
 from __future__ import annotations
 
+import logging
 import os
+import shutil
+import signal
+import subprocess
+import sys
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -55,6 +61,22 @@ def worker_names(client):
     return set(client.scheduler_info(n_workers=-1)["workers"])
 
 
+def test_preemption_where_no_failure_is_allowed(make_client, make_killer, fit, assert_same_bits, caplog):
+    client = make_client(config={"distributed.scheduler.allowed-failures": 0})
+    caplog.set_level(logging.WARNING)  # the cluster has silenced its handler
+    quiet, quiet_seconds, _ = fit(max_iter=20)
+    for seed in range(5 if BY_HAND else 1):
+        with make_killer(client, 1.5, seed, signal.SIGTERM) as killer:
+            fitted, seconds, _ = fit(max_iter=20)
+        print(f"\nseed {seed}: {len(killer.killed)} ended, {seconds:.1f} s, quiet {quiet_seconds:.1f} s")
+        assert_same_bits(fitted, quiet)
+        assert len(killer.killed) >= 8
+        # Each kill costs what was under way, not the pass.
+        assert seconds < 1.5 * MOST_TIMES * quiet_seconds
+    # Tasks were given up by the scheduler, and given back to it.
+    assert "what they did is done again (1 of" in caplog.text
+
+
 def test_workers_that_die_too_often(make_client, make_killer, fit):
     settings = {"distributed.scheduler.allowed-failures": 0, "dask-gmm.killed-retries": 0}
     client = make_client(config=settings)
@@ -87,3 +109,75 @@ def test_workers_that_come_late(make_client, fit, assert_same_bits):
     fitted, _, _ = fit()
     assert time.monotonic() - began > 8
     assert_same_bits(fitted, quiet)
+
+
+def test_a_frozen_worker(make_client, fit, assert_same_bits):
+    client = make_client(config={"distributed.scheduler.worker-ttl": "5 s"})
+    quiet, _, _ = fit()
+    frozen = next(iter(client.cluster.workers.values())).pid
+    freezing = threading.Timer(1.0, os.kill, (frozen, signal.SIGSTOP))
+    freezing.start()
+    before = worker_names(client)
+    try:
+        fitted, seconds, _ = fit()
+    finally:
+        freezing.join()
+        with suppress(ProcessLookupError):  # its nanny has ended it
+            os.kill(frozen, signal.SIGKILL)
+    assert_same_bits(fitted, quiet)
+    assert before - worker_names(client), "it was not missed"
+    print(f"\nfrozen: {seconds:.1f} s")
+    assert seconds < 90
+
+
+@pytest.fixture
+def other_host():
+    """A network namespace, linked to this one: its name, the address here, and the name of its device."""
+    name, here, there = f"gmm{os.getpid()}", "10.213.7.1", "10.213.7.2"
+    ip = shutil.which("ip")
+    if ip is None or subprocess.run([ip, "netns", "add", name], capture_output=True).returncode != 0:
+        pytest.skip("needs `ip netns` and the right to use it")
+    commands = [
+        ["link", "add", f"{name}a", "type", "veth", "peer", "name", f"{name}b", "netns", name],
+        ["addr", "add", f"{here}/30", "dev", f"{name}a"],
+        ["link", "set", f"{name}a", "up"],
+        ["-n", name, "addr", "add", f"{there}/30", "dev", f"{name}b"],
+        ["-n", name, "link", "set", f"{name}b", "up"],
+        ["-n", name, "link", "set", "lo", "up"],
+    ]
+    try:
+        for command in commands:
+            if subprocess.run([ip, *command], capture_output=True).returncode != 0:
+                pytest.skip("needs the right to link network namespaces")
+        yield name, here, f"{name}b"
+    finally:
+        subprocess.run([ip, "link", "delete", f"{name}a"], check=False, capture_output=True)
+        subprocess.run([ip, "netns", "delete", name], check=True)
+
+
+def test_a_worker_that_is_cut_off(other_host, make_client, fit, assert_same_bits):
+    name, here, device = other_host
+    settings = {"distributed.comm.timeouts.tcp": "12 s", "distributed.scheduler.worker-ttl": "15 s"}
+    client = make_client(2, settings, host=here)
+    quiet, _, _ = fit()
+    address = client.scheduler.address
+    command = ["ip", "netns", "exec", name, sys.executable, "-m", "dask", "worker", address]
+    environment = {**os.environ, "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "12 s"}
+    command += ["--nthreads", "1", "--no-dashboard"]
+    worker = subprocess.Popen(command, env=environment, start_new_session=True, stderr=subprocess.DEVNULL)
+    try:
+        client.wait_for_workers(3, timeout=60)
+        before = worker_names(client)
+        cutting = threading.Timer(
+            2.0, subprocess.run, (["ip", "-n", name, "link", "set", device, "down"],), {"check": True}
+        )
+        cutting.start()
+        fitted, seconds, _ = fit()
+        cutting.join()
+        assert len(before - worker_names(client)) == 1, "it was not missed"
+    finally:
+        os.killpg(worker.pid, signal.SIGKILL)
+        worker.wait(20)
+    print(f"\ncut off: {seconds:.1f} s")
+    assert_same_bits(fitted, quiet)
+    assert seconds < 120
