@@ -22,6 +22,8 @@ _CLIENTS = {
 _PASSING_STATUS = {408, 425, 429}
 # S3 says some of this under status 400.
 _PASSING_CODE = re.compile(r"SlowDown|RequestTimeout$|Throttl|RequestLimitExceeded")
+_STATUS_IN_WORDS = re.compile(r"status code: (\d{3})\b")
+_CODE_IN_WORDS = re.compile(r"<Code>(\w+)</Code>")
 # Errors that no answer of a server is behind.
 _REFUSED = re.compile(r"PermissionDenied|Unauth(enticated|orized)|Credential|NoRegion|InvalidRegion|Login")
 _MISSING = re.compile(r"^(Resource)?NotFound(Error)?$")
@@ -96,7 +98,10 @@ def _answer(error: BaseException) -> tuple[int | None, str]:
         return None, ""
     found: list[Any] = [getattr(error, name, None) for name in ("status", "status_code", "code")]
     found.append(getattr(response, "status_code", None))
-    return next(filter(None, map(_as_status, found)), None), ""
+    text = str(error)
+    # obstore tells it in words alone.
+    found += _STATUS_IN_WORDS.findall(text)
+    return next(filter(None, map(_as_status, found)), None), next(iter(_CODE_IN_WORDS.findall(text)), "")
 
 
 def _as_status(value: Any) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import runpy
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,6 +18,8 @@ import zarr
 
 from dask_gmm import GaussianMixture, from_zarr, read_parquet
 from dask_gmm.data import stores
+from dask_gmm.data.source import DataError
+from dask_gmm.data.store_errors import StoreError, StoreMissingError, StoreRefusedError
 from dask_gmm.engine import plan
 
 pytestmark = [
@@ -83,7 +86,11 @@ def options(request, proxy, monkeypatch):
     monkeypatch.setitem(registry, "s3", s3fs.S3FileSystem)
     if request.param == "obstore":
         pytest.importorskip("obstore.fsspec").register("s3")
-        options = {"client_options": {"timeout": "2s", "allow_http": True}}
+        options = {
+            "client_options": {"timeout": "2s", "allow_http": True},
+            # By default it tries for three minutes before it tells anybody.
+            "retry_config": {"max_retries": 3, "retry_timeout": timedelta(seconds=5)},
+        }
     else:
         options = {"config_kwargs": {"read_timeout": 2, "connect_timeout": 2}}
     # A group for each chunk, and many at a time: most of this is waiting.
@@ -130,3 +137,60 @@ def test_the_same_bits(proxy, make_source, assert_same_bits, name):
     print(f"{name}: {dict(proxy.counts)}, {time.monotonic() - began:.1f} s")
     assert_same_bits(fitted, quiet)
     assert sum(proxy.counts.values()) - proxy.counts["passed"] >= 2
+
+
+def test_nothing_but_503(proxy, options):
+    source = from_zarr("s3://bucket/rows.zarr", storage_options=options)
+    proxy.fault = lambda number: "busy"
+    began = time.monotonic()
+    with (
+        dask.config.set({"dask-gmm.read-deadline": "20 s"}),
+        pytest.raises(StoreError, match=r"(?s)Chunk \d+ cannot be read: .*dask-gmm\.read-deadline is 20 s"),
+    ):
+        fit(source)
+    assert time.monotonic() - began < 25
+    assert proxy.counts["busy"] >= 10
+
+
+REFUSALS = {
+    "denied": StoreRefusedError,
+    "expired": StoreRefusedError,
+    "elsewhere": StoreRefusedError,
+    "missing": StoreMissingError,
+}
+
+
+@pytest.mark.parametrize("answer", REFUSALS)
+def test_refusals_come_at_once(proxy, make_source, answer):
+    source = make_source()
+    proxy.fault = lambda number: answer
+    began = time.monotonic()
+    with pytest.raises((REFUSALS[answer], DataError), match=r"rows\.(zarr|parquet)") as told:
+        fit(source)
+    print(f"{answer}: {time.monotonic() - began:.1f} s, {told.value!r}")
+    assert time.monotonic() - began < 10
+    assert proxy.counts[answer] >= 1
+
+
+@pytest.mark.parametrize("answer", REFUSALS)
+def test_refusals_come_at_once_when_a_store_is_opened(proxy, make_source, answer):
+    proxy.fault = lambda number: answer
+    began = time.monotonic()
+    with pytest.raises(OSError, match=r"bucket/rows\.(zarr|parquet)") as told:
+        make_source()
+    print(f"{answer}: {time.monotonic() - began:.1f} s, {told.value!r}")
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("options", ["s3fs"], indirect=True)
+def test_a_checkpoint_in_a_store_that_fails(proxy, options, assert_same_bits):
+    rows = from_zarr("s3://bucket/rows.zarr", storage_options=options)
+    quiet = fit(rows)
+    proxy.fault = proxies.at_random(0.4, "busy", "reset")
+    assert_same_bits(fit(rows, checkpoint="s3://bucket/fit"), quiet)
+    assert proxy.counts["busy"] + proxy.counts["reset"] >= 10
+    # It is whole, and fits.
+    proxy.fault = lambda number: None
+    before = proxy.counts["passed"]
+    assert_same_bits(fit(rows, checkpoint="s3://bucket/fit"), quiet)
+    assert proxy.counts["passed"] - before < N_CHUNKS + 20
