@@ -77,6 +77,8 @@ def _checked_source(estimator: Any, X: Any, sample_weight: Any, *, reset: bool) 
 
 def _array_source(estimator: Any, X: Any, sample_weight: Any, *, reset: bool) -> Source:
     least = {"ensure_min_samples": 2} if reset else {}
+    if not reset:
+        _refuse_times(X)
     rows = validate_data(estimator, X, dtype=_FLOATS, reset=reset, **least)
     if sample_weight is None:
         return ArraySource(rows)
@@ -85,6 +87,14 @@ def _array_source(estimator: Any, X: Any, sample_weight: Any, *, reset: bool) ->
     return ArraySource(
         rows, _check_sample_weight(sample_weight, rows, dtype=np.float64, ensure_non_negative=True)
     )
+
+
+def _refuse_times(X: Any) -> None:
+    """Refuse dates and time spans where scikit-learn does: in predictions; `fit` takes them for numbers."""
+    dtypes = X.dtypes if isinstance(X, pd.DataFrame) else [getattr(X, "dtype", None)]
+    for dtype in dtypes:
+        if getattr(dtype, "kind", None) in ("m", "M"):
+            raise TypeError(f"X has dtype {dtype}; GaussianMixture needs real numbers: convert X first.")
 
 
 def _template(source: Source) -> Any:

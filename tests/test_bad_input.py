@@ -18,6 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import sklearn.mixture
 import zarr
 
 from dask_gmm import GaussianMixture, from_array, from_zarr, read_parquet
@@ -393,3 +394,14 @@ def test_bad_input(tmp_path: Path, what: str, name: Any) -> None:
             parameters, message = BAD_STARTS[wrong]
             data = as_kind(kind, ROWS, tmp_path)
             assert_refused(lambda: data, message, parameters)
+
+
+@pytest.mark.parametrize("dtype", ["datetime64[s]", "timedelta64[s]"])
+@pytest.mark.parametrize("wrap", [np.asarray, pd.DataFrame])
+def test_predictions_refuse_times_as_scikit_learn_does(dtype, wrap):
+    rows = np.random.default_rng(0).normal(size=(50, 2))
+    times = wrap((1e6 * rows).astype("int64").astype(dtype))
+    for estimator in (GaussianMixture(2), sklearn.mixture.GaussianMixture(2)):
+        fitted = estimator.fit(rows)
+        with pytest.raises(TypeError):
+            fitted.predict(times)

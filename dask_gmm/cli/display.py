@@ -8,6 +8,9 @@ from typing import Any, Self
 from dask_gmm.cli.log import Log
 from dask_gmm.cli.progress import PassDone
 
+# Shown as 100 %.
+_NEARLY = 0.9999
+
 
 class Display:
     """Context in which passes are shown.
@@ -25,7 +28,7 @@ class Display:
     def __enter__(self) -> Self:
         if self._bar is not None:
             self._bar.start()
-            self._task = self._bar.add_task("", total=1.0)
+            self._task = self._bar.add_task("reading", total=1.0)
         return self
 
     def __exit__(
@@ -41,7 +44,9 @@ class Display:
     def share_done(self, share: float) -> None:
         """Show how much of the running pass is done."""
         if self._bar is not None:
-            self._bar.update(self._task, completed=share)
+            # The clock of a bar that is full would stand still, while a start may compute for long.
+            doing = "reading" if share < 1 else "computing"
+            self._bar.update(self._task, completed=min(share, _NEARLY), description=doing)
 
     def pass_done(self, done: PassDone) -> None:
         """Show a pass."""
@@ -125,11 +130,12 @@ def _bar() -> Any:
     """Return a rich progress bar, None where rich is not installed."""
     try:
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TaskProgressColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
     except ImportError:
         return None
 
     return Progress(
+        TextColumn("{task.description:9}"),
         BarColumn(bar_width=None),
         TaskProgressColumn(),
         TimeElapsedColumn(),

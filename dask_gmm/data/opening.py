@@ -8,12 +8,16 @@ from json import JSONDecodeError
 from typing import Any
 
 import zarr
+from fsspec.core import url_to_fs
+from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
 from zarr.errors import MetadataValidationError, NodeNotFoundError
-from zarr.storage import ObjectStore
+from zarr.storage import FsspecStore, ObjectStore
 
 from dask_gmm.data.objects import object_store
 from dask_gmm.data.secrets import public_url
 from dask_gmm.data.source import DataError
+
+_CACHES = ("simplecache::", "filecache::", "blockcache::")
 
 
 def open_array(url: str, component: str, storage_options: Mapping[str, Any]) -> zarr.Array[Any]:
@@ -31,7 +35,18 @@ def open_array(url: str, component: str, storage_options: Mapping[str, Any]) -> 
         # Where it fails, for whatever reason, fsspec may succeed; if not, its errors are the usual ones.
         with suppress(Exception):
             return _open_in(ObjectStore(objects, read_only=True), component, None)
+    if url.startswith(_CACHES):
+        return _open_in(_cached(url, storage_options), component, None)
     return _open_in(url, component, dict(storage_options) or None)
+
+
+def _cached(url: str, storage_options: Mapping[str, Any]) -> FsspecStore:
+    """Return the store behind one of fsspec's caches.
+
+    Zarr would take the cache for asynchronous where what it caches is, and wait in the wrong event loop.
+    """
+    filesystem, path = url_to_fs(url, **storage_options)
+    return FsspecStore(AsyncFileSystemWrapper(filesystem, asynchronous=True), path=path, read_only=True)
 
 
 def _open_in(place: Any, component: str, options: dict[str, Any] | None) -> zarr.Array[Any]:

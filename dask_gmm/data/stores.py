@@ -75,6 +75,8 @@ class StoredArray:
             url, storage_options = _address(array)
             return cls(array, url, array.path, storage_options, missing_is_fill)
         url = os.fspath(place)
+        if url.endswith(".zip") and "::" not in url:
+            url = f"zip::{url}"
         array = patiently(
             lambda: open_array(url, component or "", storage_options), f"{public_url(url)} cannot be opened"
         )

@@ -49,7 +49,7 @@ def from_zarr(
     Parameters
     ----------
     url : str, path, zarr.Array or zarr.Group
-        Local path or fsspec URL of an array or a group, of Zarr format 2 or 3.
+        Local path or fsspec URL of an array or a group, of Zarr format 2 or 3, or of a .zip file of one.
     component : str or sequence of str, optional
         Path of the array in the group. A sequence names arrays of the same shape which are the features;
         all of their axes are samples.

@@ -5,7 +5,10 @@ from __future__ import annotations
 import itertools
 import json
 
-from dask_gmm.cli.display import pass_line
+import pytest
+
+from dask_gmm.cli.display import Display, pass_line
+from dask_gmm.cli.log import Log
 from dask_gmm.cli.outcome import _shown
 from dask_gmm.cli.progress import PassDone, passes_left
 
@@ -42,3 +45,16 @@ def test_a_result_on_a_terminal_is_the_same_json() -> None:
     shown = _shown(result)
     assert json.loads(shown) == result
     assert max(map(len, shown.splitlines())) < 20
+
+
+def test_the_clock_goes_on_while_a_start_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("rich")
+    monkeypatch.setenv("COLUMNS", "80")
+    display = Display(Log("human"))
+    with display:
+        display.share_done(0.5)
+        (task,) = display._bar.tasks
+        assert (task.description, round(task.percentage)) == ("reading", 50)
+        display.share_done(1.0)
+        assert (task.description, round(task.percentage)) == ("computing", 100)
+        assert task.finished_time is None

@@ -18,7 +18,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from zarr.codecs import BloscCodec, GzipCodec, ZstdCodec
-from zarr.storage import FsspecStore, MemoryStore, ObjectStore, WrapperStore
+from zarr.storage import FsspecStore, MemoryStore, ObjectStore, WrapperStore, ZipStore
 
 from dask_gmm.data import stores
 from dask_gmm.data.source import Answer, DataError
@@ -498,3 +498,21 @@ def test_obstore(tmp_path):
     (tmp_path / "x" / "c" / "2" / "0").unlink()
     with pytest.raises(DataError, match="c/2/0 is missing"):
         reader.read(2)
+
+
+@pytest.mark.parametrize("cache", ["simplecache", "filecache", "blockcache"])
+def test_reads_through_fsspecs_caches(tmp_path, cache):
+    rows = np.random.default_rng(0).normal(size=(20, 2))
+    zarr.create_array(tmp_path / "x.zarr", data=rows, chunks=(5, 2))
+    read, _ = rebuilt(from_zarr(f"{cache}::file://{tmp_path}/x.zarr"))
+    np.testing.assert_array_equal(read, rows)
+
+
+def test_opens_zip_files(tmp_path):
+    rows = np.random.default_rng(0).normal(size=(20, 2))
+    store = ZipStore(tmp_path / "x.zarr.zip", mode="w")
+    zarr.create_array(store, data=rows, chunks=(5, 2))
+    store.close()
+    source = from_zarr(tmp_path / "x.zarr.zip")
+    read, _ = rebuilt(source, pickle.loads(pickle.dumps(source.reader(range(4)))))
+    np.testing.assert_array_equal(read, rows)
