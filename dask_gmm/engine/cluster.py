@@ -200,10 +200,10 @@ def _load_task(group: bytes, inputs: dict[Any, Any]) -> KeptBlocks:
 
 def _group_task(group: bytes | KeptBlocks, works: bytes, inputs: dict[Any, Any]) -> list[Any]:
     reading = group.reading if isinstance(group, KeptBlocks) else _opened(group, inputs)
-    watched = Watched(reading.reader)
+    watched, opened_works = Watched(reading.reader), loads(works)
     blocks = replace(reading, reader=watched).begin()
     with turn(), SingleBlasThread(), watched:
-        return run_group(blocks, loads(works), let_next_begin if reading.hides else None)
+        return run_group(blocks, opened_works, let_next_begin if reading.hides else None)
 
 
 def _merge_task(works: bytes, parts: Sequence[list[Any]]) -> list[Any]:
