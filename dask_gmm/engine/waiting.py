@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from asyncio import run_coroutine_threadsafe
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
+from concurrent.futures import Future as Fetching
 from contextlib import contextmanager
 from time import monotonic, sleep
 from typing import Any
@@ -91,9 +93,10 @@ class Patience:
         retries = 0
         without_workers_since: float | None = None
         looked = monotonic()
+        fetching = self._fetching(future)
         while True:
             try:
-                return future.result(timeout=_MEANWHILE_SECONDS)
+                return fetching.result(timeout=_MEANWHILE_SECONDS)
             except KilledWorker as error:
                 # A preempted worker counts as a failure of the task it had; the task is not to blame.
                 retries += 1
@@ -108,9 +111,9 @@ class Patience:
                 # The frames in it would keep the result, which is made again for nothing when it is lost.
                 error.__traceback__ = None
                 self._retry(future, keys)
-            except (TimeoutError, UnboundLocalError) as error:
-                # The latter is how distributed says that the result came in the instant of the time-out.
-                if future.status == "error" and isinstance(future.exception(), type(error)):
+                fetching = self._fetching(future)
+            except TimeoutError as error:
+                if fetching.done() and fetching.exception() is error:
                     raise  # the task's own
                 meanwhile()
                 if monotonic() - looked > _LOOK_SECONDS:
@@ -118,6 +121,12 @@ class Patience:
                     looked = monotonic()
             except CancelledError as error:
                 raise _lost(error) from error
+
+    def _fetching(self, future: Future) -> Fetching[Any]:
+        # Not `future.result(timeout)`: each time-out would end the transfer of a large result, which would
+        # then begin anew and might never arrive.
+        gathering = self._client.gather(future, asynchronous=True)
+        return run_coroutine_threadsafe(gathering, self._client.loop.asyncio_loop)
 
     def _retry(self, future: Future, keys: Sequence[Any]) -> None:
         # Not `future.retry`: it looks for what failed from the result downwards. Where two tasks are killed

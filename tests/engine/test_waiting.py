@@ -23,6 +23,15 @@ from dask_gmm.engine.waiting import (
 )
 
 
+@pytest.fixture(scope="module")
+def client():
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
+
+
 @pytest.mark.parametrize(
     "error",
     [CommClosedError("closed"), TimeoutError(), CancelledError(), ClosedClientError("send", 1), OSError()],
@@ -83,13 +92,15 @@ class Dying:
 KEYS = ["one", "two", "other", "merge", "root"]
 
 
-def test_all_tasks_of_killed_workers_are_given_back():
+def test_all_tasks_of_killed_workers_are_given_back(monkeypatch):
+    monkeypatch.setattr(Patience, "_fetching", lambda self, future: future)
     future = Dying(3)
     assert Patience(future, "note").result(future, KEYS) == "done"
     assert future.retried == [["one", "two", "root"]] * 3
 
 
-def test_until_they_were_too_often():
+def test_until_they_were_too_often(monkeypatch):
+    monkeypatch.setattr(Patience, "_fetching", lambda self, future: future)
     future = Dying(3)
     with dask.config.set({"dask-gmm.killed-retries": 2}):
         patience = Patience(future, "Chunks have 3 GiB, workers 2 GiB.")
@@ -98,33 +109,20 @@ def test_until_they_were_too_often():
     assert len(future.retried) == 2
 
 
-@pytest.mark.parametrize("error", [TimeoutError("the task's"), UnboundLocalError("the task's")])
-def test_a_task_that_times_out_by_itself_is_no_reason_to_wait(error):
-    class TimedOut:
-        status = "error"
+def test_a_task_that_times_out_by_itself_is_no_reason_to_wait(client):
+    def time_out():
+        raise TimeoutError("the task's")
 
-        def result(self, timeout):
-            raise self.exception()
-
-        def exception(self):
-            return error
-
-    with pytest.raises(type(error), match="the task's"):
-        Patience(SimpleNamespace(), "").result(TimedOut())
+    with pytest.raises(TimeoutError, match="the task's"):
+        Patience(client, "").result(client.submit(time_out, pure=False))
 
 
-def test_a_result_in_the_instant_of_the_timeout():
-    class JustInTime:
-        status, asked = "finished", 0
-
-        def result(self, timeout):
-            self.asked += 1
-            if self.asked == 1:
-                # What `distributed.utils.sync` does then.
-                raise UnboundLocalError("cannot access local variable 'result'")
-            return "done"
-
-    assert Patience(SimpleNamespace(), "").result(JustInTime()) == "done"
+def test_a_large_result_arrives_whatever_is_done_meanwhile(client, monkeypatch):
+    monkeypatch.setattr(waiting, "_MEANWHILE_SECONDS", 1e-4)
+    calls = []
+    future = client.submit(bytes, 100_000_000, pure=False)
+    assert len(Patience(client, "").result(future, meanwhile=lambda: calls.append(1))) == 100_000_000
+    assert calls
 
 
 def test_waiting_for_workers_ends(monkeypatch):
@@ -135,6 +133,10 @@ def test_waiting_for_workers_ends(monkeypatch):
             clock.now += timeout
             raise TimeoutError
 
+        def done(self):
+            return False
+
+    monkeypatch.setattr(Patience, "_fetching", lambda self, future: future)
     clock = SimpleNamespace(now=0.0)
     monkeypatch.setattr(waiting, "monotonic", lambda: clock.now)
     client = SimpleNamespace(nthreads=lambda callback_timeout: {})
