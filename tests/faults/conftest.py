@@ -16,7 +16,7 @@ import dask
 import dask.array as da
 import numpy as np
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Status
 from distributed.utils import get_mp_context
 
 from dask_gmm import GaussianMixture
@@ -118,8 +118,12 @@ def make_client(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Clien
 
 
 def worker_pids(client: Client) -> list[int]:
-    """Return the process numbers of the workers that live."""
-    return [pid for nanny in list(client.cluster.workers.values()) if (pid := nanny.pid) is not None]
+    """Return the process numbers of the workers that run.
+
+    Not of those that are starting: a nanny whose worker dies then starts no other, and nobody would be left.
+    """
+    processes = [nanny.process for nanny in list(client.cluster.workers.values())]
+    return [process.pid for process in processes if process is not None and process.status == Status.running]
 
 
 class Killer:
