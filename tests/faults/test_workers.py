@@ -14,9 +14,10 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import pytest
+from distributed.chaos import KillWorker
 
 from dask_gmm.engine.waiting import NoWorkersError, WorkersKilledError
 
@@ -59,6 +60,42 @@ def test_kill_9_every_second_and_a_half(make_client, make_killer, fit, assert_sa
 
 def worker_names(client):
     return set(client.scheduler_info(n_workers=-1)["workers"])
+
+
+@pytest.mark.parametrize("mode", ["sys.exit", "graceful", "segfault"])
+def test_kill_worker_of_dask(make_client, fit, assert_same_bits, mode):
+    # A worker that was told to exit may linger without a heartbeat.
+    settings = {"distributed.scheduler.allowed-failures": 20, "distributed.scheduler.worker-ttl": "5 s"}
+    client = make_client(config=settings)
+    iterations = 20 if BY_HAND else 8
+    quiet, quiet_seconds, _ = fit(max_iter=iterations)
+    # The plugin takes workers that are still starting, too: their nannies give up.
+    client.cluster.adapt(minimum=4, maximum=4, interval="1 s")
+    first, seen = worker_names(client), set()
+    client.register_plugin(KillWorker(delay="8 s" if BY_HAND else "4 s", mode=mode), name="kill")
+    with every_second(lambda: seen.update(worker_names(client))):
+        fitted, seconds, _ = fit(max_iter=iterations)
+    print(f"\n{mode}: {len(seen - first)} new workers, {seconds:.1f} s, quiet {quiet_seconds:.1f} s")
+    assert_same_bits(fitted, quiet)
+    assert seen - first, "nobody was killed"
+
+
+@contextmanager
+def every_second(action):
+    """Do something while the block runs."""
+    ended = threading.Event()
+
+    def act():
+        while not ended.wait(1.0):
+            action()
+
+    acting = threading.Thread(target=act)
+    acting.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        acting.join()
 
 
 def test_preemption_where_no_failure_is_allowed(make_client, make_killer, fit, assert_same_bits, caplog):
