@@ -16,6 +16,8 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 
+import numpy as np
+import psutil
 import pytest
 from distributed.chaos import KillWorker
 
@@ -218,3 +220,36 @@ def test_a_worker_that_is_cut_off(other_host, make_client, fit, assert_same_bits
     print(f"\ncut off: {seconds:.1f} s")
     assert_same_bits(fitted, quiet)
     assert seconds < 120
+
+
+def test_nothing_grows(make_client, make_killer, slow_rows, make_estimator):
+    client = make_client()
+    # The scheduler's and the client's process are one here.
+    process, sampled, ended = psutil.Process(), [], threading.Event()
+
+    def sample():
+        while not ended.wait(0.25):
+            n_tasks = client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks))
+            sampled.append((n_tasks, len(client.futures), process.memory_info().rss / 2**20))
+
+    sampler = threading.Thread(target=sample)
+    sampler.start()
+    try:
+        with make_killer(client, 3.0, 0) as killer:
+            fitted = make_estimator(max_iter=200).fit(slow_rows(0.002).x)
+    finally:
+        ended.set()
+        sampler.join()
+    assert fitted.n_iter_ == 200
+    assert len(killer.killed) >= 5
+    early, late = np.split(np.array(sampled[len(sampled) % 2 :]), 2)
+    tasks, futures, memory = early.max(axis=0)
+    print(f"\n{len(killer.killed)} kills, {len(sampled)} samples, first half then second:", end=" ")
+    print(
+        f"{tasks:.0f}, {late[:, 0].max():.0f} tasks; {futures:.0f}, {late[:, 1].max():.0f} futures;", end=" "
+    )
+    print(f"{memory:.0f}, {late[:, 2].max():.0f} MiB")
+    assert late[:, 0].max() <= 1.5 * tasks
+    assert late[:, 1].max() <= 1.5 * futures
+    # Dask keeps the last events and transitions, up to limits of its own.
+    assert late[:, 2].max() < memory + 40
