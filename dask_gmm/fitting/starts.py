@@ -78,10 +78,7 @@ def _drawn(
     passes: Passes, settings: Sequence[FitSettings], random_state: np.random.RandomState
 ) -> tuple[Sample, Sampling, bool]:
     """Return the rows to start from, how they were drawn, and whether they are all."""
-    rows = passes.rows
-    # A seed costs as much as a fit of a few hundred rows, which nothing is drawn from.
-    drawn = rows.sample is None or any(one.start.init_params == "sample" for one in settings)
-    seed = _seed(random_state) if drawn else 0
+    rows, seed = passes.rows, _seed(random_state)
     if rows.sample is not None:
         return rows.sample, Sampling(len(rows.sample.rows), seed, len(rows.sample.rows)), True
     budget = max(one.start_rows for one in settings)
