@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from dask_gmm.checkpointing import Checkpoint
+from dask_gmm.data import stores
 from dask_gmm.data.answering import as_answer
 from dask_gmm.data.source import Answer, Block, Chunk
 
@@ -112,6 +115,28 @@ def make_rows() -> MakeRows:
     Centres are `spread` away from zero, deviations are about one.
     """
     return _make_rows
+
+
+@contextlib.contextmanager
+def _s3_server() -> Iterator[str]:
+    server = pytest.importorskip("moto.server").ThreadedMotoServer(port=0, verbose=False)
+    s3fs = pytest.importorskip("s3fs")
+    server.start()
+    try:
+        url = "http://{}:{}".format(*server.get_host_and_port())
+        # All servers of a process share what they hold, and all clients what they know of a bucket.
+        urllib.request.urlopen(urllib.request.Request(f"{url}/moto-api/reset", method="POST")).close()
+        s3fs.S3FileSystem.clear_instance_cache()
+        stores._from_address.cache_clear()
+        yield url
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Callable[[], contextlib.AbstractContextManager[str]]:
+    """Start an S3 server that holds nothing: ``with s3_server() as url``."""
+    return _s3_server
 
 
 @pytest.fixture(scope="session")

@@ -39,33 +39,26 @@ N_ROWS, N_CHUNKS = 1200, 12
 
 
 @pytest.fixture(scope="module")
-def server():
+def server(s3_server):
     """A server with rows as Zarr and Parquet; its host and port."""
-    server = pytest.importorskip("moto.server").ThreadedMotoServer(port=0, verbose=False)
-    import boto3
-
+    boto3 = pytest.importorskip("boto3")
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(N_ROWS, 4)) + 2.0 * rng.integers(3, size=(N_ROWS, 1))
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        url = f"http://{host}:{port}"
-        with pytest.MonkeyPatch.context() as patched:
-            for name, value in CREDENTIALS.items():
-                patched.setenv(name, value)
-            boto3.client("s3", endpoint_url=url).create_bucket(Bucket="bucket")
-            options = {"client_kwargs": {"endpoint_url": url}}
-            chunks = (N_ROWS // N_CHUNKS, 4)
-            zarr.create_array("s3://bucket/rows.zarr", data=rows, chunks=chunks, storage_options=options)
-            frame = pd.DataFrame(rows, columns=list("abcd"))
-            for part in range(N_CHUNKS):
-                frame[part::N_CHUNKS].to_parquet(
-                    f"s3://bucket/rows.parquet/{part}.parquet",
-                    storage_options=options,
-                )
-        yield host, port
-    finally:
-        server.stop()
+    with s3_server() as url, pytest.MonkeyPatch.context() as patched:
+        for name, value in CREDENTIALS.items():
+            patched.setenv(name, value)
+        boto3.client("s3", endpoint_url=url).create_bucket(Bucket="bucket")
+        options = {"client_kwargs": {"endpoint_url": url}}
+        chunks = (N_ROWS // N_CHUNKS, 4)
+        zarr.create_array("s3://bucket/rows.zarr", data=rows, chunks=chunks, storage_options=options)
+        frame = pd.DataFrame(rows, columns=list("abcd"))
+        for part in range(N_CHUNKS):
+            frame[part::N_CHUNKS].to_parquet(
+                f"s3://bucket/rows.parquet/{part}.parquet",
+                storage_options=options,
+            )
+        host, port = url.removeprefix("http://").split(":")
+        yield host, int(port)
 
 
 @pytest.fixture

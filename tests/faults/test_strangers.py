@@ -55,22 +55,15 @@ def test_a_fit_over_tls(tmp_path, make_client, make_rows, make_estimator, assert
 
 
 @pytest.fixture
-def bucket(monkeypatch):
-    pytest.importorskip("s3fs")
-    server = pytest.importorskip("moto.server").ThreadedMotoServer(port=0, verbose=False)
-    import boto3
-
-    server.start()
-    try:
-        url = "http://{}:{}".format(*server.get_host_and_port())
+def bucket(monkeypatch, s3_server):
+    boto3 = pytest.importorskip("boto3")
+    with s3_server() as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", f"id{ENVIRONMENT}")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", ENVIRONMENT)
         monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
         boto3.client("s3").create_bucket(Bucket="bucket")
         yield "s3://bucket"
-    finally:
-        server.stop()
 
 
 class Heard:
