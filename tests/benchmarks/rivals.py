@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -114,17 +114,36 @@ def spark(rows: NDArray[Any], start: Start, iterations: int) -> Fitted:
 
 @dataclass(frozen=True)
 class Rival:
-    """An engine, the covariance types that it has, and whether few rounds of it are enough."""
+    """An engine and what it can do.
+
+    Attributes
+    ----------
+    fit : callable
+    covariance_types : tuple of str
+    slow : bool
+        Few rounds are enough.
+    allowed : float
+        How far its likelihood may be from ours, in nats a row. bob.learn.em and oneDAL add no `reg_covar` to
+        variances that need none. Spark adds 2.2e-16 to the density of each component: nothing for eight
+        features, too much for 32.
+    most_features : int
+    """
 
     fit: Fit
     covariance_types: tuple[str, ...]
     slow: bool
+    allowed: float = 1e-5
+    most_features: int = 1 << 20
+
+    def can(self, n_features: int, covariance_type: str) -> bool:
+        """Return whether it fits such mixtures."""
+        return n_features <= self.most_features and covariance_type in self.covariance_types
 
 
 KNOWN = {
     "oneDAL": Rival(one_dal, ("full",), slow=False),
     "bob.learn.em": Rival(bob, ("diag",), slow=True),
-    "Spark": Rival(spark, ("full",), slow=True),
+    "Spark": Rival(spark, ("full",), slow=True, allowed=0.01, most_features=16),
 }
 
 
@@ -185,8 +204,7 @@ def rivals(elsewhere: Elsewhere | None) -> dict[str, Rival]:
     """Return the engines that can run."""
     found = {name: KNOWN[name] for name in installed()}
     for name in elsewhere.installed if elsewhere else []:
-        rival = KNOWN[name]
-        found.setdefault(name, Rival(partial(elsewhere.fit, name), rival.covariance_types, rival.slow))
+        found.setdefault(name, replace(KNOWN[name], fit=partial(elsewhere.fit, name)))
     return found
 
 

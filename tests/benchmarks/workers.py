@@ -78,7 +78,7 @@ def main() -> None:
         for _ in range(options.rounds):
             for name, (fit, rows, client) in places.items():
                 with client.as_current() if client is not None else dask.config.set(scheduler="threads"):
-                    seconds[name].append(seconds_an_iteration(fit, rows, start, name)[0])
+                    seconds[name].append(seconds_an_iteration(fit, rows, start, name))
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     ratios = {
         "two workers over one": medians["1 workers"] / medians["2 workers"],
