@@ -7,8 +7,8 @@ scattered, pinned or held in actors, so everything a dead worker held is compute
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from queue import SimpleQueue
 from time import perf_counter
@@ -75,7 +75,7 @@ class ClusterEngine:
         self._token = uuid4().hex[:12]
         self._span = new_span()
         self._n_passes = 0
-        self._root: Future | None = None
+        self._last: _Ended | None = None
         self._groups = [self._group(source, number, number in kept) for number in range(self.n_groups)]
         needed = [*self._groups, *(value for inputs in self._inputs for value in inputs.values())]
         self._keys = [value.key for value in needed if isinstance(value, Future)]
@@ -99,30 +99,41 @@ class ClusterEngine:
         began = perf_counter()
         with connected(), dask.annotate(span=self._span):
             tree, progress = self._submitted(works, group_done)
+        self._leave_last()
 
         def meanwhile() -> None:
             tree.let_go()
             if progress is not None:
                 progress.report()
 
-        # Only now is the root of the pass before let go: told of that first, the client would hold this pass
-        # back for the ten milliseconds that it leaves between two messages.
-        self._root = tree.root
-        with closing(tree):
+        try:
             values: list[Any] = self._patience.result(tree.root, [*self._keys, *tree.keys], meanwhile)
+        except BaseException:
+            tree.close()
+            raise
         if progress is not None:
             progress.finish()
         self._n_passes += 1
-        with connected():
-            report_pass(self._client, self._n_passes, self.n_groups, perf_counter() - began)
+        self._last = _Ended(tree, self._n_passes, self.n_groups, perf_counter() - began)
         return values
 
     def close(self) -> None:
         """Let the cluster forget the plan, the rows that stay and the last pass."""
-        self._root = None
-        for group in self._groups:
-            if isinstance(group, Future):
-                group.release()
+        try:
+            self._leave_last()
+        finally:
+            for group in self._groups:
+                if isinstance(group, Future):
+                    group.release()
+
+    def _leave_last(self) -> None:
+        # Only when the next pass is submitted: told of this first, the client would hold that pass back for
+        # the ten milliseconds that it leaves between two messages.
+        last, self._last = self._last, None
+        if last is not None:
+            last.tree.close()
+            with connected():
+                report_pass(self._client, last.number, last.n_groups, last.seconds)
 
     def _submitted(
         self, works: Sequence[Work], group_done: GroupDone | None
@@ -144,6 +155,16 @@ class ClusterEngine:
         with suppress(TimeoutError, ValueError, KeyError):
             self._client.replicate(shipped, callback_timeout=_REPLICATE_SECONDS)
         return shipped
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """A pass that is over and not yet reported; the cluster still has it."""
+
+    tree: MergeTree
+    number: int
+    n_groups: int
+    seconds: float
 
 
 def _workers(client: Client) -> list[tuple[int, int]]:
