@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -10,10 +12,15 @@ from numpy.typing import NDArray
 from dask_gmm.model.density import Density
 from dask_gmm.model.kernels.centred import CentredKernel
 from dask_gmm.model.kernels.quadratic import QuadraticKernel
+from dask_gmm.model.kernels.settled import SettledLabels
 from dask_gmm.model.quadratic import centre, coefficients
 from dask_gmm.model.statistics import Statistics, Totals
 
 Array = NDArray[np.float64]
+Labels = Callable[[NDArray[Any], NDArray[np.int64]], None]
+
+# With fewer, a second look costs more than it saves: measured.
+_FEATURES_TO_SETTLE = 8
 
 
 class CompiledEvaluator:
@@ -27,6 +34,8 @@ class CompiledEvaluator:
         What the kernel's sums are about.
     uses_scatter : bool
         The kernel leaves a tied second moment out.
+    quick : callable, optional
+        Returns a kernel that settles most labels faster.
     """
 
     def __init__(
@@ -36,10 +45,10 @@ class CompiledEvaluator:
         origins: Array,
         *,
         uses_scatter: bool = False,
+        quick: Callable[[], QuadraticKernel] | None = None,
     ) -> None:
         self.density, self.origins, self.uses_scatter = density, origins, uses_scatter
-        self._kernel = kernel
-        self.labels = kernel.labels
+        self._kernel, self._quick = kernel, quick
         self.log_density = kernel.log_density
         self.responsibilities = kernel.responsibilities
 
@@ -47,14 +56,14 @@ class CompiledEvaluator:
     def quadratic(cls, density: Density, dtype: np.dtype[Any]) -> CompiledEvaluator:
         """Return the quadratic form about the mixture's mean, with products in `dtype`."""
         shift, tied = centre(density), density.covariance_type == "tied"
-        kernel = QuadraticKernel(
-            density.covariance_type,
-            shift,
-            coefficients(density, shift),
-            density.precisions_cholesky if tied else None,
-            dtype,
-        )
-        return cls(density, kernel, np.tile(shift, (density.n_components, 1)), uses_scatter=tied)
+        theta = coefficients(density, shift)
+        whitening = density.precisions_cholesky if tied else None
+        kernel = QuadraticKernel(density.covariance_type, shift, theta, whitening, dtype)
+        quick = None
+        if density.covariance_type == "full" and dtype == np.float64 and len(shift) >= _FEATURES_TO_SETTLE:
+            quick = partial(QuadraticKernel, "full", shift, theta, dtype=np.float32, settles=True)
+        origins = np.tile(shift, (density.n_components, 1))
+        return cls(density, kernel, origins, uses_scatter=tied, quick=quick)
 
     @classmethod
     def centred(cls, density: Density, dtype: np.dtype[Any]) -> CompiledEvaluator:
@@ -63,6 +72,11 @@ class CompiledEvaluator:
             density.covariance_type, density.means, density.precisions_cholesky, density.peaks, dtype
         )
         return cls(density, kernel, density.means)
+
+    @cached_property
+    def labels(self) -> Labels:
+        """Writes each row's most probable component to an array."""
+        return self._kernel.labels if self._quick is None else SettledLabels(self._quick(), self._kernel)
 
     def accumulate(self, statistics: Statistics, rows: NDArray[Any], weights: Array | None) -> None:
         """Add the statistics of `rows` to `statistics` in place."""

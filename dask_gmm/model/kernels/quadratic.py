@@ -41,11 +41,14 @@ from dask_gmm.model.kernels.products import (
     padded_lines,
     rows_per_block,
 )
-from dask_gmm.model.kernels.softmax import BITS
+from dask_gmm.model.kernels.softmax import BITS, settle
 from dask_gmm.model.kernels.tiles import load, rows_per_tile, scratch
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
+
+# Products of larger numbers might overflow in float32: then nothing is settled.
+_LARGEST = 1e15
 
 
 class QuadraticKernel(Kernel):
@@ -62,6 +65,10 @@ class QuadraticKernel(Kernel):
         For 'tied' only: Cholesky factor of the precision.
     dtype : {float64, float32}
         In which features and products are computed.
+    settles : bool
+        `labels` writes -1 for rows whose label rounding may have changed; for 'full' only. The bound is a
+        priori (Higham, Accuracy and Stability of Numerical Algorithms, 2002, section 3.1): each feature and
+        coefficient is rounded, and so is the sum of their P products.
     """
 
     def __init__(
@@ -71,6 +78,8 @@ class QuadraticKernel(Kernel):
         theta: Array,
         whitening: Array | None = None,
         dtype: Any = np.float64,
+        *,
+        settles: bool = False,
     ) -> None:
         super().__init__(len(theta), len(shift), dtype)
         self._shift = np.ascontiguousarray(shift, np.float64)
@@ -78,6 +87,7 @@ class QuadraticKernel(Kernel):
         self._whitening = packed(np.zeros((0, 0)) if whitening is None else whitening, self.dtype)
         self._left, self._right = _factors(covariance_type, self.n_features)
         self._n_expanded = theta.shape[1]
+        self._rounding = _rounding(theta, self.n_features, self.dtype) if settles else np.zeros(0)
 
     def statistics(self, rows: NDArray[Any], weights: Array | None) -> tuple[float, Array]:
         """Run the E-step: see `Kernel.statistics`, and the table above for the statistics."""
@@ -96,6 +106,7 @@ class QuadraticKernel(Kernel):
             rows,
             *given,
             np.empty((0, 0)) if statistics is None else statistics,
+            self._rounding,
             self._shift,
             self._whitening,
             self._theta,
@@ -123,6 +134,35 @@ def _factors(covariance_type: str, d: int) -> tuple[Indices, Indices]:
     return left, right
 
 
+def _rounding(theta: Array, d: int, dtype: np.dtype[Any]) -> Array:
+    """Return how far two log-joints may be off together, in bits: coefficients of 1, |y| and |y|^2.
+
+    A sum of absolute products is at most the product of the norms (Cauchy and Schwarz), degree by degree.
+    """
+    finite = theta[np.isfinite(theta[:, 0])]
+    degrees = (finite[:, :1], finite[:, 1 : d + 1], finite[:, d + 1 :])
+    norms: Array = np.array([np.linalg.norm(part, axis=1).max(initial=0.0) for part in degrees])
+    if norms.max() > _LARGEST:
+        norms[:] = np.inf
+    steps = theta.shape[1] + 8
+    rounding: Array = 2.1 * BITS * steps * np.finfo(dtype).eps / 2 * norms
+    return rounding
+
+
+@inner
+def _slack(tile: NDArray[Any], d: int, rounding: Array, count: int) -> Array:
+    slack = np.zeros(count)
+    for j in range(1, d + 1):
+        line = tile[j]
+        for t in range(count):
+            slack[t] += np.float64(line[t]) * np.float64(line[t])
+    for t in range(count):
+        square = slack[t]
+        bound = rounding[0] + rounding[1] * np.sqrt(square) + rounding[2] * square
+        slack[t] = bound if square < _LARGEST else np.inf
+    return slack
+
+
 @inner
 def _append_norm(features: NDArray[Any], d: int, width: int) -> None:
     norm = features[d + 1]
@@ -140,6 +180,7 @@ def _pass(
     log_density: NDArray[Any],
     resp: NDArray[Any],
     statistics: Array,
+    rounding: Array,
     shift: Array,
     whitening: NDArray[Any],
     theta: NDArray[Any],
@@ -168,6 +209,10 @@ def _pass(
         else:
             _append_norm(features, d, width)
             multiply(theta, features[:n_features], width, log_joint)
+        if len(rounding):
+            slack = _slack(tile, d, rounding, count)
+            settle(log_joint, n_components, slack, labels[start : start + count])
+            continue
         log_likelihood += write_outputs(
             log_joint, n_components, start, count, width, weights, labels, log_density, resp
         )
@@ -184,6 +229,7 @@ def _compiled(rows_dtype: np.dtype[Any], dtype: np.dtype[Any]) -> Any:
         _pass,
         *given_types(rows),
         types.float64[:, ::1],
+        read_only(types.float64, 1, "C"),
         read_only(types.float64, 1, "C"),
         read_only(tile, 1, "C"),
         read_only(tile, 1, "C"),

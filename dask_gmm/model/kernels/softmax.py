@@ -134,3 +134,32 @@ def argmax(log_joint: NDArray[Any], n_components: int, labels: NDArray[np.int64]
             best[t] = k if line[t] > largest[t] else best[t]
             largest[t] = line[t] if line[t] > largest[t] else largest[t]
     labels[:] = best
+
+
+@inner
+def settle(
+    log_joint: NDArray[Any], n_components: int, slack: NDArray[np.float64], labels: NDArray[np.int64]
+) -> None:
+    """Write each row's component of largest log-joint, or -1 where the second is not `slack` below it.
+
+    Parameters
+    ----------
+    log_joint : ndarray of shape (>= n_components, n_rows)
+    n_components : int
+    slack : ndarray of shape (n_rows,), float64
+        In bits; with NaN or infinity nothing is settled.
+    labels : ndarray of shape (n_rows,)
+    """
+    largest = log_joint[0, : len(labels)].copy()
+    second = np.full_like(largest, -np.inf)
+    best = np.zeros(len(labels), np.int32)
+    for k in range(1, n_components):
+        line = log_joint[k]
+        for t in range(len(best)):
+            value = line[t]
+            lesser = largest[t] if value > largest[t] else value
+            second[t] = lesser if lesser > second[t] else second[t]
+            best[t] = k if value > largest[t] else best[t]
+            largest[t] = value if value > largest[t] else largest[t]
+    for t in range(len(best)):
+        labels[t] = best[t] if np.float64(largest[t]) - np.float64(second[t]) > slack[t] else -1
