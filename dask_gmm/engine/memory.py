@@ -12,6 +12,9 @@ from dask_gmm.engine.blocks import AHEAD_BYTES
 
 # Tiles of the kernels, features and products together; measured, whatever the mixture.
 _TILE_BYTES = 8 << 20
+# What is read at once from a store: half of a group's and all of the next one's look-ahead, each as stored,
+# as decoded and as put together; measured.
+READING_BYTES = 5 * AHEAD_BYTES
 # A LocalCluster worker that has imported this package and compiled its kernels, before it reads anything;
 # measured. The package alone takes 350 MiB, most of it Dask, pandas, pyarrow, scikit-learn and numba.
 BASE_BYTES = 416 << 20
@@ -33,14 +36,14 @@ class TaskMemory:
         Which chunk that is.
     values : int
         Bytes of the values that a pass computes, statistics of all mixtures together.
-    ahead : int
-        Bytes of small chunks that may be read ahead.
+    reading : int
+        Bytes of small chunks of a store that may be read at once.
     """
 
     chunk: int
     chunk_name: str
     values: int
-    ahead: int = 0
+    reading: int = 0
 
     @classmethod
     def of(cls, source: Source, value_bytes: int) -> TaskMemory:
@@ -48,12 +51,17 @@ class TaskMemory:
         largest = max(source.chunks, key=lambda chunk: chunk.n_bytes or 0, default=None)
         if largest is None:
             return cls(0, "", value_bytes)
-        return cls(largest.n_bytes or 0, largest.name, value_bytes, AHEAD_BYTES if source.stored else 0)
+        return cls(largest.n_bytes or 0, largest.name, value_bytes, READING_BYTES if source.stored else 0)
 
     @property
     def total(self) -> int:
-        """Bytes of a task: a chunk, one or several read ahead as they are decoded, one tile, two values."""
-        return self.chunk + 2 * max(self.chunk, self.ahead) + _TILE_BYTES + 2 * self.values
+        """Bytes of a task: a chunk, one or several that are being read, one tile, two values."""
+        return self.chunk + max(self._copies * self.chunk, self.reading) + _TILE_BYTES + 2 * self.values
+
+    @property
+    def _copies(self) -> int:
+        """How often a chunk that is being read is in memory."""
+        return 3 if self.reading else 2
 
     def note(self, memory_limits: Sequence[int]) -> str:
         """Say what a task needs and what workers have, for when they keep dying."""
@@ -76,7 +84,7 @@ class TaskMemory:
         room = max(0, (memory_limit - BASE_BYTES) // n_threads - _TILE_BYTES - 2 * self.values)
         raise ChunkTooLargeError(
             f"A worker with {n_threads} thread(s) needs about {format_bytes(needed)}, its memory limit is "
-            f"{format_bytes(memory_limit)}. Each thread holds up to three copies of the largest chunk "
+            f"{format_bytes(memory_limit)}. Each thread holds up to {self._copies + 1} copies of the largest chunk "
             f"({self.chunk_name}, {format_bytes(self.chunk)}) and statistics of "
             f"{format_bytes(self.values)} twice. "
             f"Rechunk to at most {format_bytes(self._largest_chunk(room))} a chunk, use fewer threads a "
@@ -85,4 +93,4 @@ class TaskMemory:
 
     def _largest_chunk(self, room: int) -> int:
         """Return the size of chunks at which tasks fit into `room`."""
-        return max(0, min(room // 3, room - 2 * self.ahead))
+        return max(0, min(room // (self._copies + 1), room - self.reading))
