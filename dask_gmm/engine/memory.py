@@ -84,8 +84,8 @@ class TaskMemory:
         room = max(0, (memory_limit - BASE_BYTES) // n_threads - _TILE_BYTES - 2 * self.values)
         raise ChunkTooLargeError(
             f"A worker with {n_threads} thread(s) needs about {format_bytes(needed)}, its memory limit is "
-            f"{format_bytes(memory_limit)}. Each thread holds up to {self._copies + 1} copies of the largest chunk "
-            f"({self.chunk_name}, {format_bytes(self.chunk)}) and statistics of "
+            f"{format_bytes(memory_limit)}. Each thread holds up to {self._copies + 1} copies of the "
+            f"largest chunk ({self.chunk_name}, {format_bytes(self.chunk)}) and statistics of "
             f"{format_bytes(self.values)} twice. "
             f"Rechunk to at most {format_bytes(self._largest_chunk(room))} a chunk, use fewer threads a "
             f"worker, or raise memory_limit to {format_bytes(needed)} or more."
