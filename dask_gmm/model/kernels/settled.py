@@ -12,6 +12,8 @@ from dask_gmm.model.kernels.quadratic import QuadraticKernel
 
 # Rows at a time: what is in doubt is copied.
 _SLAB_ROWS = 16_384
+# Fewer numbers are not worth a second kernel, which a machine compiles when it first needs it.
+_FEWEST_NUMBERS = 1 << 16
 # Where a larger share is in doubt, the first look is not worth its time.
 _MOST_DOUBT = 0.3
 
@@ -31,6 +33,9 @@ class SettledLabels:
 
     def __call__(self, rows: NDArray[Any], out: NDArray[np.int64]) -> None:
         """Write each row's label to `out`; see `Kernel.labels`."""
+        if rows.size < _FEWEST_NUMBERS:
+            self._precise.labels(rows, out)
+            return
         for start in range(0, len(rows), _SLAB_ROWS):
             slab, labels = rows[start : start + _SLAB_ROWS], out[start : start + _SLAB_ROWS]
             self._quick.labels(slab, labels)

@@ -10,8 +10,16 @@ from hypothesis import strategies as st
 from dask_gmm import GaussianMixture
 from dask_gmm.fitted import fitted_density
 from dask_gmm.model.estep import choose_kernel
+from dask_gmm.model.kernels import settled
 from dask_gmm.model.kernels.quadratic import QuadraticKernel
 from dask_gmm.model.kernels.settled import SettledLabels
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _few_numbers():
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(settled, "_FEWEST_NUMBERS", 1)
+        yield
 
 
 def kernels(theta, d):
