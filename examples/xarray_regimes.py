@@ -38,7 +38,8 @@ def main(folder: Path) -> None:
     make_weather().chunk(time=73).to_zarr(folder / "weather.zarr", consolidated=False)
     weather = xr.open_zarr(folder / "weather.zarr", consolidated=False)
 
-    rows = from_xarray(weather, nan="drop")
+    # In this order: a store may list its variables in any.
+    rows = from_xarray(weather[["pressure", "temperature"]], nan="drop")
     gm = GaussianMixture(n_components=2, random_state=0).fit(rows)
     for mean, weight in zip(gm.means_, gm.weights_, strict=True):
         named = ", ".join(f"{n} {m:.1f}" for n, m in zip(gm.feature_names_in_, mean, strict=True))
