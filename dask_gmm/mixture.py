@@ -74,7 +74,8 @@ class GaussianMixture(
     cache : {'auto', True, False}, default='auto'
         Whether rows that are read from a store or computed stay in memory between passes. On a cluster,
         'auto' keeps as many as its workers' memory limits allow, and reads the rest again in each pass;
-        on the threads of this process it keeps none. True keeps all, False none. The result is the same.
+        on the threads of this process it keeps rows that fit the start's budget where `n_init` is above 1,
+        otherwise none. True keeps all, False none. The result is the same.
     checkpoint : str or path, default=None
         Path or fsspec URL of a file that holds the state of the fit after every pass. A fit that finds
         one that belongs to it goes on from there, to the same last bit as if it had never stopped.

@@ -9,17 +9,44 @@ from dask.utils import parse_bytes
 
 from dask_gmm.data.arrays import ArraySource
 from dask_gmm.data.source import Source
+from dask_gmm.engine.cache import Cache
 from dask_gmm.engine.choose import choose_engine
+from dask_gmm.engine.cluster import ClusterEngine
+from dask_gmm.engine.threads import ThreadsEngine
 from dask_gmm.fitting.passes import Engine, Rows
 from dask_gmm.fitting.survey import Sample
 from dask_gmm.precision import arithmetic
 from dask_gmm.validation import known_rows
 
 
+def start_bytes() -> int:
+    """Return how many bytes of rows this process may take into memory."""
+    return int(parse_bytes(dask.config.get("dask-gmm.start-bytes", "64 MiB")))
+
+
 def start_rows(source: Source) -> int:
     """Return how many rows the start may take into memory."""
-    budget: int = parse_bytes(dask.config.get("dask-gmm.start-bytes", "64 MiB"))
-    return max(2, budget // max(1, source.n_features * source.dtype.itemsize))
+    return max(2, start_bytes() // max(1, source.n_features * source.dtype.itemsize))
+
+
+def engine_for(
+    source: Source, cache: Cache, value_bytes: int, n_mixtures: int
+) -> ThreadsEngine | ClusterEngine:
+    """Return the engine of a fit.
+
+    Restarts and candidates go on until the slowest is done, so where there are several, rows that the start
+    may take into memory stay there.
+
+    Parameters
+    ----------
+    source : Source
+    cache : {'auto', True, False}
+    value_bytes : int
+        Size of what a pass computes.
+    n_mixtures : int
+        How many share passes.
+    """
+    return choose_engine(source, cache, value_bytes, start_bytes() if n_mixtures > 1 else 0)
 
 
 def rows_of(source: Source, most_to_start: int) -> Rows:

@@ -12,7 +12,6 @@ from sklearn.utils import check_random_state
 
 from dask_gmm.candidates import candidate_settings, grid_of, results_table, warn_of
 from dask_gmm.engine.blas import SingleBlasThread
-from dask_gmm.engine.choose import choose_engine
 from dask_gmm.fitted import fitted_attributes
 from dask_gmm.fitting.em import Run
 from dask_gmm.fitting.evaluation import Evaluation
@@ -22,7 +21,7 @@ from dask_gmm.fitting.loop import Candidate
 from dask_gmm.fitting.passes import Passes
 from dask_gmm.fitting.settings import FitSettings
 from dask_gmm.mixture import GaussianMixture
-from dask_gmm.preparing import engine_in_memory, fit_data, rows_of, start_rows
+from dask_gmm.preparing import engine_for, engine_in_memory, fit_data, rows_of, start_rows
 from dask_gmm.reporting.callbacks import FitReport
 from dask_gmm.reporting.sweep import SweepVerbose
 from dask_gmm.training import checkpoint_of, set_fitted
@@ -63,10 +62,11 @@ def sweep(estimator: Any, X: Any, y: Any, sample_weight: Any) -> None:
         return {**learned, **chosen, **fitted_attributes(run, source.dtype)}
 
     value_bytes = sum(one.value_bytes(source.n_features) for one in settings)
+    n_mixtures = len(settings) * estimator.n_init
     with (
         # Starts and M-steps too shall have the same bits on any number of cores.
         SingleBlasThread(),
-        closing(choose_engine(source, estimator.cache, value_bytes)) as engine,
+        closing(engine_for(source, estimator.cache, value_bytes, n_mixtures)) as engine,
         checkpoint_of(estimator, source) as keeper,
     ):
         report = FitReport(

@@ -14,7 +14,6 @@ from sklearn.utils import check_random_state
 from dask_gmm.checkpointing import Checkpoint, fit_identity
 from dask_gmm.data.source import Source
 from dask_gmm.engine.blas import SingleBlasThread
-from dask_gmm.engine.choose import choose_engine
 from dask_gmm.fitted import fitted_attributes, fitted_parameters
 from dask_gmm.fitting.convergence import gap_advice
 from dask_gmm.fitting.em import Run
@@ -22,7 +21,7 @@ from dask_gmm.fitting.fit import fit_mixture
 from dask_gmm.fitting.history import History
 from dask_gmm.fitting.passes import Passes
 from dask_gmm.fitting.settings import FitSettings, WarmStart
-from dask_gmm.preparing import engine_in_memory, fit_data, rows_of, start_rows
+from dask_gmm.preparing import engine_for, engine_in_memory, fit_data, rows_of, start_rows
 from dask_gmm.reporting.callbacks import FitReport
 from dask_gmm.reporting.verbose import Verbose
 from dask_gmm.validation import start_settings, training_source
@@ -64,10 +63,11 @@ def train(estimator: Any, X: Any, y: Any, sample_weight: Any) -> Source:
     def attributes(run: Run) -> Mapping[str, Any]:
         return {**learned, **replaced, **fitted_attributes(run, source.dtype)}
 
+    value_bytes = settings.value_bytes(source.n_features)
     with (
         # Starts and M-steps too shall have the same bits on any number of cores.
         SingleBlasThread(),
-        closing(choose_engine(source, estimator.cache, settings.value_bytes(source.n_features))) as engine,
+        closing(engine_for(source, estimator.cache, value_bytes, estimator.n_init)) as engine,
         checkpoint_of(estimator, source) as keeper,
     ):
         report = FitReport(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 
+import dask
 import numpy as np
 import pytest
 import zarr
 from sklearn.exceptions import ConvergenceWarning
 from zarr.storage import LocalStore, WrapperStore
 
-from dask_gmm import GaussianMixture
+from dask_gmm import GaussianMixture, GaussianMixtureIC
 
 N_CHUNKS, ROWS, D, K = 12, 40, 3, 2
 
@@ -64,7 +65,22 @@ def test_a_given_start_needs_no_read_of_its_own(store, given):
 
 
 def test_restarts_share_the_reads(store):
-    assert set(fitted(store, n_init=4).values()) == {5 + 1}
+    assert set(fitted(store, n_init=4, cache=False).values()) == {5 + 1}
+
+
+def test_rows_that_a_start_may_take_stay_for_all_restarts(store):
+    assert set(fitted(store, n_init=4).values()) == {1}
+
+
+def test_more_rows_than_that_are_read_again(store):
+    with dask.config.set({"dask-gmm.start-bytes": N_CHUNKS * ROWS * D * 8 - 1}):
+        assert set(fitted(store, n_init=4).values()) == {5 + 1}
+
+
+def test_candidates_keep_them_too(store):
+    X = zarr.open_array(store, mode="r")
+    GaussianMixtureIC((1, 2), random_state=0).fit(X)
+    assert set(store.reads.values()) == {1}
 
 
 def test_rows_that_are_kept_are_read_once(store):

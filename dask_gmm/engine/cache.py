@@ -58,5 +58,13 @@ def groups_to_keep(
     return frozenset(kept)
 
 
+def stay_in_process(source: Source, cache: Cache, keep_bytes: int) -> bool:
+    """Return whether all rows stay in the memory of this process: with 'auto' up to so many bytes."""
+    if cache != "auto":
+        return cache
+    sizes = [chunk.n_bytes for chunk in source.chunks]
+    return None not in sizes and sum(size or 0 for size in sizes) <= keep_bytes
+
+
 def _room(limit: int, n_threads: int, memory: TaskMemory) -> int:
     return max(0, int(_SHARE_BEFORE_SPILLING * limit) - BASE_BYTES - n_threads * memory.total)

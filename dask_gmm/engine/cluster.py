@@ -71,6 +71,10 @@ class ClusterEngine:
             memory.check(limit, n_threads)
         self._patience = Patience(client, memory.note([limit for limit, _ in workers]))
         kept = groups_to_keep(source, self.plan.groups, cache, memory, workers)
+        chunks = [source.chunks[index] for number in kept for index in self.plan.groups[number]]
+        self._bytes_to_keep = sum(chunk.n_bytes or 0 for chunk in chunks)
+        #: Size of the rows that stayed in memory since an earlier pass, if no worker was lost.
+        self.kept_bytes = 0
         self._inputs = [dict(source.futures(group)) for group in self.plan.groups]
         self._token = uuid4().hex[:12]
         self._span = new_span()
@@ -114,6 +118,7 @@ class ClusterEngine:
         if progress is not None:
             progress.finish()
         self._n_passes += 1
+        self.kept_bytes = self._bytes_to_keep
         self._last = _Ended(tree, self._n_passes, self.n_groups, perf_counter() - began)
         return values
 

@@ -33,6 +33,9 @@ class ThreadsEngine:
         self.plan = Plan.of(source)
         self.n_groups = len(self.plan.groups)
         self._keep = keep and not source.in_memory
+        self._n_bytes = sum(chunk.n_bytes or 0 for chunk in source.chunks)
+        #: Size of the rows that stayed in memory since an earlier pass.
+        self.kept_bytes = 0
         self._groups = [Reading.of(source, group) for group in self.plan.groups]
         self._threads = Threads(n_threads)
 
@@ -67,6 +70,8 @@ class ThreadsEngine:
                     ]
         finally:
             begun.close()
+        if self._keep:
+            self.kept_bytes = self._n_bytes
         return parts[0] if parts else [work.start() for work in works]
 
     def close(self) -> None:

@@ -61,7 +61,7 @@ class History:
 
     @property
     def n_bytes(self) -> int | None:
-        """Bytes of rows that all passes went over; None where their size is unknown."""
+        """Bytes of rows that all passes read; None where their size is unknown."""
         sizes = [record.n_bytes for record in self.passes if record.n_bytes is not None]
         return sum(sizes) if len(sizes) == len(self.passes) else None
 

@@ -37,7 +37,7 @@ class PassRecord:
     ----------
     seconds : float
     n_bytes : int or None
-        Size of the rows it went over; None where only reading tells.
+        Size of the rows it read, those left out that stayed in memory; None where only reading tells.
     """
 
     seconds: float
@@ -45,7 +45,15 @@ class PassRecord:
 
 
 class Engine(Protocol):
-    """Runs passes; see `dask_gmm.engine`."""
+    """Runs passes; see `dask_gmm.engine`.
+
+    Attributes
+    ----------
+    kept_bytes : int
+        Size of the rows that stayed in memory since an earlier pass.
+    """
+
+    kept_bytes: int
 
     def run(self, works: Sequence[Any], group_done: GroupDone | None = None) -> list[Any]:
         """Run one pass and return the value of each work."""
@@ -208,8 +216,11 @@ class Passes:
 
     def _run(self, name: str, works: list[Any]) -> list[Any]:
         began = perf_counter()
+        n_bytes = self.rows.n_bytes
+        if n_bytes is not None:
+            n_bytes -= self._engine.kept_bytes
         values = self._engine.run(works, self._observer.pass_begins(name))
-        self.records += (PassRecord(perf_counter() - began, self.rows.n_bytes),)
+        self.records += (PassRecord(perf_counter() - began, n_bytes),)
         return values
 
     def _survey(self, sampling: Sampling | None) -> Survey:

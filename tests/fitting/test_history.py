@@ -78,11 +78,15 @@ def test_a_table_with_one_line_an_iteration(rows):
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_restarts_that_share_passes(rows):
-    fitted = fit(da.from_array(rows, chunks=(7000, -1)), n_init=3, init_params="random", max_iter=5, tol=0)
+    X, options = da.from_array(rows, chunks=(7000, -1)), {"init_params": "random", "max_iter": 5, "tol": 0}
+    fitted = fit(X, n_init=3, cache=False, **options)
     every = fitted.history_.to_frame(all_restarts=True)
     # The first pass was the survey for the starts.
     assert [list(group.pass_number) for _, group in every.groupby("restart")] == [[1, 2, 3, 4, 5]] * 3
     assert fitted.history_.n_bytes == 6 * rows.nbytes
+    # Rows that stay in memory are read in the first pass only.
+    kept = fit(X, n_init=3, **options).history_
+    assert [record.n_bytes for record in kept.passes] == [rows.nbytes, 0, 0, 0, 0, 0]
 
 
 def test_sizes_that_nobody_knows(make_source, make_rows):
