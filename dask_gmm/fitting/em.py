@@ -33,6 +33,8 @@ class Iteration:
         Whether a trial of the acceleration lowered the bound and was undone.
     pass_number : int
         Of the pass, which other restarts may share; counts from zero.
+    leap : bool
+        Whether a leap was evaluated, whose gain says nothing of EM's; see `dask_gmm.fitting.leap`.
     """
 
     lower_bound: float
@@ -40,6 +42,7 @@ class Iteration:
     remaining: float
     rejected: bool
     pass_number: int
+    leap: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,8 @@ class Run:
         None while plain EM runs.
     racing : bool
         The first pass decides which of the racing restarts goes on; the others end as 'outrun'.
+    leapt_over : Parameters or None
+        Where `parameters` are a leap: EM's step, which is taken if the leap lowers the bound.
     """
 
     number: int
@@ -92,6 +97,7 @@ class Run:
     accelerate: bool = False
     acceleration: Acceleration | None = None
     racing: bool = False
+    leapt_over: Parameters | None = None
 
     @property
     def n_iter(self) -> int:
@@ -125,8 +131,16 @@ class Run:
 
     @property
     def on_trial(self) -> bool:
-        """Whether the next pass evaluates a trial of the acceleration, which may be rejected."""
-        return self.acceleration is not None and self.acceleration.trial
+        """Whether the next pass evaluates a leap or a trial of the acceleration, which may be rejected."""
+        return self.leapt_over is not None or (self.acceleration is not None and self.acceleration.trial)
+
+    @property
+    def em_gains(self) -> list[float]:
+        """Gains of the last iterations, two at most, those before a leap left out; nats a row."""
+        gains: list[float] = []
+        for iteration in self.iterations[-2:]:
+            gains = [] if iteration.leap else [*gains, iteration.gain]
+        return gains
 
     def rejects(self, lower_bound: float) -> bool:
         """Whether a pass with this bound was a trial that failed: then there is no need of an M-step."""
@@ -151,7 +165,8 @@ def advanced(
     stopping : Stopping
     """
     gain = lower_bound - (run.lower_bound if run.iterations else run.previous_bound)
-    gains = [iteration.gain for iteration in run.iterations[-2:]] + [gain]
+    leap = run.leapt_over is not None
+    gains = [] if leap else [*run.em_gains, gain]
     # Where the gap decides, small gains end nothing.
     run = _accelerated(run, gains, maximized, stopping.tol if stopping.gap is None else 0.0)
     state = run.acceleration
@@ -159,8 +174,8 @@ def advanced(
         remaining = remaining_gap(gains, lower_bound)
     else:
         remaining = state.remaining
-    iteration = Iteration(lower_bound, gain, remaining, False, pass_number)
-    following = replace(run, iterations=(*run.iterations, iteration))
+    iteration = Iteration(lower_bound, gain, remaining, False, pass_number, leap)
+    following = replace(run, iterations=(*run.iterations, iteration), leapt_over=None)
     if _is_done(following, stopping):
         return replace(following, parameters=maximized, ending="converged")
     if following.n_iter >= stopping.max_iter:
@@ -193,16 +208,17 @@ def _is_done(run: Run, stopping: Stopping) -> bool:
 
 def without_trial(run: Run, pass_number: int, stopping: Stopping) -> Run:
     """Return the run after a pass whose trial was rejected."""
-    assert run.acceleration is not None
-    state, parameters = rejected(run.acceleration)
-    iteration = Iteration(run.lower_bound, 0.0, run.remaining, True, pass_number)
-    following = replace(
-        run,
-        parameters=parameters,
-        iterations=(*run.iterations, iteration),
-        accelerate=state is not None,
-        acceleration=state,
-    )
+    leap = run.leapt_over is not None
+    iteration = Iteration(run.lower_bound, 0.0, run.remaining, True, pass_number, leap)
+    following = replace(run, iterations=(*run.iterations, iteration), leapt_over=None)
+    if run.leapt_over is not None:
+        following = replace(following, parameters=run.leapt_over)
+    else:
+        assert run.acceleration is not None
+        state, parameters = rejected(run.acceleration)
+        following = replace(
+            following, parameters=parameters, accelerate=state is not None, acceleration=state
+        )
     return replace(following, ending="max_iter" if following.n_iter >= stopping.max_iter else None)
 
 

@@ -8,10 +8,12 @@ from dataclasses import replace
 import numpy as np
 
 from dask_gmm.fitting.em import Run
+from dask_gmm.fitting.leap import Leaps
 from dask_gmm.fitting.loop import Candidate, Keeper, iterate, state_of
+from dask_gmm.fitting.on_sample import EngineOf
 from dask_gmm.fitting.passes import Observer, Passes
 from dask_gmm.fitting.settings import FitSettings, WarmStart
-from dask_gmm.fitting.starts import EngineOf, find_starts, new_run
+from dask_gmm.fitting.starts import find_starts, new_run
 
 
 def fit_mixture(
@@ -43,7 +45,7 @@ def fit_mixture(
             return [Candidate(settings, (_continued(settings, warm),))]
         return find_starts(passes, [settings], [random_state], engine_of)
 
-    (candidate,) = _fitted(passes, [settings], begin, observer, keeper)
+    (candidate,) = _fitted(passes, [settings], begin, Leaps(engine_of), observer, keeper)
     observer.begins(candidate.runs)
     if not candidate.runs:
         raise candidate.collapses[0].error
@@ -74,20 +76,21 @@ def fit_mixtures(
     def begin() -> list[Candidate]:
         return find_starts(passes, settings, random_states, engine_of)
 
-    return _fitted(passes, settings, begin, observer, keeper)
+    return _fitted(passes, settings, begin, Leaps(engine_of), observer, keeper)
 
 
 def _fitted(
     passes: Passes,
     settings: Sequence[FitSettings],
     begin: Callable[[], list[Candidate]],
+    leaps: Leaps,
     observer: Observer,
     keeper: Keeper | None,
 ) -> list[Candidate]:
     saved = keeper.load() if keeper is not None else None
     if keeper is not None and saved is not None:
         candidates = [Candidate(*pair) for pair in zip(settings, saved.restarts, strict=True)]
-        passes.moments, passes.records = saved.moments, saved.records
+        passes.moments, passes.records, passes.sampling = saved.moments, saved.records, saved.sampling
         if not (keeper.data_known or any(candidate.active for candidate in candidates)):
             # No pass would see other rows.
             passes.check_rows()
@@ -95,7 +98,7 @@ def _fitted(
         candidates = begin()
         if keeper is not None:
             keeper.save(state_of(passes, candidates))
-    return iterate(passes, candidates, observer, keeper)
+    return iterate(passes, candidates, observer, keeper, leaps)
 
 
 def _continued(settings: FitSettings, warm: WarmStart) -> Run:

@@ -36,7 +36,8 @@ class History:
         -------
         list of dict
             restart, iteration (from 1), pass_number, lower_bound, gain, remaining (estimate of what is left
-            to gain, NaN where there is none; all in nats a row), seconds and n_bytes of the pass, rejected.
+            to gain, NaN where there is none; all in nats a row), seconds and n_bytes of the pass, rejected,
+            leap (of the winner of a race of starts).
         """
         numbers = range(len(self.restarts)) if all_restarts else [self.best]
         return [
@@ -50,6 +51,7 @@ class History:
                 "seconds": self.passes[iteration.pass_number].seconds,
                 "n_bytes": self.passes[iteration.pass_number].n_bytes,
                 "rejected": iteration.rejected,
+                "leap": iteration.leap,
             }
             for number in numbers
             for index, iteration in enumerate(self.restarts[number])

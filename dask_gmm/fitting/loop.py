@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from dask_gmm.fitting.em import Collapse, Iteration, Run, best_of
+from dask_gmm.fitting.leap import Leaps
 from dask_gmm.fitting.passes import Observer, Passes
 from dask_gmm.fitting.settings import FitSettings
 from dask_gmm.fitting.state import FitState
@@ -89,32 +90,73 @@ class Candidate:
 
 
 def iterate(
-    passes: Passes, candidates: Sequence[Candidate], observer: Observer, keeper: Keeper | None = None
+    passes: Passes,
+    candidates: Sequence[Candidate],
+    observer: Observer,
+    keeper: Keeper | None = None,
+    leaps: Leaps | None = None,
 ) -> list[Candidate]:
-    """Advance all restarts of all candidates to their ends, each pass shared by those that are active."""
+    """Advance all restarts of all candidates to their ends, each pass shared by those that are active.
+
+    Parameters
+    ----------
+    passes : Passes
+    candidates : sequence of Candidate
+    observer : Observer
+    keeper : Keeper, optional
+    leaps : Leaps, optional
+        What the winners of races leap by.
+    """
     candidates = list(candidates)
     while any(candidate.active for candidate in candidates):
         active = [candidate.active for candidate in candidates]
-        observer.begins([run for group in active for run in group])
+        runs = [run for group in active for run in group]
+        races = leaps is not None and any(run.racing for run in runs)
+        if not races:
+            passes.sample = None
+        observer.begins(runs)
         advanced = passes.iterate(
-            [run for group in active for run in group],
+            runs,
             [candidate.settings for candidate, group in zip(candidates, active, strict=True) for _ in group],
+            # A process that goes on with a fit has the sample no more.
+            sampling=passes.sampling if races and passes.sample is None else None,
         )
         taken = iter(advanced)
+        before = candidates
         candidates = [
             candidate.following([next(taken) for _ in group])
             for candidate, group in zip(candidates, active, strict=True)
         ]
         if observer.pass_done(advanced):
             candidates = [candidate.stopped() for candidate in candidates]
+        elif leaps is not None and races:
+            candidates = [
+                _leapt(after, candidate, passes, leaps)
+                for candidate, after in zip(before, candidates, strict=True)
+            ]
         if keeper is not None:
             keeper.save(state_of(passes, candidates))
     return candidates
 
 
+def _leapt(candidate: Candidate, before: Candidate, passes: Passes, leaps: Leaps) -> Candidate:
+    """Return the candidate with a leap to evaluate, if it has just won a race."""
+    assert passes.sample is not None
+    assert passes.sampling is not None
+    raced = {run.number: run.parameters for run in before.runs if run.racing}
+    restarts = tuple(
+        leaps.leapt(run, raced[run.number], candidate.settings, passes.sample, passes.sampling)
+        if isinstance(run, Run) and run.ending is None and run.number in raced
+        else run
+        for run in candidate.restarts
+    )
+    return replace(candidate, restarts=restarts)
+
+
 def state_of(passes: Passes, candidates: Sequence[Candidate]) -> FitState:
     """Return what a later process needs to go on."""
-    return FitState(tuple(candidate.restarts for candidate in candidates), passes.moments, passes.records)
+    restarts = tuple(candidate.restarts for candidate in candidates)
+    return FitState(restarts, passes.moments, passes.records, passes.sampling)
 
 
 def _after_race(restarts: tuple[Run | Collapse, ...]) -> tuple[Run | Collapse, ...]:

@@ -127,14 +127,17 @@ class Passes:
         # All that is known between two passes, with the restarts.
         self.moments: Moments | None = None
         self.records: tuple[PassRecord, ...] = ()
+        self.sampling: Sampling | None = None
+        # What `sampling` draws, while it is needed; another process draws it again.
+        self.sample: Sample | None = None
 
-    def survey(self, sampling: Sampling) -> Surveyed:
+    def survey(self, sampling: Sampling) -> Sample:
         """Draw the rows to start from."""
-        surveyed: Surveyed
         (surveyed,) = self._run("start", [self._survey(sampling)])
-        self._learn(surveyed)
+        self._learn(surveyed, sampling)
         self._observer.pass_ends()
-        return surveyed
+        assert self.sample is not None
+        return self.sample
 
     def check_rows(self) -> None:
         """Read all rows to see that they are still those of the first pass.
@@ -149,9 +152,19 @@ class Passes:
         if self.moments is not None:
             check_same_rows(self.moments, surveyed.moments, self.rows.dtype)
 
-    def iterate(self, runs: Sequence[Run], settings: Sequence[FitSettings]) -> list[Run | Collapse]:
-        """Advance each run by one iteration with its settings, in one pass over the data."""
-        steps = self._e_steps("pass", [run.parameters for run in runs])
+    def iterate(
+        self, runs: Sequence[Run], settings: Sequence[FitSettings], *, sampling: Sampling | None = None
+    ) -> list[Run | Collapse]:
+        """Advance each run by one iteration with its settings, in one pass over the data.
+
+        Parameters
+        ----------
+        runs : sequence of Run
+        settings : sequence of FitSettings
+        sampling : Sampling, optional
+            How to draw a sample on the way.
+        """
+        steps = self._e_steps("pass", [run.parameters for run in runs], sampling)
         return [
             self._advance(run, one, work, statistics)
             for run, one, (work, statistics) in zip(runs, settings, steps, strict=True)
@@ -171,12 +184,14 @@ class Passes:
             for mixture, (work, statistics) in zip(mixtures, steps, strict=True)
         ]
 
-    def _e_steps(self, name: str, mixtures: Sequence[Parameters]) -> list[tuple[EStep, Statistics]]:
+    def _e_steps(
+        self, name: str, mixtures: Sequence[Parameters], sampling: Sampling | None = None
+    ) -> list[tuple[EStep, Statistics]]:
         works = [EStep(Density.of(mixture), self.rows.arithmetic) for mixture in mixtures]
-        riding = [self._survey(None)] if self.moments is None else []
+        riding = [self._survey(sampling)] if self.moments is None or sampling is not None else []
         values = self._run(name, [*works, *riding])
         for surveyed in values[len(works) :]:
-            self._learn(surveyed)
+            self._learn(surveyed, sampling)
         return [
             (work, self._completed(work.kernel, statistics))
             for work, statistics in zip(works, values[: len(works)], strict=True)
@@ -227,8 +242,12 @@ class Passes:
         checked = self.rows.sample is not None
         return Survey(self.rows.n_features, self._scatter, sampling, checked=checked)
 
-    def _learn(self, surveyed: Surveyed) -> None:
+    def _learn(self, surveyed: Surveyed, sampling: Sampling | None) -> None:
         check_enough_rows(surveyed.moments.n_rows, self._least_rows)
         if not surveyed.moments.weight > 0:
             raise DataError("sample_weight is zero for every row: there is nothing to fit.")
+        if self.moments is not None:
+            check_same_rows(self.moments, surveyed.moments, self.rows.dtype)
         self.moments = surveyed.moments
+        if sampling is not None:
+            self.sampling, self.sample = sampling, surveyed.sample(sampling)

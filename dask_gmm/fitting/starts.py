@@ -2,30 +2,28 @@
 
 Starts on a sample are fitted to it in memory: first many to few rows, then the best of them to all sampled
 rows. What comes out is about p / (2 m) nats a row below the optimum on all rows, for p free parameters and m
-sampled rows. The best ones race: the first pass over the data decides between them.
+sampled rows. The best ones race: the first pass over the data decides between them, and shows the winner how
+the sample differs from the data; see `leap`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from dask_gmm.fitting.em import Collapse, Ending, Run
 from dask_gmm.fitting.loop import Candidate, iterate, same_bound
-from dask_gmm.fitting.passes import Engine, GroupDone, Passes, Rows
+from dask_gmm.fitting.on_sample import UNOBSERVED, EngineOf, passes_over, sample_for, sample_size
+from dask_gmm.fitting.passes import Passes
 from dask_gmm.fitting.settings import N_RACERS, FitSettings
 from dask_gmm.fitting.start import find_start, given_start
 from dask_gmm.fitting.survey import Sample, Sampling
 from dask_gmm.model.mstep import CollapsedComponentError
 from dask_gmm.model.parameters import Parameters
 
-EngineOf = Callable[[Sample], Engine]
-
-# Sampled rows for each free parameter: with them the start is within 1e-3 nats a row of its optimum.
-_ROWS_A_PARAMETER = 500
-# Of these, the rows on which many restarts are tried ...
+# Of the sampled rows for each free parameter, those on which many restarts are tried ...
 _ROWS_TO_EXPLORE = 50
 # ... and the number below which EM would fit the sample rather than the data.
 _LEAST_ROWS_A_PARAMETER = 10
@@ -63,15 +61,9 @@ def find_starts(
         if complete and one.start.init_params != "sample":
             restarts = _restarts(sample, one, random_state, one.n_init)
         else:
-            narrower = replace(sampling, limit=sample_size(one, passes.rows.n_features))
-            restarts = _sampled_restarts(sample, narrower, one, random_state, engine_of)
+            restarts = _sampled_restarts(sample, sampling, one, random_state, engine_of)
         candidates.append(Candidate(one, restarts))
     return candidates
-
-
-def sample_size(settings: FitSettings, n_features: int) -> int:
-    """Return how many rows are sampled where not all of them can be had."""
-    return min(settings.start_rows, _ROWS_A_PARAMETER * settings.start.n_free(n_features))
 
 
 def _drawn(
@@ -80,7 +72,9 @@ def _drawn(
     """Return the rows to start from, how they were drawn, and whether they are all."""
     rows, seed = passes.rows, _seed(random_state)
     if rows.sample is not None:
-        return rows.sample, Sampling(len(rows.sample.rows), seed, len(rows.sample.rows)), True
+        n_rows = len(rows.sample.rows)
+        passes.sample, passes.sampling = rows.sample, Sampling(n_rows, seed, n_rows)
+        return passes.sample, passes.sampling, True
     budget = max(one.start_rows for one in settings)
     too_many = rows.n_rows is not None and rows.n_rows > budget
     if too_many or all(one.start.init_params == "sample" for one in settings):
@@ -88,9 +82,9 @@ def _drawn(
     else:
         limit = budget
     sampling = Sampling(limit, seed, rows.n_rows)
-    surveyed = passes.survey(sampling)
-    sample = surveyed.sample(sampling)
-    return sample, sampling, surveyed.moments.n_rows == len(sample.rows) <= budget
+    sample = passes.survey(sampling)
+    assert passes.moments is not None
+    return sample, sampling, passes.moments.n_rows == len(sample.rows) <= budget
 
 
 def _given_restarts(settings: FitSettings) -> tuple[Run, ...]:
@@ -106,9 +100,7 @@ def _sampled_restarts(
     engine_of: EngineOf,
 ) -> tuple[Run | Collapse, ...]:
     """Return the restarts that are fitted to the sample and race on all rows."""
-    if sample.keys is None:
-        sample = sample.keyed(sampling.seed)
-    sample = sample.narrowed(sampling)
+    sample, sampling = sample_for(settings, sample, sampling)
     n_free = settings.start.n_free(sample.rows.shape[1])
     if settings.start.partly_given or len(sample.rows) < _LEAST_ROWS_A_PARAMETER * n_free:
         # EM would leave the parts that were given, or fit the sample rather than the data.
@@ -117,13 +109,13 @@ def _sampled_restarts(
     begun = _restarts(few, settings, random_state, _EXPLORERS * settings.n_init)
     quick = replace(settings, tol=None, accelerate=False)
     explored = _fitted(few, quick, [run.parameters for run in begun if isinstance(run, Run)], engine_of)
-    best = _distinct(explored)[: N_RACERS if settings.max_iter else 1]
+    best = _distinct(explored)[: N_RACERS * settings.n_init if settings.max_iter else 1]
     thorough = replace(settings, tol=_SAMPLE_TOL, accelerate=True)
-    fitted = _fitted(sample, thorough, [run.parameters for run in best], engine_of)
-    if not fitted:
+    racers = _distinct(_fitted(sample, thorough, [run.parameters for run in best], engine_of))[:N_RACERS]
+    if not racers:
         return _restarts(sample, settings, random_state, settings.n_init)
     return tuple(
-        replace(new_run(number, settings, run.parameters), racing=True) for number, run in enumerate(fitted)
+        replace(new_run(number, settings, run.parameters), racing=True) for number, run in enumerate(racers)
     )
 
 
@@ -153,16 +145,9 @@ def _fitted(
 ) -> list[Run]:
     """Return the fits to rows in memory, without those that collapse."""
     settings = replace(settings, max_iter=_MOST_ITERATIONS, shared_passes=True)
-    n_rows, n_features = sample.rows.shape
-    passes = Passes(
-        engine_of(sample),
-        Rows(n_rows, n_features, sample.rows.dtype, sample.rows.dtype, sample.rows.nbytes, sample),
-        _Unobserved(),
-        scatter=settings.start.covariance_type == "tied",
-        least_rows=settings.start.n_components,
-    )
     runs = tuple(new_run(number, settings, start) for number, start in enumerate(starts))
-    (candidate,) = iterate(passes, [Candidate(settings, runs)], _Unobserved())
+    passes = passes_over(sample, settings, engine_of)
+    (candidate,) = iterate(passes, [Candidate(settings, runs)], UNOBSERVED)
     return candidate.runs
 
 
@@ -177,19 +162,3 @@ def _seed(random_state: np.random.RandomState) -> int:
     copy = np.random.RandomState()
     copy.set_state(random_state.get_state())
     return int.from_bytes(copy.bytes(8), "little")
-
-
-class _Unobserved:
-    """Hears of nothing: what happens on the sample is part of the start."""
-
-    def pass_begins(self, name: str) -> GroupDone | None:
-        return None
-
-    def pass_ends(self) -> None:
-        pass
-
-    def begins(self, runs: Sequence[Run]) -> None:
-        pass
-
-    def pass_done(self, restarts: Sequence[Run | Collapse]) -> bool:
-        return False

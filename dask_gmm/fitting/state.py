@@ -17,6 +17,7 @@ from dask_gmm.fitting.acceleration import Acceleration
 from dask_gmm.fitting.coordinates import Coordinates
 from dask_gmm.fitting.em import Collapse, Iteration, Run
 from dask_gmm.fitting.passes import PassRecord
+from dask_gmm.fitting.survey import Sampling
 from dask_gmm.model.moments import Moments
 from dask_gmm.model.mstep import CollapsedComponentError
 from dask_gmm.model.parameters import Parameters
@@ -36,11 +37,14 @@ class FitState:
         What the survey found; None before it.
     records : tuple of PassRecord
         The passes so far.
+    sampling : Sampling or None
+        How the rows to start from were drawn; None where they were not.
     """
 
     restarts: tuple[tuple[Run | Collapse, ...], ...]
     moments: Moments | None
     records: tuple[PassRecord, ...]
+    sampling: Sampling | None = None
 
 
 _CLASSES: dict[str, Any] = {
@@ -55,6 +59,7 @@ _CLASSES: dict[str, Any] = {
         PassRecord,
         Moments,
         Parameters,
+        Sampling,
     )
 }
 

@@ -110,8 +110,8 @@ def bound_after_the_m_step():
     from dask_gmm.model.density import Density
 
     def make(iterate):
-        def wrong(self, runs, *rest):
-            return [later(self, run) for run in iterate(self, runs, *rest)]
+        def wrong(self, runs, *rest, **options):
+            return [later(self, run) for run in iterate(self, runs, *rest, **options)]
 
         def later(self, run):
             (totals,) = self._engine.run([LogLikelihood(Density.of(run.parameters), self.rows.dtype)])
@@ -121,6 +121,25 @@ def bound_after_the_m_step():
         return wrong
 
     put("fitting.passes:Passes.iterate", make)
+
+
+@noticed_by("fitting/test_leap.py::test_it_nears_the_optimum_on_all_rows")
+def leap_the_wrong_way():
+    def make(leap):
+        def wrong(at, em_step, em_on_sample):
+            return leap(at, em_on_sample(at), lambda parameters: em_on_sample(parameters))
+
+        return wrong
+
+    put("fitting.leap:leap", make)
+
+
+@noticed_by("checkpointing/test_resume.py::test_a_start_on_a_sample_and_its_race")
+def another_sample_after_an_interruption():
+    def other(state):
+        return {"sampling": state.sampling and replace(state.sampling, seed=state.sampling.seed + 1)}
+
+    put("fitting.state:FitState.__init__", after_init(other))
 
 
 @noticed_by("test_against_sklearn.py::test_the_same_model_from_the_same_seed")
