@@ -85,6 +85,8 @@ class Run:
         None while plain EM runs.
     racing : bool
         The first pass decides which of the racing restarts goes on; the others end as 'outrun'.
+    leaping : bool
+        The next pass shows where a leap may lead; see `dask_gmm.fitting.leap`.
     leapt_over : Parameters or None
         Where `parameters` are a leap: EM's step, which is taken if the leap lowers the bound.
     """
@@ -97,6 +99,7 @@ class Run:
     accelerate: bool = False
     acceleration: Acceleration | None = None
     racing: bool = False
+    leaping: bool = False
     leapt_over: Parameters | None = None
 
     @property
@@ -134,12 +137,11 @@ class Run:
         """Whether the next pass evaluates a leap or a trial of the acceleration, which may be rejected."""
         return self.leapt_over is not None or (self.acceleration is not None and self.acceleration.trial)
 
-    @property
-    def em_gains(self) -> list[float]:
-        """Gains of the last iterations, two at most, those before a leap left out; nats a row."""
+    def last_gains(self, *, leaps: bool) -> list[float]:
+        """Return gains of the last iterations, two at most, all of them leaps or none; nats a row."""
         gains: list[float] = []
         for iteration in self.iterations[-2:]:
-            gains = [] if iteration.leap else [*gains, iteration.gain]
+            gains = [*gains, iteration.gain] if iteration.leap == leaps else []
         return gains
 
     def rejects(self, lower_bound: float) -> bool:
@@ -166,7 +168,7 @@ def advanced(
     """
     gain = lower_bound - (run.lower_bound if run.iterations else run.previous_bound)
     leap = run.leapt_over is not None
-    gains = [] if leap else [*run.em_gains, gain]
+    gains = [*run.last_gains(leaps=leap), gain]
     # Where the gap decides, small gains end nothing.
     run = _accelerated(run, gains, maximized, stopping.tol if stopping.gap is None else 0.0)
     state = run.acceleration
@@ -193,7 +195,9 @@ def _accelerated(run: Run, gains: Sequence[float], maximized: Parameters, tol: f
         state, parameters = accepted(state, run.parameters, maximized)
         return replace(run, parameters=parameters, acceleration=state)
     if run.accelerate and creeping(gains, tol):
-        return replace(run, parameters=maximized, acceleration=begun(run.parameters, maximized))
+        return replace(
+            run, parameters=maximized, acceleration=begun(run.parameters, maximized), leaping=False
+        )
     return replace(run, parameters=maximized)
 
 
@@ -212,7 +216,7 @@ def without_trial(run: Run, pass_number: int, stopping: Stopping) -> Run:
     iteration = Iteration(run.lower_bound, 0.0, run.remaining, True, pass_number, leap)
     following = replace(run, iterations=(*run.iterations, iteration), leapt_over=None)
     if run.leapt_over is not None:
-        following = replace(following, parameters=run.leapt_over)
+        following = replace(following, parameters=run.leapt_over, leaping=False)
     else:
         assert run.acceleration is not None
         state, parameters = rejected(run.acceleration)

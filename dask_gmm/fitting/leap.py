@@ -1,9 +1,10 @@
-"""What the winner of a race does instead of EM's first step: it leaps to where the sample says EM leads.
+"""What the winner of a race does instead of EM's next step: it leaps to where the sample says EM leads.
 
 From the optimum on a sample EM creeps towards the one on all rows. How EM's step changes with the parameters
 the sample knows nearly as well as all rows do; by how much the two steps differ one pass has shown, at one
 point. So on the sample, EM plus that difference has a fixed point which is that of all rows, but for p / m of
-the way there. EM finds it in memory. If all rows do not think it better, EM's own step is taken.
+the way there. EM finds it in memory. If all rows do not think it better, EM's own step is taken. One leap
+belongs to the start; where EM may be accelerated, others follow while they do not creep themselves.
 
 Jordan, Lee and Yang, Communication-Efficient Distributed Statistical Inference (2019), equation 6, does so
 with gradients; EM's step is one (see `acceleration`), and keeps all parameters valid.
@@ -51,7 +52,7 @@ class Leaps:
         Parameters
         ----------
         run : Run
-            After its first pass over all rows.
+            After a pass over all rows.
         at : Parameters
             What that pass evaluated.
         settings : FitSettings
@@ -68,7 +69,9 @@ class Leaps:
             return after.parameters if isinstance(after, Run) else None
 
         reached = leap(at, run.parameters, em_on_sample)
-        return run if reached is None else replace(run, parameters=reached, leapt_over=run.parameters)
+        if reached is None:
+            return replace(run, leaping=False)
+        return replace(run, parameters=reached, leapt_over=run.parameters, leaping=settings.accelerate)
 
 
 def leap(

@@ -111,15 +111,15 @@ def iterate(
     while any(candidate.active for candidate in candidates):
         active = [candidate.active for candidate in candidates]
         runs = [run for group in active for run in group]
-        races = leaps is not None and any(run.racing for run in runs)
-        if not races:
+        leaping = leaps is not None and any(run.leaping for run in runs)
+        if not leaping:
             passes.sample = None
         observer.begins(runs)
         advanced = passes.iterate(
             runs,
             [candidate.settings for candidate, group in zip(candidates, active, strict=True) for _ in group],
             # A process that goes on with a fit has the sample no more.
-            sampling=passes.sampling if races and passes.sample is None else None,
+            sampling=passes.sampling if leaping and passes.sample is None else None,
         )
         taken = iter(advanced)
         before = candidates
@@ -129,7 +129,7 @@ def iterate(
         ]
         if observer.pass_done(advanced):
             candidates = [candidate.stopped() for candidate in candidates]
-        elif leaps is not None and races:
+        elif leaps is not None and leaping:
             candidates = [
                 _leapt(after, candidate, passes, leaps)
                 for candidate, after in zip(before, candidates, strict=True)
@@ -140,13 +140,13 @@ def iterate(
 
 
 def _leapt(candidate: Candidate, before: Candidate, passes: Passes, leaps: Leaps) -> Candidate:
-    """Return the candidate with a leap to evaluate, if it has just won a race."""
+    """Return the candidate with leaps to evaluate next."""
     assert passes.sample is not None
     assert passes.sampling is not None
-    raced = {run.number: run.parameters for run in before.runs if run.racing}
+    evaluated = {run.number: run.parameters for run in before.active}
     restarts = tuple(
-        leaps.leapt(run, raced[run.number], candidate.settings, passes.sample, passes.sampling)
-        if isinstance(run, Run) and run.ending is None and run.number in raced
+        leaps.leapt(run, evaluated[run.number], candidate.settings, passes.sample, passes.sampling)
+        if isinstance(run, Run) and run.leaping and run.ending is None
         else run
         for run in candidate.restarts
     )

@@ -115,7 +115,8 @@ def _sampled_restarts(
     if not racers:
         return _restarts(sample, settings, random_state, settings.n_init)
     return tuple(
-        replace(new_run(number, settings, run.parameters), racing=True) for number, run in enumerate(racers)
+        replace(new_run(number, settings, run.parameters), racing=True, leaping=True)
+        for number, run in enumerate(racers)
     )
 
 
