@@ -26,7 +26,7 @@ from dask_gmm.model.parameters import Parameters
 
 # Steps of EM on the sample; those after them would gain little where they are many.
 _MOST_STEPS = 30
-# Nats a row that a step on the sample gains, below which the fixed point is near enough.
+# Nats a row that a step gains, below which its fixed point is near enough.
 _NEGLIGIBLE = 1e-9
 # No parameter moves further, in units of its component's standard deviation: the sample tells what is near.
 _LONGEST_REACH = 0.3
@@ -94,6 +94,9 @@ def leap(
     """
     coordinates = Coordinates(at)
     point = step = coordinates.vector(em_step)
+    if float(step @ step) < _NEGLIGIBLE:
+        # Next to rounding: a leap would as often lower the bound, and cost a pass.
+        return None
     on_sample = em_on_sample(at)
     if on_sample is None:
         return None

@@ -10,6 +10,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from sklearn.exceptions import ConvergenceWarning
 from tables import chosen, heading, line, spread, stored
 
 from dask_gmm import GaussianMixture
+from dask_gmm.fitting import leap as leaps
 
 TYPES = ("full", "tied", "diag", "spherical")
 # Relative to the bound: who comes as near to plain EM's end has arrived.
@@ -138,6 +140,47 @@ def both_starts(problem: Problem, seed: int, n_rows: int) -> dict[str, float]:
     }
 
 
+def leap(options: argparse.Namespace) -> None:
+    """Fits from a start on a sample, with and without leaps: what is left to gain, and passes."""
+    heading(
+        "rows",
+        "left at tol=1e-3: leaping",
+        "not",
+        "passes: leaping",
+        "not",
+        "accelerated passes, tol=1e-8: leaping",
+        "not",
+        "bound over that without",
+    )
+    for problem in chosen(SLOW, options):
+        counts = [both_ways(problem, seed, options.leaps) for seed in options.seeds]
+        line(
+            problem.name,
+            *(f"{np.median([one[name] for one in counts]):.0e}" for name in ("left", "left without")),
+            *(spread([one[name] for one in counts]) for name in ("passes", "passes without")),
+            *(spread([one[name] for one in counts]) for name in ("deep", "deep without")),
+            spread([one["gain"] for one in counts], 6),
+        )
+
+
+def both_ways(problem: Problem, seed: int, n_rows: int) -> dict[str, float]:
+    """Return passes and ends of fits from the same start, those without leaps too."""
+    rows = problem.make(seed, n_rows)
+    found: dict[str, float] = {}
+    ends = []
+    for name, leap_of in (("", leaps.leap), (" without", lambda *_: None)):
+        with patch.object(leaps, "leap", leap_of):
+            given = {"init_params": "sample", "random_state": seed}
+            fitted = GaussianMixture(problem.n_components, **given).fit(rows)
+            deep = GaussianMixture(
+                problem.n_components, tol=1e-8, max_iter=5000, accelerate=True, **given
+            ).fit(rows)
+        found |= {f"passes{name}": fitted.n_iter_, f"deep{name}": deep.n_iter_}
+        found[f"left{name}"] = deep.lower_bound_ - fitted.lower_bound_
+        ends.append(deep.lower_bound_)
+    return {**found, "gain": ends[0] - ends[1]}
+
+
 def clustered(rows: NDArray[Any], n_components: int, seed: int) -> tuple[dict[str, Any], int]:
     """Return the start that k-means on all rows gives, and its passes: one a seed, one an iteration."""
     kmeans = KMeans(n_components, n_init=1, random_state=seed).fit(rows)
@@ -151,7 +194,7 @@ def clustered(rows: NDArray[Any], n_components: int, seed: int) -> tuple[dict[st
 
 
 TABLES: dict[str, Callable[[argparse.Namespace], None]] = {
-    table.__name__: table for table in (accelerate, start, restarts, sweep, choose)
+    table.__name__: table for table in (accelerate, start, leap, restarts, sweep, choose)
 }
 
 
@@ -163,6 +206,7 @@ def main() -> None:
     parser.add_argument("--only", type=int, nargs="*", help="numbers of problems")
     parser.add_argument("--rows", type=int, default=10_000)
     parser.add_argument("--many", type=int, default=5_000_000, help="rows of `start`")
+    parser.add_argument("--leaps", type=int, default=200_000, help="rows of `leap`")
     parser.add_argument("--choices", type=int, default=1_000_000, help="rows of `choose`")
     options = parser.parse_args()
     warnings.simplefilter("ignore", ConvergenceWarning)

@@ -131,6 +131,10 @@ def test_no_further_than_the_sample_can_tell():
     assert reached.means[0, 0] == 0.25
 
 
+def test_none_where_em_is_done():
+    assert leap(ONE, moved(1e-5), lambda parameters: moved(0.1)) is None
+
+
 def test_none_where_the_sample_collapses():
     assert leap(ONE, moved(0.1), lambda parameters: None) is None
 
