@@ -146,7 +146,7 @@ def _leapt(candidate: Candidate, before: Candidate, passes: Passes, leaps: Leaps
     evaluated = {run.number: run.parameters for run in before.active}
     restarts = tuple(
         leaps.leapt(run, evaluated[run.number], candidate.settings, passes.sample, passes.sampling)
-        if isinstance(run, Run) and run.leaping and run.ending is None
+        if isinstance(run, Run) and run.leaping and run.ending is None and run.number in evaluated
         else run
         for run in candidate.restarts
     )

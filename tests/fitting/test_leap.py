@@ -11,8 +11,10 @@ import pytest
 from dask_gmm import GaussianMixture
 from dask_gmm.fitting import leap as leaps
 from dask_gmm.fitting.coordinates import Coordinates
-from dask_gmm.fitting.em import Run, Stopping, advanced, without_trial
+from dask_gmm.fitting.em import Collapse, Run, Stopping, advanced, without_trial
 from dask_gmm.fitting.leap import leap
+from dask_gmm.fitting.passes import Passes
+from dask_gmm.model.mstep import CollapsedComponentError
 from dask_gmm.model.parameters import Parameters
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -137,6 +139,26 @@ def test_none_where_em_is_done():
 
 def test_none_where_the_sample_collapses():
     assert leap(ONE, moved(0.1), lambda parameters: None) is None
+
+
+def test_who_goes_on_after_a_collapse_leaps_after_its_own_pass(rows, make_source, monkeypatch):
+    """The winner collapses when its first leap has been evaluated, and those that it outran go on."""
+    collapsed = []
+
+    def collapse(self, run, *rest):
+        if run.leapt_over is not None and not collapsed:
+            collapsed.append(run.number)
+            return Collapse(run.number, CollapsedComponentError("Gone.", 0))
+        return advance(self, run, *rest)
+
+    advance = Passes._advance
+    monkeypatch.setattr(Passes, "_advance", collapse)
+    with pytest.warns(UserWarning, match="was left out"):
+        fitted = fit(make_source(np.array_split(rows, 8)), accelerate=True, tol=1e-6)
+    assert fitted.history_.best not in collapsed
+    iterations = fitted.history_.restarts[fitted.history_.best]
+    assert [iteration.leap for iteration in iterations][:3] == [False, False, True]
+    assert fitted.converged_
 
 
 STOPPING = Stopping(max_iter=10, tol=1e-3)
