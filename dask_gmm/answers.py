@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dask_gmm.data.source import Answer
 from dask_gmm.engine.blas import SingleBlasThread
+from dask_gmm.engine.pressure import give_back_if_short
 from dask_gmm.fitted import fitted_density
 from dask_gmm.model.density import Density
 from dask_gmm.model.estep import Kernel, choose_kernel
@@ -59,6 +60,7 @@ class Prediction:
             kernel.log_density(rows, out)
         else:
             kernel.responsibilities(rows, out)
+        give_back_if_short()
         return out.astype(self.dtype, copy=False)
 
     @property

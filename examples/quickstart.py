@@ -23,7 +23,7 @@ from sklearn.mixture import GaussianMixture as Truth
 
 from dask_gmm import GaussianMixture, from_zarr
 
-N_WORKERS, MEMORY_LIMIT = 2, "700 MiB"
+N_WORKERS, MEMORY_LIMIT = 2, "800 MiB"
 N_ROWS, N_FEATURES, N_COMPONENTS = 45_000_000, 10, 4
 CHUNK_ROWS = 100_000
 N_BYTES = N_ROWS * N_FEATURES * 4

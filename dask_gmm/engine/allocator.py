@@ -30,3 +30,12 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
         mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+
+
+def give_back_freed_memory() -> None:
+    """Return all free pages to the system, also those between others that are in use; needs glibc."""
+    malloc_trim = (
+        getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
+    )
+    if malloc_trim is not None:
+        malloc_trim(0)

@@ -28,6 +28,7 @@ from dask_gmm.engine.group import merge_values, run_group
 from dask_gmm.engine.memory import TaskMemory
 from dask_gmm.engine.merging import MergeTree
 from dask_gmm.engine.plan import Plan
+from dask_gmm.engine.pressure import giving_back
 from dask_gmm.engine.telemetry import Watched, new_span, report_pass
 from dask_gmm.engine.turns import let_next_begin, turn
 from dask_gmm.engine.waiting import Patience, connected
@@ -220,10 +221,12 @@ def _opened(group: bytes, inputs: dict[Any, Any]) -> Reading:
     return reading
 
 
+@giving_back
 def _load_task(group: bytes, inputs: dict[Any, Any]) -> KeptBlocks:
     return KeptBlocks(_opened(group, inputs))
 
 
+@giving_back
 def _group_task(group: bytes | KeptBlocks, works: bytes, inputs: dict[Any, Any]) -> list[Any]:
     reading = group.reading if isinstance(group, KeptBlocks) else _opened(group, inputs)
     watched, opened_works = Watched(reading.reader), loads(works)
@@ -232,5 +235,6 @@ def _group_task(group: bytes | KeptBlocks, works: bytes, inputs: dict[Any, Any])
         return run_group(blocks, opened_works, let_next_begin if reading.hides else None)
 
 
+@giving_back
 def _merge_task(works: bytes, parts: Sequence[list[Any]]) -> list[Any]:
     return merge_values(loads(works), parts)

@@ -17,6 +17,8 @@ from distributed import Client, Future
 from distributed.client import ClosedClientError
 from distributed.scheduler import KilledWorker
 
+from dask_gmm.engine.pressure import Relief
+
 _LOGGER = logging.getLogger("dask_gmm")
 
 _GO_ON = "Fit again on a cluster with workers; with a checkpoint the fit goes on from the last pass."
@@ -66,6 +68,7 @@ class Patience:
     def __init__(self, client: Client, memory_note: str) -> None:
         self._client = client
         self._memory_note = memory_note
+        self._relief = Relief(client, memory_note)
         # Dask configuration: seconds without any worker, and how often a killed task is given back.
         self._no_workers = parse_timedelta(dask.config.get("dask-gmm.no-workers-timeout", "10 minutes"))
         self._most_retries = int(dask.config.get("dask-gmm.killed-retries", 20))
@@ -147,19 +150,24 @@ class Patience:
         )
 
     def _without_workers(self, since: float | None) -> float | None:
-        if self._n_workers() > 0:
+        """Look after the workers; return since when none has been running."""
+        states = self._workers_states()
+        with connected():
+            self._relief.look([address for address, state in states.items() if state == "paused"])
+        if "running" in states.values():
             return None
         since = monotonic() if since is None else since
         if monotonic() - since > self._no_workers:
             raise NoWorkersError(
-                f"No worker has been left for {self._no_workers:.0f} s (dask-gmm.no-workers-timeout). "
+                f"No worker has been running for {self._no_workers:.0f} s (dask-gmm.no-workers-timeout). "
                 f"{_GO_ON}"
             )
         return since
 
-    def _n_workers(self) -> int:
+    def _workers_states(self) -> dict[str, str]:
         with connected():
-            return len(self._client.nthreads(callback_timeout=_ANSWER_SECONDS))
+            workers = self._ask("identity", n_workers=-1)["workers"]
+        return {address: worker["status"] for address, worker in workers.items()}
 
 
 def _lost(error: BaseException) -> SchedulerLostError:

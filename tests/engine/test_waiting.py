@@ -139,7 +139,11 @@ def test_waiting_for_workers_ends(monkeypatch):
     monkeypatch.setattr(Patience, "_fetching", lambda self, future: future)
     clock = SimpleNamespace(now=0.0)
     monkeypatch.setattr(waiting, "monotonic", lambda: clock.now)
-    client = SimpleNamespace(nthreads=lambda callback_timeout: {})
-    with pytest.raises(NoWorkersError, match="No worker has been left for 600 s"):
+    workers = {"tcp://w": {"status": "closing_gracefully"}}
+    client = SimpleNamespace(
+        scheduler=SimpleNamespace(identity=lambda n_workers: {"workers": workers}),
+        sync=lambda call, callback_timeout, **arguments: call(**arguments),
+    )
+    with pytest.raises(NoWorkersError, match="No worker has been running for 600 s"):
         Patience(client, "").result(Pending())
     assert 600 < clock.now < 650

@@ -132,7 +132,9 @@ def test_no_worker_is_left(make_client, fit):
     leaving = threading.Timer(1.0, client.cluster.scale, (0,))
     leaving.start()
     began = time.monotonic()
-    with pytest.raises(NoWorkersError, match=r"No worker has been left for 2 s \(dask-gmm\.no-workers-time"):
+    with pytest.raises(
+        NoWorkersError, match=r"No worker has been running for 2 s \(dask-gmm\.no-workers-time"
+    ):
         fit()
     assert time.monotonic() - began < 60
     leaving.join()
