@@ -51,11 +51,12 @@ class GaussianMixture(
         ``dask-gmm.start-bytes``), the draws from `random_state` are scikit-learn's: the same seed
         gives the same model. Beyond it one pass draws a uniform sample over all chunks, 500 rows for each
         free parameter within the budget. Four starts of the kind asked for (`n_init` times four) are fitted
-        to some of these rows, the better ones to all of them, and the first pass over the data decides which
-        of the best three goes on: with a leap to where the sample says that EM leads, which is undone if it
-        lowers the bound. 'sample' does that for data of any size, with k-means. The sample depends on the
-        numbers of the rows, not on the chunking. (Where these are unknown beforehand - data frames, filtered
-        Parquet, dask arrays with unknown chunks - rows are numbered within their chunk.)
+        to some of these rows, the better ones to all of them, and the best three (or `n_init`, if that is
+        more) race on the data: after each pass a third of them goes on, with a leap to where the sample says
+        that EM leads, which is undone if it lowers the bound. 'sample' does that for data of any size, with
+        k-means. The sample depends on the numbers of the rows, not on the chunking. (Where these are unknown
+        beforehand - data frames, filtered Parquet, dask arrays with unknown chunks - rows are numbered within
+        their chunk.)
     weights_init : array-like of shape (n_components,), default=None
         Mixing proportions to start from.
     means_init : array-like of shape (n_components, n_features), default=None

@@ -27,7 +27,7 @@ def fit(way, X, sample_weight=None, **parameters):
     budget = "30 kB" if way == "raced" else "64 MiB"
     given = {
         "accelerated": {"accelerate": True, "tol": 1e-8},
-        "raced": {"n_init": 2, "accelerate": True, "tol": 1e-6},
+        "raced": {"n_init": 5, "accelerate": True, "tol": 1e-6},
         "restarts": {"n_init": 3, "init_params": "random", "accelerate": True, "tol": 1e-6},
         "sweep": {"accelerate": True},
     }[way]

@@ -84,7 +84,7 @@ class Run:
     acceleration : Acceleration or None
         None while plain EM runs.
     racing : bool
-        The first pass decides which of the racing restarts goes on; the others end as 'outrun'.
+        The next pass decides which of the racing restarts go on; the others end as 'outrun'.
     leaping : bool
         The next pass shows where a leap may lead; see `dask_gmm.fitting.leap`.
     leapt_over : Parameters or None

@@ -37,7 +37,7 @@ class History:
         list of dict
             restart, iteration (from 1), pass_number, lower_bound, gain, remaining (estimate of what is left
             to gain, NaN where there is none; all in nats a row), seconds and n_bytes of the pass, rejected,
-            leap (of the winner of a race of starts).
+            leap (of those ahead in a race of starts).
         """
         numbers = range(len(self.restarts)) if all_restarts else [self.best]
         return [

@@ -1,4 +1,4 @@
-"""What the winner of a race does instead of EM's next step: it leaps to where the sample says EM leads.
+"""What those ahead in a race do instead of EM's next step: they leap to where the sample says EM leads.
 
 From the optimum on a sample EM creeps towards the one on all rows. How EM's step changes with the parameters
 the sample knows nearly as well as all rows do; by how much the two steps differ one pass has shown, at one

@@ -13,6 +13,8 @@ from dask_gmm.fitting.passes import Observer, Passes
 from dask_gmm.fitting.settings import FitSettings
 from dask_gmm.fitting.state import FitState
 
+# Of so many racing restarts one stays in the race after a pass.
+_RACERS_FOR_ONE = 3
 # Of bounds, in nats a row and relative.
 _ROUNDING = 1e-7
 
@@ -160,28 +162,38 @@ def state_of(passes: Passes, candidates: Sequence[Candidate]) -> FitState:
 
 
 def _after_race(restarts: tuple[Run | Collapse, ...]) -> tuple[Run | Collapse, ...]:
-    """End the restarts that raced and lost; let them go on when the winner collapsed."""
+    """End the racing restarts but the best third; let the others go on when those have collapsed."""
     runs = [restart for restart in restarts if isinstance(restart, Run)]
     racing = [run for run in runs if run.racing]
-    if racing and all(run.n_iter for run in racing):
-        winner = _winner(racing).number
-        endings = {run.number: run.ending if run.number == winner else "outrun" for run in racing}
+    if racing:
+        ranked = _ranked(racing)
+        ahead = {run.number for run in ranked[: math.ceil(len(ranked) / _RACERS_FOR_ONE)]}
+        endings = {run.number: run.ending if run.number in ahead else "outrun" for run in racing}
     elif runs and all(run.ending == "outrun" for run in runs):
+        ahead = set()
         endings = {run.number: None for run in runs}
     else:
         return restarts
     return tuple(
-        replace(restart, racing=False, ending=endings[restart.number])
+        replace(
+            restart,
+            racing=restart.number in ahead and len(ahead) > 1,
+            ending=endings[restart.number],
+        )
         if restart.number in endings and isinstance(restart, Run)
         else restart
         for restart in restarts
     )
 
 
-def _winner(runs: Sequence[Run]) -> Run:
-    """Return the first of the best: rounding must not choose between one mixture in two orders."""
-    highest = best_of(runs).lower_bound
-    return next((run for run in runs if same_bound(run.lower_bound, highest)), runs[0])
+def _ranked(runs: Sequence[Run]) -> list[Run]:
+    """Return the best first: rounding must not choose between one mixture in two orders."""
+    left, ranked = list(runs), []
+    while left:
+        highest = best_of(left).lower_bound
+        ranked.append(next((run for run in left if same_bound(run.lower_bound, highest)), left[0]))
+        left.remove(ranked[-1])
+    return ranked
 
 
 def same_bound(one: float, other: float) -> bool:

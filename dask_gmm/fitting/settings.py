@@ -10,7 +10,7 @@ from dask_gmm.fitting.start import StartSettings
 from dask_gmm.model.covariance import covariance_structure
 from dask_gmm.model.parameters import Parameters
 
-# Starts that are found on a sample and race on all rows.
+# Starts that are found on a sample and race on all rows; as many as restarts are asked for, if that is more.
 N_RACERS = 3
 
 

@@ -2,8 +2,8 @@
 
 Starts on a sample are fitted to it in memory: first many to few rows, then the best of them to all sampled
 rows. What comes out is about p / (2 m) nats a row below the optimum on all rows, for p free parameters and m
-sampled rows. The best ones race: the first pass over the data decides between them, and shows the winner how
-the sample differs from the data; see `leap`.
+sampled rows. The best ones race: passes over the data decide between them, and the first shows how the sample
+differs from the data; see `leap`.
 """
 
 from __future__ import annotations
@@ -111,7 +111,8 @@ def _sampled_restarts(
     explored = _fitted(few, quick, [run.parameters for run in begun if isinstance(run, Run)], engine_of)
     best = _distinct(explored)[: N_RACERS * settings.n_init if settings.max_iter else 1]
     thorough = replace(settings, tol=_SAMPLE_TOL, accelerate=True)
-    racers = _distinct(_fitted(sample, thorough, [run.parameters for run in best], engine_of))[:N_RACERS]
+    fitted = _distinct(_fitted(sample, thorough, [run.parameters for run in best], engine_of))
+    racers = fitted[: max(N_RACERS, settings.n_init)]
     if not racers:
         return _restarts(sample, settings, random_state, settings.n_init)
     return tuple(

@@ -177,6 +177,45 @@ def test_the_race():
     assert after.best.number == 1
 
 
+def test_a_third_of_many_stays_in_the_race():
+    bounds = [-4.0, -8.0, -1.0, -5.0, -2.0, -7.0, -3.0, -6.0]
+    candidate = Candidate(settings(), tuple(Run(number, PARAMETERS, racing=True) for number in range(8)))
+    after = candidate.following([ran(number, bound, racing=True) for number, bound in enumerate(bounds)])
+    assert [run.number for run in after.active] == [2, 4, 6]
+    assert [run.racing for run in after.runs] == [number in (2, 4, 6) for number in range(8)]
+    # What leads may change; one mixture in two orders is told apart by its number.
+    after = after.following(
+        [
+            ran(2, -1.0, -0.9, racing=True),
+            ran(4, -2.0, -0.5, racing=True),
+            ran(6, -3.0, -0.5 + 1e-9, racing=True),
+        ]
+    )
+    assert [run.number for run in after.active] == [4]
+    assert not any(run.racing for run in after.runs)
+
+
+def test_all_who_were_outrun_go_on_when_those_ahead_collapse():
+    collapses = [Collapse(number, CollapsedComponentError("Gone.", 0)) for number in (0, 1)]
+    ahead = tuple(ran(number, -1.0, racing=True) for number in (0, 1))
+    behind = tuple(ran(number, -2.0 - number, ending="outrun") for number in (2, 3))
+    after = Candidate(settings(), ahead + behind).following(collapses)
+    assert [run.number for run in after.active] == [2, 3]
+
+
+@pytest.mark.usefixtures("small_budget")
+def test_many_restarts_race_in_two_passes(rows, make_source):
+    source = make_source(np.array_split(rows, 8))
+    # So many components that all starts end elsewhere.
+    fitted = GaussianMixture(9, n_init=4, random_state=0).fit(source)
+    assert lengths(fitted)[:3] == [1, 1, 2]
+    assert len(source.reads) == 8 * (1 + fitted.n_iter_)
+    raced = [restart[1] for restart in fitted.history_.restarts if len(restart) > 1]
+    assert [iteration.leap for iteration in raced] == [True, True]
+    best = fitted.history_.restarts[fitted.history_.best][1]
+    assert best.lower_bound >= max(iteration.lower_bound for iteration in raced) - 1e-6
+
+
 def test_rows_in_memory_race_together_too():
     one_by_one = settings(shared_passes=False)
     racing = Candidate(one_by_one, tuple(Run(number, PARAMETERS, racing=True) for number in range(3)))

@@ -134,6 +134,16 @@ def leap_the_wrong_way():
     put("fitting.leap:leap", make)
 
 
+@noticed_by("fitting/test_starts.py::test_a_third_of_many_stays_in_the_race")
+def the_last_stay_in_the_race():
+    put("fitting.loop:_ranked", lambda ranked: lambda runs: ranked(runs)[::-1])
+
+
+@noticed_by("engine/test_pressure.py::test_tasks_give_back_where_memory_is_short")
+def memory_is_kept_where_it_is_short():
+    put("engine.pressure:give_back_if_short", lambda give_back: lambda: None)
+
+
 @noticed_by("checkpointing/test_resume.py::test_a_start_on_a_sample_and_its_race")
 def another_sample_after_an_interruption():
     def other(state):
