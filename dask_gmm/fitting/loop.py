@@ -164,26 +164,16 @@ def state_of(passes: Passes, candidates: Sequence[Candidate]) -> FitState:
 def _after_race(restarts: tuple[Run | Collapse, ...]) -> tuple[Run | Collapse, ...]:
     """End the racing restarts but the best third; let the others go on when those have collapsed."""
     runs = [restart for restart in restarts if isinstance(restart, Run)]
-    racing = [run for run in runs if run.racing]
+    racing = _ranked([run for run in runs if run.racing])
     if racing:
-        ranked = _ranked(racing)
-        ahead = {run.number for run in ranked[: math.ceil(len(ranked) / _RACERS_FOR_ONE)]}
-        endings = {run.number: run.ending if run.number in ahead else "outrun" for run in racing}
-    elif runs and all(run.ending == "outrun" for run in runs):
-        ahead = set()
-        endings = {run.number: None for run in runs}
+        ahead = racing[: math.ceil(len(racing) / _RACERS_FOR_ONE)]
+        changed = {run.number: replace(run, racing=False, ending="outrun") for run in racing}
+        changed |= {run.number: replace(run, racing=len(ahead) > 1) for run in ahead}
+    elif all(run.ending == "outrun" for run in runs):
+        changed = {run.number: replace(run, ending=None) for run in runs}
     else:
         return restarts
-    return tuple(
-        replace(
-            restart,
-            racing=restart.number in ahead and len(ahead) > 1,
-            ending=endings[restart.number],
-        )
-        if restart.number in endings and isinstance(restart, Run)
-        else restart
-        for restart in restarts
-    )
+    return tuple(changed.get(restart.number, restart) for restart in restarts)
 
 
 def _ranked(runs: Sequence[Run]) -> list[Run]:
