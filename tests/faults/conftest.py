@@ -24,12 +24,7 @@ from dask_gmm.engine import plan
 
 N_CHUNKS = 24
 # Workers that are forked live again in a tenth of the time: a small machine could not keep up with the kills.
-_FAST_START = {
-    "distributed.worker.multiprocessing-method": "forkserver",
-    # A local cluster lets go of a worker that is missing so long after it was last lost. One that was killed
-    # again just then is about to come back: nobody would be left.
-    "distributed.deploy.lost-worker-timeout": "1 hour",
-}
+_FAST_START = {"distributed.worker.multiprocessing-method": "forkserver"}
 
 
 class SlowRows:

@@ -31,6 +31,9 @@ pytestmark = [
 BY_HAND = "FAULTS_BY_HAND" in os.environ
 # Times the quiet fit. Machines that run tests may be busy with others.
 MOST_TIMES = 2.5 if BY_HAND else 8.0
+# Without it a local cluster lets go of a worker that is missing 15 s after it was last lost: also of one that
+# was killed again just then and is about to come back, until nobody is left.
+COMES_BACK = {"distributed.deploy.lost-worker-timeout": "1 hour"}
 
 
 @pytest.fixture
@@ -47,7 +50,7 @@ def fit(slow_rows, make_estimator):
 
 
 def test_kill_9_every_second_and_a_half(make_client, make_killer, fit, assert_same_bits):
-    client = make_client()
+    client = make_client(config=COMES_BACK)
     fit(max_iter=1)  # workers load what they need
     quiet, quiet_seconds, quiet_reads = fit(max_iter=20)
     for seed in range(10 if BY_HAND else 2):
@@ -227,7 +230,7 @@ def test_a_worker_that_is_cut_off(other_host, make_client, fit, assert_same_bits
 
 
 def test_nothing_grows(make_client, make_killer, slow_rows, make_estimator):
-    client = make_client()
+    client = make_client(config=COMES_BACK)
     # The scheduler's and the client's process are one here.
     process, sampled, ended = psutil.Process(), [], threading.Event()
 
