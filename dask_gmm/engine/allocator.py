@@ -11,6 +11,7 @@ import ctypes
 import os
 import sys
 from functools import cache
+from typing import Any
 
 # glibc's malloc.h. The largest block that is not mapped, as far as glibc allows, and the free memory that an
 # arena may keep.
@@ -24,18 +25,19 @@ def keep_freed_memory() -> None:
 
     MALLOC_MMAP_THRESHOLD_ in the environment shows that somebody knows better.
     """
-    if not sys.platform.startswith("linux") or "MALLOC_MMAP_THRESHOLD_" in os.environ:
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
+    mallopt = _of_glibc("mallopt")
+    if mallopt is not None and "MALLOC_MMAP_THRESHOLD_" not in os.environ:
         mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
         mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
 
 
 def give_back_freed_memory() -> None:
     """Return all free pages to the system, also those between others that are in use; needs glibc."""
-    malloc_trim = (
-        getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
-    )
+    malloc_trim = _of_glibc("malloc_trim")
     if malloc_trim is not None:
         malloc_trim(0)
+
+
+def _of_glibc(name: str) -> Any:
+    """Return a function of the C library, None where it has none of that name."""
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform.startswith("linux") else None

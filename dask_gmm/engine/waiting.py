@@ -151,8 +151,9 @@ class Patience:
 
     def _without_workers(self, since: float | None) -> float | None:
         """Look after the workers; return since when none has been running."""
-        states = self._workers_states()
         with connected():
+            workers = self._ask("identity", n_workers=-1)["workers"]
+            states = {address: worker["status"] for address, worker in workers.items()}
             self._relief.look([address for address, state in states.items() if state == "paused"])
         if "running" in states.values():
             return None
@@ -163,11 +164,6 @@ class Patience:
                 f"{_GO_ON}"
             )
         return since
-
-    def _workers_states(self) -> dict[str, str]:
-        with connected():
-            workers = self._ask("identity", n_workers=-1)["workers"]
-        return {address: worker["status"] for address, worker in workers.items()}
 
 
 def _lost(error: BaseException) -> SchedulerLostError:

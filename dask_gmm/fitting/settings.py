@@ -46,7 +46,12 @@ class FitSettings:
         structure = covariance_structure(self.start.covariance_type)
         n_second = int(np.prod(structure.second_shape(n_components, n_features)))
         n_numbers = n_components * (1 + n_features) + n_second
-        return 8 * n_numbers * (max(self.n_init, N_RACERS) if self.shared_passes else 1)
+        return 8 * n_numbers * (self.n_racers if self.shared_passes else 1)
+
+    @property
+    def n_racers(self) -> int:
+        """Most restarts that are advanced together: the starts that race, or the restarts asked for."""
+        return max(self.n_init, N_RACERS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,7 +112,7 @@ def _sampled_restarts(
     best = _distinct(explored)[: N_RACERS * settings.n_init if settings.max_iter else 1]
     thorough = replace(settings, tol=_SAMPLE_TOL, accelerate=True)
     fitted = _distinct(_fitted(sample, thorough, [run.parameters for run in best], engine_of))
-    racers = fitted[: max(N_RACERS, settings.n_init)]
+    racers = fitted[: settings.n_racers]
     if not racers:
         return _restarts(sample, settings, random_state, settings.n_init)
     return tuple(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import ExitStack
 
 import dask
 import dask.array as da
@@ -17,28 +18,22 @@ from dask_gmm.engine import plan, pressure, waiting
 from dask_gmm.engine.pressure import give_back_if_short, giving_back
 
 LIMIT = 1 << 30
-ROWS = np.random.default_rng(0).normal(size=(600, 3))
+ROWS = da.from_array(np.random.default_rng(0).normal(size=(600, 3)), chunks=(25, 3))
 
 
 @pytest.fixture
 def make_client():
     """Start workers that are paused at a share of 1 GiB: ``make_client(n_workers, pause)``."""
-    ends = []
+    with ExitStack() as stack:
 
-    def make(n_workers, pause=0.8):
-        settings = dask.config.set({"distributed.worker.memory.pause": pause})
-        ends.append(lambda: settings.__exit__(None, None, None))
-        cluster = LocalCluster(
-            n_workers=n_workers, threads_per_worker=1, dashboard_address=None, memory_limit=LIMIT
-        )
-        ends.append(cluster.close)
-        client = Client(cluster)
-        ends.append(client.close)
-        return client
+        def make(n_workers, pause=0.8):
+            stack.enter_context(dask.config.set({"distributed.worker.memory.pause": pause}))
+            options = {"threads_per_worker": 1, "dashboard_address": None, "memory_limit": LIMIT}
+            return stack.enter_context(
+                Client(stack.enter_context(LocalCluster(n_workers=n_workers, **options)))
+            )
 
-    yield make
-    for end in reversed(ends):
-        end()
+        yield make
 
 
 @pytest.fixture
@@ -51,10 +46,10 @@ def impatient(monkeypatch):
 def fit(monkeypatch):
     monkeypatch.setattr(plan, "_GROUP_BYTES", 1)
 
-    def run(chunks=100):
+    def run(X):
         model = GaussianMixture(2, random_state=0, max_iter=3, tol=0, cache=False)
         with pytest.warns(ConvergenceWarning):
-            return model.fit(da.from_array(ROWS, chunks=(chunks, 3)))
+            return model.fit(X)
 
     return run
 
@@ -64,9 +59,9 @@ def states(client):
     return [worker["status"] for worker in workers.values()]
 
 
-def until_paused(client, n_paused=1):
+def until_paused(client):
     until = time.monotonic() + 20
-    while states(client).count("paused") < n_paused:
+    while "paused" not in states(client):
         assert time.monotonic() < until, "no worker was paused"
         time.sleep(0.05)
 
@@ -90,7 +85,7 @@ def test_freed_memory_does_not_hold_up_a_pass(make_client, impatient, fit, caplo
     (held,) = client.run(litter).values()
     assert held > 0.8 * LIMIT, "it was not kept"
     until_paused(client)
-    fit()
+    fit(ROWS)
     assert states(client) == ["running"]
     assert not [record for record in caplog.records if record.name == "dask_gmm"]
 
@@ -100,7 +95,7 @@ def test_a_worker_that_stays_paused_goes_on(make_client, impatient, fit, monkeyp
     # The package alone takes more.
     make_client(1, pause=0.15)
     with caplog.at_level(logging.WARNING, logger="dask_gmm"):
-        fit()
+        fit(ROWS)
     told = [record.getMessage() for record in caplog.records if record.name == "dask_gmm"]
     assert told
     assert "is let go on. A task needs about" in told[0]
@@ -110,7 +105,7 @@ def test_a_worker_that_stays_paused_goes_on(make_client, impatient, fit, monkeyp
 def test_tasks_that_a_paused_worker_has_are_done(make_client, impatient, fit, monkeypatch):
     monkeypatch.setattr(pressure, "_LOOKS", 2)
     client = make_client(2)
-    quiet = fit()
+    quiet = fit(ROWS)
     address = next(iter(client.nthreads()))
 
     def slowly(rows):
@@ -122,10 +117,7 @@ def test_tasks_that_a_paused_worker_has_are_done(make_client, impatient, fit, mo
         time.sleep(0.1)
         return rows
 
-    x = da.from_array(ROWS, chunks=(25, 3)).map_blocks(slowly, dtype=float, meta=np.empty((0, 3)))
-    model = GaussianMixture(2, random_state=0, max_iter=3, tol=0, cache=False)
-    with pytest.warns(ConvergenceWarning):
-        model.fit(x)
+    model = fit(ROWS.map_blocks(slowly, dtype=float, meta=np.empty((0, 3))))
     (level,) = client.run(
         lambda dask_worker: dask_worker.memory_manager.memory_pause_fraction, workers=[address]
     ).values()

@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -93,28 +94,22 @@ def make_client(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Clien
     # Where workers are forked from, modules are looked for on this path alone.
     places = [str(Path(__file__).parent), str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, places)))
-    ends: list[Callable[[], Any]] = []
+    with ExitStack() as stack:
 
-    def make(n_workers: int = 4, config: dict[str, Any] | None = None, **options: Any) -> Client:
-        settings = dask.config.set({**_FAST_START, **(config or {})})
-        get_mp_context().set_forkserver_preload(["warm"])
-        ends.append(lambda: settings.__exit__(None, None, None))
-        cluster = LocalCluster(
-            n_workers=n_workers,
-            threads_per_worker=1,
-            dashboard_address=":0",
-            memory_limit="1 GiB",
-            silence_logs=logging.CRITICAL,
-            **options,
-        )
-        ends.append(cluster.close)
-        client = Client(cluster)
-        ends.append(client.close)
-        return client
+        def make(n_workers: int = 4, config: dict[str, Any] | None = None, **options: Any) -> Client:
+            stack.enter_context(dask.config.set({**_FAST_START, **(config or {})}))
+            get_mp_context().set_forkserver_preload(["warm"])
+            cluster = LocalCluster(
+                n_workers=n_workers,
+                threads_per_worker=1,
+                dashboard_address=":0",
+                memory_limit="1 GiB",
+                silence_logs=logging.CRITICAL,
+                **options,
+            )
+            return stack.enter_context(Client(stack.enter_context(cluster)))
 
-    yield make
-    for end in reversed(ends):
-        end()
+        yield make
 
 
 def worker_pids(client: Client) -> list[int]:
