@@ -120,6 +120,12 @@ SOURCE = (
     Option("nan", click.Choice(["error", "drop"]), None, "Zarr: whether rows with NaN count for nothing."),
     Option("missing_chunks", click.Choice(["error", "fill"]), None, "Zarr: what a missing chunk means."),
     Option(
+        "decode",
+        click.Choice(["yes", "no"]),
+        None,
+        "Zarr: whether packed numbers are unpacked by their attributes (CF conventions); yes without it.",
+    ),
+    Option(
         "storage_option",
         str,
         None,

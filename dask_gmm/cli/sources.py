@@ -22,7 +22,7 @@ from dask_gmm.data.zarr import from_zarr
 Given = Mapping[str, Any]
 
 _PARQUET_ONLY = ("column", "filter")
-_ZARR_ONLY = ("component", "feature_axis", "nan", "missing_chunks")
+_ZARR_ONLY = ("component", "feature_axis", "nan", "missing_chunks", "decode")
 _TERM = re.compile(r"\s*(?P<column>.+?)\s*(?P<operator>==|!=|<=|>=|<|>|=| in | not in )\s*(?P<value>.+?)\s*")
 
 
@@ -52,6 +52,8 @@ def _open(url: str, given: Given) -> Source:
     _refuse(given, _PARQUET_ONLY, "a Parquet SOURCE")
     components = given["component"]
     chosen = {name: given[name] for name in _ZARR_ONLY[1:] if given[name] is not None}
+    if "decode" in chosen:
+        chosen["decode"] = chosen["decode"] == "yes"
     component = components[0] if len(components) == 1 else list(components) or None
     return from_zarr(url, component, storage_options, **chosen)
 

@@ -18,7 +18,7 @@ from dask_gmm.data.source import Answer, Block, Chunk, DataError, working_dtype
 from dask_gmm.data.weights import WeightReader, WeightSource, align_weights
 
 
-def grid_weights(sample_weight: Any, grid: SampleGrid) -> WeightSource:
+def grid_weights(sample_weight: Any, grid: SampleGrid, dims: Sequence[Any] = ()) -> WeightSource:
     """Return the weights as a source of one feature whose cells are those of `grid`.
 
     Parameters
@@ -26,16 +26,19 @@ def grid_weights(sample_weight: Any, grid: SampleGrid) -> WeightSource:
     sample_weight : array-like, dask array, dask or pandas Series, or Source of one feature
         Of the samples' shape, or flat in their C order.
     grid : SampleGrid
+    dims : sequence of str or None
+        Names of the samples' axes, where they have some; see `by_name`.
 
     Raises
     ------
     DataError
-        The number of weights is not the number of rows.
+        The number of weights is not the number of rows, or they are of other dimensions.
     """
+    sample_weight = by_name(sample_weight, dims)
     if hasattr(sample_weight, "reader"):
         if getattr(sample_weight, "grid", None) == grid:
             return align_weights(sample_weight, [grid.n_rows(i) for i in range(len(grid))])
-        sample_weight = sample_weight.apply(Answer(_first_column, np.dtype(np.float64), None, np.nan))
+        sample_weight = _values(sample_weight)
     if hasattr(sample_weight, "to_dask_array"):
         sample_weight = sample_weight.to_dask_array()
     if not isinstance(sample_weight, da.Array):
@@ -45,6 +48,32 @@ def grid_weights(sample_weight: Any, grid: SampleGrid) -> WeightSource:
     from dask_gmm.data.collections import DaskArraySource
 
     return DaskArraySource(_shaped(sample_weight, grid).rechunk(grid.sizes)[..., None])
+
+
+def by_name(sample_weight: Any, dims: Sequence[Any]) -> Any:
+    """Return weights whose axes have names with their axes in the order of `dims`, others as they are.
+
+    Raises
+    ------
+    DataError
+        They are of other dimensions.
+    """
+    own = tuple(getattr(sample_weight, "dims", ()))
+    # Axes that nobody named are called by their number; one axis alone cannot be in another order.
+    numbered = tuple(f"dim_{axis}" for axis in range(len(own)))
+    nameless = None in own or None in dims or own == numbered
+    if nameless or len(own) != len(dims) or len(own) < 2 or own == tuple(dims):
+        return sample_weight
+    if sorted(map(str, own)) != sorted(map(str, dims)):
+        raise DataError(f"sample_weight has the dimensions {own}, the samples of X have {tuple(dims)}.")
+    return _values(sample_weight).transpose([own.index(dim) for dim in dims])
+
+
+def _values(sample_weight: Any) -> Any:
+    """Return the weights of a source or xarray object as an array."""
+    if hasattr(sample_weight, "reader"):
+        sample_weight = sample_weight.apply(Answer(_first_column, np.dtype(np.float64), None, np.nan))
+    return sample_weight.data if hasattr(sample_weight, "dims") else sample_weight
 
 
 def _shaped(weights: Any, grid: SampleGrid) -> Any:

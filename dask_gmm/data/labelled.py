@@ -14,6 +14,7 @@ import xarray as xr
 from dask.array.core import normalize_chunks
 
 from dask_gmm.data.collections import DaskArraySource
+from dask_gmm.data.grid_weights import by_name
 from dask_gmm.data.source import Answer, Chunk, DataError
 from dask_gmm.data.weights import WeightReader
 
@@ -137,6 +138,7 @@ class LabelledSource:
         """
         if isinstance(sample_weight, xr.DataArray):
             sample_weight = self._laid_out(sample_weight)
+        sample_weight = by_name(sample_weight, self._samples.dims)
         weighted = copy.copy(self)
         weighted._rows = self._rows.with_weights(sample_weight)
         return weighted

@@ -30,6 +30,9 @@ from dask_gmm.data.store_errors import StoreRefusedError, verdict
 # What codecs raise for bytes that they cannot decode.
 _UNDECODABLE = (ValueError, TypeError, RuntimeError, EOFError, IndexError, zlib.error, gzip.BadGzipFile)
 
+# Where xarray and netCDF keep the names of axes in format 2.
+_DIMENSIONS = "_ARRAY_DIMENSIONS"
+
 
 class StoredArray:
     """A Zarr array, opened once per process; pickled as its address, without secrets.
@@ -116,6 +119,29 @@ class StoredArray:
         """Its stored dtype."""
         dtype: np.dtype[Any] = self.unchecked.dtype
         return dtype
+
+    @property
+    def attributes(self) -> Mapping[str, Any]:
+        """What was written about it."""
+        attributes: Mapping[str, Any] = self.unchecked.attrs.asdict()
+        return attributes
+
+    @property
+    def dims(self) -> tuple[str | None, ...]:
+        """Names of its axes, as format 3 keeps them, or as xarray and netCDF do in format 2."""
+        named = getattr(self.unchecked.metadata, "dimension_names", None) or self.attributes.get(_DIMENSIONS)
+        if not isinstance(named, (list, tuple)) or len(named) != len(self.shape):
+            return (None,) * len(self.shape)
+        return tuple(None if name is None else str(name) for name in named)
+
+    @property
+    def missing_value(self) -> Any:
+        """The fill value where it stands for missing values, else None.
+
+        It does so in arrays of format 2 that xarray or netCDF wrote; others leave it at zero and mean zero.
+        """
+        as_netcdf = self.unchecked.metadata.zarr_format == 2 and _DIMENSIONS in self.attributes
+        return self.unchecked.fill_value if as_netcdf else None
 
     @cached_property
     def chunk_shape(self) -> tuple[int, ...]:
@@ -217,7 +243,8 @@ def _layout(array: zarr.Array[Any]) -> str:
     """Return a text that differs where two arrays are stored differently."""
     # Names and no parameters: those of a codec may be filled in when an array is opened, like the byte order.
     coding = ", ".join(type(codec).__name__ for codec in (*array.filters, *array.compressors))
-    dtype = array.dtype.newbyteorder("=")
+    # Texts of any length have no byte order.
+    dtype = array.dtype if array.dtype.kind == "T" else array.dtype.newbyteorder("=")
     return f"shape {array.shape}, chunks {array.chunks}, shards {array.shards}, {dtype}, {coding}"
 
 

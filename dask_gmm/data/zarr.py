@@ -26,8 +26,9 @@ from dask_gmm.data.grid import (
 )
 from dask_gmm.data.grid_weights import grid_weights
 from dask_gmm.data.retries import PatientReader
-from dask_gmm.data.source import Answer, Block, Chunk, working_dtype
+from dask_gmm.data.source import Answer, Block, Chunk, DataError, working_dtype
 from dask_gmm.data.stores import StoredArray
+from dask_gmm.data.variables import Dims, Variable, on_one_grid
 from dask_gmm.data.weights import WeightedReader, WeightReader, WeightSource
 
 NanRule = Literal["error", "drop"]
@@ -41,10 +42,15 @@ def from_zarr(
     feature_axis: int = -1,
     nan: NanRule = "error",
     missing_chunks: Literal["error", "fill"] = "error",
+    decode: bool = True,
 ) -> ZarrSource:
     """Return the rows of a Zarr array, or of several arrays on one grid, without reading any.
 
-    Values are taken as stored: a ``scale_factor`` or ``_FillValue`` among the attributes is not applied.
+    Packed numbers are unpacked as the CF conventions and xarray do it: ``scale_factor``, ``add_offset`` and
+    ``_Unsigned`` among an array's attributes are applied; numbers that equal ``_FillValue`` or
+    ``missing_value``, or lie outside ``valid_min``, ``valid_max`` or ``valid_range``, are missing values,
+    that is NaN. (Zarr's own fill value is one of them in format 2 where the array has the attribute
+    ``_ARRAY_DIMENSIONS``, as xarray and netCDF write it, and only there.)
 
     Parameters
     ----------
@@ -52,7 +58,8 @@ def from_zarr(
         Local path or fsspec URL of an array or a group, of Zarr format 2 or 3, or of a .zip file of one.
     component : str or sequence of str, optional
         Path of the array in the group. A sequence names arrays of the same shape which are the features;
-        all of their axes are samples.
+        all of their axes are samples, in the order in which the first one has them. Where axes have names
+        (``dimension_names`` in format 3, ``_ARRAY_DIMENSIONS`` in format 2) the others follow by name.
     storage_options : mapping, optional
         For fsspec. Credentials among them are used in this process only: they are not sent to workers,
         which take theirs from their environment, configuration files or roles. (An open array over a
@@ -64,6 +71,8 @@ def from_zarr(
     missing_chunks : {"error", "fill"}, default="error"
         Zarr does not store a chunk that contains nothing but the fill value, and reads a chunk that was
         lost in the same way. "fill" says that missing chunks are of the first kind.
+    decode : bool, default=True
+        False reads the numbers as they are stored, whatever the attributes say.
 
     Returns
     -------
@@ -73,9 +82,12 @@ def from_zarr(
     ------
     ValueError
         A group without a component, or a component that does not exist: the message lists the arrays.
-        Components of different shapes, a feature axis that does not exist, a one-dimensional array.
+        Components of different shapes or dimensions, a feature axis that does not exist, a one-dimensional
+        array.
     TypeError
         An array of a dtype that is not real numbers.
+    DataError
+        Metadata that cannot be understood.
     """
     if missing_chunks not in ("error", "fill"):
         raise ValueError(f'missing_chunks must be "error" or "fill", got {missing_chunks!r}.')
@@ -83,7 +95,8 @@ def from_zarr(
     names = [component] if component is None or isinstance(component, str) else list(component)
     if not names:
         raise ValueError("component is an empty list; name the arrays that are the features.")
-    variables = [StoredArray.open(url, name, storage_options or {}, missing_is_fill) for name in names]
+    stored = [StoredArray.open(url, name, storage_options or {}, missing_is_fill) for name in names]
+    variables = [Variable.of(array, decode) for array in stored]
     together = component is not None and not isinstance(component, str)
     return ZarrSource(variables, None if together else feature_axis, nan)
 
@@ -96,7 +109,7 @@ class ZarrSource:
 
     Parameters
     ----------
-    variables : sequence of StoredArray
+    variables : sequence of Variable
         One array, or the arrays that are the features.
     feature_axis : int or None
         None where every array is a feature.
@@ -108,14 +121,14 @@ class ZarrSource:
     numbered = True
 
     def __init__(
-        self, variables: Sequence[StoredArray], feature_axis: int | None, nan: NanRule = "error"
+        self, variables: Sequence[Variable], feature_axis: int | None, nan: NanRule = "error"
     ) -> None:
         check_nan_rule(nan)
-        self.variables = tuple(variables)
+        self.variables = on_one_grid(variables)
         self.nan = nan
         self._weights: WeightSource | None = None
         first = self.variables[0]
-        shape, chunk = first.shape, cell_shape_lcm([v.chunk_shape for v in _on_one_grid(self.variables)])
+        shape, chunk = first.shape, cell_shape_lcm([v.chunk_shape for v in self.variables])
         if feature_axis is None:
             self.feature_axis = None
             self.feature_names: tuple[str, ...] | None = tuple(v.name for v in self.variables)
@@ -128,6 +141,11 @@ class ZarrSource:
         self.grid = SampleGrid.regular(shape, chunk)
         self.sample_shape = self.grid.shape
         self.dtype = np.result_type(*(working_dtype(v.dtype, f"the Zarr array {v!r}") for v in variables))
+
+    @property
+    def dims(self) -> Dims:
+        """Names of the sample axes; None for one without a name."""
+        return tuple(dim for axis, dim in enumerate(self.variables[0].dims) if axis != self.feature_axis)
 
     @classmethod
     def from_array(cls, array: zarr.Array[Any], feature_axis: int = -1, nan: NanRule = "error") -> ZarrSource:
@@ -166,13 +184,15 @@ class ZarrSource:
     def with_weights(self, sample_weight: Any) -> ZarrSource:
         """Return the same rows with weights of the samples' shape, or flat.
 
+        Where the axes of both have names, weights in Zarr or xarray are laid out by them.
+
         Raises
         ------
         DataError
-            The number of weights is not the number of rows.
+            The number of weights is not the number of rows, or they are of other dimensions.
         """
         weighted = copy.copy(self)
-        weighted._weights = grid_weights(sample_weight, self.grid)
+        weighted._weights = grid_weights(sample_weight, self.grid, self.dims)
         return weighted
 
     def apply(self, answer: Answer) -> da.Array:
@@ -196,7 +216,7 @@ class ZarrReader:
 
     Attributes
     ----------
-    variables : tuple of StoredArray
+    variables : tuple of Variable
     grid : SampleGrid
     feature_axis : int or None
         None where every variable is a feature.
@@ -205,7 +225,7 @@ class ZarrReader:
     drop_nan : bool
     """
 
-    variables: tuple[StoredArray, ...]
+    variables: tuple[Variable, ...]
     grid: SampleGrid
     feature_axis: int | None
     dtype: np.dtype[Any]
@@ -219,7 +239,24 @@ class ZarrReader:
             rows = stack_rows(pieces, self.grid.n_rows(index), self.dtype)
         else:
             rows = as_rows(self.variables[0].read(self._selection(region)), self.feature_axis, self.dtype)
-        return as_block(rows, partial(self.grid.numbers, index), self.name(index), self.drop_nan)
+        block = as_block(rows, partial(self.grid.numbers, index), self.name(index), self.drop_nan)
+        if not self.drop_nan:
+            self._refuse_missing(block)
+        return block
+
+    def _refuse_missing(self, block: Block) -> None:
+        """Say which stored numbers stand for missing values where some do: nobody sees it in the rows."""
+        marked = [variable for variable in self.variables if variable.marks_missing]
+        if not marked or not np.isnan(block.rows).any():
+            return
+        bad = np.isnan(block.rows).any(axis=1)
+        told = "; ".join(f"{variable!r}: {variable.unpacking}" for variable in marked)
+        raise DataError(
+            f"Input X contains NaN.\nThe first bad value is in row {block.numbers()[np.argmax(bad)]} "
+            f"({block.name}), {bad.sum()} of its {len(bad)} rows are bad. The attributes of the arrays say "
+            f'which numbers stand for missing values: {told}. Drop such rows with nan="drop", or read the '
+            "numbers as they are stored with decode=False."
+        )
 
     def supply(self, results: Mapping[Any, Any]) -> None:
         """Take nothing: there are no futures."""
@@ -244,18 +281,6 @@ def _answer_cell(
     index = int(np.ravel_multi_index(position, grid.blocks))
     values = checked_answer(reader.read(index), answer)
     return values.reshape(*grid.cell_shape(index), *values.shape[1:])
-
-
-def _on_one_grid(variables: Sequence[StoredArray]) -> Sequence[StoredArray]:
-    """Return the variables if they have the same shape; the error names two that have not."""
-    first = variables[0]
-    for other in variables[1:]:
-        if other.shape != first.shape:
-            raise ValueError(
-                f"The Zarr arrays are not on one grid: {first!r} has shape {first.shape}, "
-                f"{other!r} has shape {other.shape}."
-            )
-    return variables
 
 
 def _without(values: tuple[int, ...], axis: int) -> tuple[int, ...]:

@@ -307,7 +307,7 @@ def test_credentials_are_used_here_but_not_pickled_or_shown(guarded, url):
     assert b"hunter2" not in payload
     np.testing.assert_array_equal(pickle.loads(payload).read(1).rows, x[2:])
     assert GuardedFileSystem.secrets[-1] is None
-    restored = pickle.loads(payload).variables[0]
+    restored = pickle.loads(payload).variables[0].stored
     assert restored.storage_options == {"skip_instance_cache": True}
 
 
@@ -316,7 +316,7 @@ def test_open_arrays_over_fsspec_travel_as_their_url(guarded):
     store = FsspecStore.from_url(f"guarded://{path}", storage_options={"secret": "hunter2"})
     payload = pickle.dumps(from_zarr(zarr.open_array(store, mode="r")).reader([0]))
     assert b"hunter2" not in payload
-    assert pickle.loads(payload).variables[0].url == f"guarded://{path}"
+    assert pickle.loads(payload).variables[0].stored.url == f"guarded://{path}"
     np.testing.assert_array_equal(pickle.loads(payload).read(0).rows, x[:2])
 
 
@@ -423,7 +423,7 @@ def with_zarrs(tmp_path):
     array = zarr.create_array(url, shape=(6, 2), chunks=(2, 2), dtype="f8")
     array[...] = [[1, 2], [3, 4], [5, 0], [0, 6], [0, 7], [8, 9]]
     source = from_zarr(url)
-    assert "zarrs" in type(source.variables[0].fast._async_array.codec_pipeline).__module__
+    assert "zarrs" in type(source.variables[0].stored.fast._async_array.codec_pipeline).__module__
     return url, source
 
 
