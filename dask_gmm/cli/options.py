@@ -118,7 +118,12 @@ SOURCE = (
     ),
     Option("feature_axis", int, None, "Zarr: the axis of the features; the last without it."),
     Option("nan", click.Choice(["error", "drop"]), None, "Zarr: whether rows with NaN count for nothing."),
-    Option("missing_chunks", click.Choice(["error", "fill"]), None, "Zarr: what a missing chunk means."),
+    Option(
+        "missing_chunks",
+        click.Choice(["auto", "error", "fill"]),
+        None,
+        "Zarr: what a missing chunk means; without it, auto.",
+    ),
     Option(
         "decode",
         click.Choice(["yes", "no"]),

@@ -12,7 +12,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.storage import LocalStore, StorePath, WrapperStore
 
-from dask_gmm.data.secrets import public_url
+from dask_gmm.data.left_out import MissingChunkError
 from dask_gmm.data.source import DataError
 
 
@@ -79,15 +79,14 @@ class CheckedStore(WrapperStore[Any]):  # type: ignore[misc]
 
         Raises
         ------
+        MissingChunkError
+            There are none.
         DataError
-            There are none, or too few.
+            There are too few.
         """
         stored = await super().get(key, prototype, byte_range)
         if stored is None and not self.missing_is_fill:
-            raise DataError(
-                f"Zarr chunk {key} is missing from {public_url(str(self._store))}. Zarr does not store "
-                'chunks that hold only the fill value: if this is one, pass missing_chunks="fill".'
-            )
+            raise MissingChunkError.of(key, self._store)
         if stored is not None and self.blosc and byte_range is None:
             expected = int.from_bytes(stored[12:16].to_bytes(), "little")  # the header's count of all bytes
             if len(stored) != expected:

@@ -22,6 +22,8 @@ def lazy_source(X: Any) -> Source | None:
     ------
     TypeError
         Dask's bags and delayed values, which have no columns.
+    ValueError
+        A Zarr group; the message lists its arrays.
     """
     if isinstance(X, (str, os.PathLike)):
         return _stored(os.fspath(X))
@@ -37,6 +39,11 @@ def lazy_source(X: Any) -> Source | None:
         from dask_gmm.data.zarr import ZarrSource
 
         return ZarrSource.from_array(X)
+    if _is_a(X, "zarr", "Group"):
+        from dask_gmm.data.zarr import from_zarr
+
+        # Says which arrays it has.
+        return from_zarr(X)
     if _is_a(X, "dask.array", "Array"):
         from dask_gmm.data.collections import DaskArraySource
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from json import JSONDecodeError
 from typing import Any
 
 import zarr
 from fsspec.core import url_to_fs
 from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
-from zarr.errors import MetadataValidationError, NodeNotFoundError
+from zarr.errors import NodeNotFoundError
 from zarr.storage import FsspecStore, ObjectStore
 
+from dask_gmm.data.groups import described
 from dask_gmm.data.objects import object_store
 from dask_gmm.data.secrets import public_url
 from dask_gmm.data.source import DataError
+from dask_gmm.data.unreadable import unreadable
 
 _CACHES = ("simplecache::", "filecache::", "blockcache::")
 
@@ -50,31 +51,59 @@ def _cached(url: str, storage_options: Mapping[str, Any]) -> FsspecStore:
 
 
 def _open_in(place: Any, component: str, options: dict[str, Any] | None) -> zarr.Array[Any]:
+    name = "/".join(filter(None, (public_url(str(place)).rstrip("/"), component)))
     try:
         node = zarr.open(place, mode="r", path=component, storage_options=options)
     except NodeNotFoundError:
         if not component:
             # Zarr's words hold the path, and so the credentials in it.
             raise FileNotFoundError("there is no Zarr array or group") from None
-        return member(zarr.open_group(place, mode="r", storage_options=options), component)
-    except (JSONDecodeError, UnicodeDecodeError, MetadataValidationError, KeyError, TypeError) as error:
-        name = "/".join(filter(None, (public_url(str(place)), component)))
-        raise DataError(
-            f"The Zarr metadata of {name} cannot be read: {type(error).__name__}: {error}. "
-            "They are damaged, or were written by another version."
-        ) from error
-    return member(node, None)
+        node = _group(place, options)
+    except Exception as error:
+        told = unreadable(error, name)
+        if told is None:
+            raise
+        if component:
+            raise told from error
+        # Perhaps it is only one of a group's arrays that cannot be read.
+        node = _group(place, options, told)
+        component = ""
+    else:
+        component = ""
+    return member(node, component)
+
+
+def _group(place: Any, options: dict[str, Any] | None, otherwise: DataError | None = None) -> zarr.Group:
+    """Return a group, even if its collected metadata cannot be read; raise `otherwise` if there is none."""
+    try:
+        return zarr.open_group(place, mode="r", storage_options=options)
+    except Exception:
+        with suppress(Exception):
+            return zarr.open_group(place, mode="r", storage_options=options, use_consolidated=False)
+        if otherwise is not None:
+            raise otherwise from None
+        raise
 
 
 def member(node: zarr.Array[Any] | zarr.Group, component: str | None) -> zarr.Array[Any]:
-    """Return the array `component` of a group, or the array itself; the error lists what there is."""
-    if isinstance(node, zarr.Group) and component and component in node:
-        node, component = node[component], None
+    """Return the array `component` of a group, or the array itself.
+
+    Raises
+    ------
+    ValueError
+        There is no such array: the message lists those that there are.
+    DataError
+        It cannot be read.
+    """
+    if isinstance(node, zarr.Group) and component:
+        try:
+            node, component = node[component], None
+        except KeyError:
+            pass
+        except Exception as error:
+            raise unreadable(error, f"{public_url(str(node.store_path))}/{component}") or error from error
     if isinstance(node, zarr.Array) and not component:
         return node
     if isinstance(node, zarr.Array):
         raise ValueError(f"{node.store_path} is an array; it has no component {component!r}.")
-    names = [name for name, found in node.members(max_depth=None) if isinstance(found, zarr.Array)]
-    wanted = f"has no array {component!r}" if component else "is a Zarr group"
-    place, arrays = public_url(str(node.store_path)), ", ".join(map(repr, sorted(names))) or "none"
-    raise ValueError(f"{place} {wanted}. Name an array with component=...; its arrays: {arrays}.")
+    raise ValueError(described(node, component))

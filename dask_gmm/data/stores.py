@@ -21,11 +21,13 @@ from zarr.storage import FsspecStore, LocalStore
 
 from dask_gmm.data.checked import checked, fast, has_empty_chunk
 from dask_gmm.data.fingerprint import of_parts, version
+from dask_gmm.data.left_out import MissingChunkError, MissingChunks, UnstoredChunks
 from dask_gmm.data.opening import member, open_array
 from dask_gmm.data.retries import patiently
 from dask_gmm.data.secrets import public_url, without_secrets
 from dask_gmm.data.source import DataError
 from dask_gmm.data.store_errors import StoreRefusedError, verdict
+from dask_gmm.data.unreadable import missing_codec
 
 # What codecs raise for bytes that they cannot decode.
 _UNDECODABLE = (ValueError, TypeError, RuntimeError, EOFError, IndexError, zlib.error, gzip.BadGzipFile)
@@ -47,8 +49,8 @@ class StoredArray:
         The array's path in the store.
     storage_options : mapping
         For fsspec.
-    missing_is_fill : bool
-        Read a missing chunk as the fill value instead of raising DataError.
+    missing_chunks : {"auto", "error", "fill"}
+        What a chunk that is not stored means; see `dask_gmm.data.left_out`.
     layout : str, optional
         What the array must look like when it is opened again elsewhere.
     """
@@ -59,31 +61,35 @@ class StoredArray:
         url: str | None,
         component: str,
         storage_options: Mapping[str, Any],
-        missing_is_fill: bool,
+        missing_chunks: MissingChunks,
         layout: str | None = None,
     ) -> None:
         self.url, self.component, self.storage_options = url, component, storage_options
-        self.missing_is_fill = missing_is_fill
+        self.missing_chunks = missing_chunks
         if array is not None:
             self.unchecked = array
         self.layout = layout or _layout(self.unchecked)
 
     @classmethod
     def open(
-        cls, place: Any, component: str | None, storage_options: Mapping[str, Any], missing_is_fill: bool
+        cls,
+        place: Any,
+        component: str | None,
+        storage_options: Mapping[str, Any],
+        missing_chunks: MissingChunks,
     ) -> StoredArray:
         """Open the array `component` of `place`, a URL or an open array or group; see `from_zarr`."""
         if isinstance(place, (zarr.Array, zarr.Group)):
             array = member(place, component)
             url, storage_options = _address(array)
-            return cls(array, url, array.path, storage_options, missing_is_fill)
+            return cls(array, url, array.path, storage_options, missing_chunks)
         url = os.fspath(place)
         if url.endswith(".zip") and "::" not in url:
             url = f"zip::{url}"
         array = patiently(
             lambda: open_array(url, component or "", storage_options), f"{public_url(url)} cannot be opened"
         )
-        return cls(array, url, component or "", storage_options, missing_is_fill)
+        return cls(array, url, component or "", storage_options, missing_chunks)
 
     @cached_property
     def unchecked(self) -> zarr.Array[Any]:
@@ -97,7 +103,17 @@ class StoredArray:
     @cached_property
     def checked(self) -> zarr.Array[Any]:
         """The array, reading through a CheckedStore."""
-        return checked(self.unchecked, self.missing_is_fill)
+        return checked(self.unchecked, self.missing_chunks == "fill")
+
+    @cached_property
+    def filled(self) -> zarr.Array[Any]:
+        """The same, with the fill value for chunks that are not stored."""
+        return checked(self.unchecked, True)
+
+    @cached_property
+    def unstored(self) -> UnstoredChunks:
+        """Which chunks are not stored, and why."""
+        return UnstoredChunks(self.checked, self.chunk_shape, repr(self))
 
     @cached_property
     def fast(self) -> zarr.Array[Any] | None:
@@ -186,20 +202,35 @@ class StoredArray:
             if self.fast is not None:
                 values: NDArray[Any] = np.asarray(self.fast[selection])
                 fill = self.unchecked.fill_value
-                if self.missing_is_fill or not has_empty_chunk(values, self.chunk_shape, fill):
+                if self.missing_chunks == "fill" or not has_empty_chunk(values, self.chunk_shape, fill):
                     return values
         try:
-            return np.asarray(self.checked[selection])
+            return self._read_checked(selection)
         except DataError:
             raise
         except Exception as error:
-            if verdict(error) is not None or not isinstance(error, _UNDECODABLE):
+            missing = missing_codec(error, repr(self))
+            if missing is not None:
+                raise missing from error
+            # What is not implemented is a RuntimeError, too.
+            undecodable = isinstance(error, _UNDECODABLE) and not isinstance(error, NotImplementedError)
+            if verdict(error) is not None or not undecodable:
                 error.add_note(f"while reading {self._place(selection)}")
                 raise
             raise DataError(
                 f"Zarr chunk {self._undecodable(selection)} of {self!r} cannot be decoded: {error}. "
-                "It is damaged or was cut off; write it again."
+                "It is damaged or was cut off; write it again. (If none of them can be decoded, the codecs in "
+                f"the metadata, {_coding(self.unchecked)}, are not those that it was written with.)"
             ) from error
+
+    def _read_checked(self, selection: tuple[slice, ...]) -> NDArray[Any]:
+        try:
+            return np.asarray(self.checked[selection])
+        except MissingChunkError:
+            if self.missing_chunks == "error":
+                raise
+        self.unstored.check(selection)
+        return np.asarray(self.filled[selection])
 
     def _place(self, selection: tuple[slice, ...]) -> str:
         if "unchecked" not in vars(self):
@@ -227,9 +258,9 @@ class StoredArray:
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.url is None:
-            return StoredArray, (self.unchecked, None, self.component, {}, self.missing_is_fill, self.layout)
+            return StoredArray, (self.unchecked, None, self.component, {}, self.missing_chunks, self.layout)
         options = without_secrets(self.storage_options)
-        address = (public_url(self.url), self.component, options, self.missing_is_fill, self.layout)
+        address = (public_url(self.url), self.component, options, self.missing_chunks, self.layout)
         return _from_address, (pickle.dumps(address),)
 
 
@@ -242,10 +273,13 @@ def _from_address(address: bytes) -> StoredArray:
 def _layout(array: zarr.Array[Any]) -> str:
     """Return a text that differs where two arrays are stored differently."""
     # Names and no parameters: those of a codec may be filled in when an array is opened, like the byte order.
-    coding = ", ".join(type(codec).__name__ for codec in (*array.filters, *array.compressors))
     # Texts of any length have no byte order.
     dtype = array.dtype if array.dtype.kind == "T" else array.dtype.newbyteorder("=")
-    return f"shape {array.shape}, chunks {array.chunks}, shards {array.shards}, {dtype}, {coding}"
+    return f"shape {array.shape}, chunks {array.chunks}, shards {array.shards}, {dtype}, {_coding(array)}"
+
+
+def _coding(array: zarr.Array[Any]) -> str:
+    return ", ".join(type(codec).__name__ for codec in (*array.filters, *array.compressors))
 
 
 def _address(array: zarr.Array[Any]) -> tuple[str | None, Mapping[str, Any]]:

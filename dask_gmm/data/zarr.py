@@ -25,6 +25,7 @@ from dask_gmm.data.grid import (
     stack_rows,
 )
 from dask_gmm.data.grid_weights import grid_weights
+from dask_gmm.data.left_out import MissingChunks
 from dask_gmm.data.retries import PatientReader
 from dask_gmm.data.source import Answer, Block, Chunk, DataError, working_dtype
 from dask_gmm.data.stores import StoredArray
@@ -41,7 +42,7 @@ def from_zarr(
     *,
     feature_axis: int = -1,
     nan: NanRule = "error",
-    missing_chunks: Literal["error", "fill"] = "error",
+    missing_chunks: MissingChunks = "auto",
     decode: bool = True,
 ) -> ZarrSource:
     """Return the rows of a Zarr array, or of several arrays on one grid, without reading any.
@@ -68,9 +69,12 @@ def from_zarr(
         Axis of a single array along which the features lie; all other axes are samples.
     nan : {"error", "drop"}, default="error"
         With "drop", rows that contain a NaN count for nothing, and predictions have -1 or NaN there.
-    missing_chunks : {"error", "fill"}, default="error"
+    missing_chunks : {"auto", "error", "fill"}, default="auto"
         Zarr does not store a chunk that contains nothing but the fill value, and reads a chunk that was
-        lost in the same way. "fill" says that missing chunks are of the first kind.
+        lost in the same way. With "auto" a chunk that is not stored is of the first kind where all stored
+        chunks next to it (the nearest, if there are none) hold the fill value, but not alone: so it is in
+        masks, labels and counts. A warning says how many chunks that are; any other is a DataError. "error"
+        takes all for lost, and "fill" none.
     decode : bool, default=True
         False reads the numbers as they are stored, whatever the attributes say.
 
@@ -89,13 +93,12 @@ def from_zarr(
     DataError
         Metadata that cannot be understood.
     """
-    if missing_chunks not in ("error", "fill"):
-        raise ValueError(f'missing_chunks must be "error" or "fill", got {missing_chunks!r}.')
-    missing_is_fill = missing_chunks == "fill"
+    if missing_chunks not in ("auto", "error", "fill"):
+        raise ValueError(f'missing_chunks must be "auto", "error" or "fill", got {missing_chunks!r}.')
     names = [component] if component is None or isinstance(component, str) else list(component)
     if not names:
         raise ValueError("component is an empty list; name the arrays that are the features.")
-    stored = [StoredArray.open(url, name, storage_options or {}, missing_is_fill) for name in names]
+    stored = [StoredArray.open(url, name, storage_options or {}, missing_chunks) for name in names]
     variables = [Variable.of(array, decode) for array in stored]
     together = component is not None and not isinstance(component, str)
     return ZarrSource(variables, None if together else feature_axis, nan)

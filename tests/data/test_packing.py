@@ -43,7 +43,8 @@ ENCODINGS = {
     "u2 scaled": {"dtype": "u2", "scale_factor": 0.01, "add_offset": -100.0, "_FillValue": 65535},
     "i4 scaled": {"dtype": "i4", "scale_factor": 1e-6, "add_offset": 0.0, "missing_value": -999},
     "big-endian": {"dtype": ">i2", "scale_factor": 0.01, "add_offset": 10.0, "_FillValue": -32768},
-    "unsigned": {"dtype": "i1", "_Unsigned": "true", "_FillValue": 255, "scale_factor": 0.5},
+    "unsigned": {"dtype": "i1", "_Unsigned": "true", "_FillValue": 255, "scale_factor": 0.5}
+    | {"add_offset": -50.0},
     "i2 marked": {"dtype": "i2", "_FillValue": -9999},
     "i4 marked": {"dtype": "i4", "_FillValue": -9999},
     "f4 marked": {"dtype": "f4", "_FillValue": np.float32(-9999.9)},

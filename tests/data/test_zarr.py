@@ -145,10 +145,10 @@ def test_dropped_rows_get_what_stands_for_missing(ocean):
     np.testing.assert_array_equal(source.apply(labels).compute(), -np.isnan(values).any(axis=-1).astype(int))
 
 
-def test_an_all_nan_chunk_that_zarr_did_not_store_is_an_error_until_it_is_said_to_be_fill(ocean):
+def test_an_all_nan_chunk_that_zarr_did_not_store_is_an_error_where_it_is_said_to_be_one(ocean):
     url, _ = ocean
     with pytest.raises(DataError, match=r'temperature/c/0/0/0 is missing .* missing_chunks="fill"'):
-        from_zarr(url, ["temperature"], nan="drop").reader([0]).read(0)
+        from_zarr(url, ["temperature"], nan="drop", missing_chunks="error").reader([0]).read(0)
     block = from_zarr(url, ["temperature"], nan="drop", missing_chunks="fill").reader([0]).read(0)
     assert len(block.rows) == 0
     assert not block.kept.any()
