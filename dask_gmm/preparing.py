@@ -8,7 +8,7 @@ import dask
 from dask.utils import parse_bytes
 
 from dask_gmm.data.arrays import ArraySource
-from dask_gmm.data.source import Source
+from dask_gmm.data.source import Source, byte_counts
 from dask_gmm.engine.cache import Cache
 from dask_gmm.engine.choose import choose_engine
 from dask_gmm.engine.cluster import ClusterEngine
@@ -54,8 +54,8 @@ def rows_of(source: Source, most_to_start: int) -> Rows:
     # Rows at hand and few enough are the sample themselves: no pass is needed to start.
     at_hand = isinstance(source, ArraySource) and len(source.rows) <= most_to_start
     sample = Sample(source.rows, source.weights) if at_hand and isinstance(source, ArraySource) else None
-    sizes = [chunk.n_bytes for chunk in source.chunks if chunk.n_bytes is not None]
-    n_bytes = sum(sizes) if len(sizes) == len(source.chunks) else None
+    sizes = byte_counts(source.chunks, unknown=-1)
+    n_bytes = None if sizes.min(initial=0) < 0 else int(sizes.sum())
     return Rows(
         known_rows(source), source.n_features, source.dtype, arithmetic(source.dtype), n_bytes, sample
     )

@@ -14,7 +14,7 @@ from dask_gmm.cli.display import clock, short
 from dask_gmm.cli.log import Log
 from dask_gmm.cli.sources import open_source
 from dask_gmm.data.checks import check_rows
-from dask_gmm.data.source import DataError, Source
+from dask_gmm.data.source import DataError, Source, byte_counts
 from dask_gmm.engine.cost import Cost, measure, read_largest
 from dask_gmm.engine.memory import BASE_BYTES, TaskMemory
 from dask_gmm.engine.plan import Plan
@@ -82,7 +82,7 @@ def estimate(
         raise DataError(f"{source!r} has no rows.")
     groups = Plan.of(source).groups
     cost = measure(source, groups, _work(source, n_components, covariance_type), n_threads)
-    n_bytes = sum(chunk.n_bytes or 0 for chunk in source.chunks)
+    n_bytes = int(byte_counts(source.chunks, unknown=0).sum())
     return cost, {
         "rows": known_rows(source),
         "n_features": source.n_features,

@@ -9,7 +9,7 @@ from itertools import pairwise
 from time import perf_counter
 from typing import Any
 
-from dask_gmm.data.source import Source
+from dask_gmm.data.source import Source, byte_counts
 from dask_gmm.fitting.convergence import remaining_gap
 from dask_gmm.validation import known_rows
 
@@ -73,8 +73,8 @@ class PassReport:
     ) -> None:
         self._pass_done, self._groups_done = pass_done, groups_done
         self._n_rows = known_rows(source)
-        sizes = [chunk.n_bytes for chunk in source.chunks]
-        self._n_bytes = None if None in sizes else sum(size for size in sizes if size is not None)
+        n_bytes = byte_counts(source.chunks, unknown=-1)
+        self._n_bytes = None if n_bytes.min(initial=0) < 0 else int(n_bytes.sum())
         self._began = 0.0
 
     def setup(self, estimator: Any, context: Any) -> None:

@@ -24,6 +24,7 @@ from dask_gmm.data.grid import (
     normal_feature_axis,
     unknown_numbers,
 )
+from dask_gmm.data.grid_chunks import GridChunks
 from dask_gmm.data.grid_weights import grid_weights
 from dask_gmm.data.source import Answer, Block, Chunk, working_dtype
 from dask_gmm.data.weights import WeightedReader, WeightReader, WeightSource, align_weights
@@ -100,6 +101,8 @@ class DaskArraySource:
     def chunks(self) -> Sequence[Chunk]:
         """The array's chunks, in C order."""
         row_bytes = self.n_features * self.dtype.itemsize
+        if self.grid is not None:
+            return GridChunks(self.grid, row_bytes, partial(_numbered_name, self.grid))
         positions = itertools.product(*(range(len(axis)) for axis in self._sizes))
         counts = [_known(math.prod(sizes)) for sizes in itertools.product(*self._sizes)]
         return [
@@ -229,6 +232,10 @@ def _answer_piece(
 
 def _name(position: tuple[int, ...]) -> str:
     return f"chunk {position[0] if len(position) == 1 else position} of the dask array"
+
+
+def _numbered_name(grid: SampleGrid, index: int) -> str:
+    return _name(grid.position(index))
 
 
 def _known(size: float) -> int | None:

@@ -86,6 +86,14 @@ class SampleGrid:
         """Return the number of rows of cell `index`."""
         return math.prod(self.cell_shape(index))
 
+    def row_counts(self) -> NDArray[np.int64]:
+        """Return the number of rows of each cell."""
+        counts: NDArray[np.int64] = np.ones(1, dtype=np.int64)
+        for starts, n in zip(self.starts, self.shape, strict=True):
+            ends = np.append(np.asarray(starts[1:], dtype=np.int64), n)
+            counts = np.multiply.outer(counts, ends - np.asarray(starts, dtype=np.int64)).reshape(-1)
+        return counts
+
     def numbers(self, index: int) -> NDArray[np.int64]:
         """Return the global numbers of the rows of cell `index`, in the order in which it is read."""
         total: NDArray[np.int64] = np.zeros((), dtype=np.int64)

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from dask_gmm.data.fingerprint import of_array
 from dask_gmm.data.grid import SampleGrid
+from dask_gmm.data.grid_chunks import GridChunks
 from dask_gmm.data.source import Answer, Block, Chunk, DataError, working_dtype
-from dask_gmm.data.weights import WeightReader, WeightSource, align_weights
+from dask_gmm.data.weights import WeightReader, WeightSource, align_weights, check_column
 
 
 def grid_weights(sample_weight: Any, grid: SampleGrid, dims: Sequence[Any] = ()) -> WeightSource:
@@ -37,14 +38,16 @@ def grid_weights(sample_weight: Any, grid: SampleGrid, dims: Sequence[Any] = ())
     sample_weight = by_name(sample_weight, dims)
     if hasattr(sample_weight, "reader"):
         if getattr(sample_weight, "grid", None) == grid:
-            return align_weights(sample_weight, [grid.n_rows(i) for i in range(len(grid))])
+            check_column(sample_weight)
+            source: WeightSource = sample_weight
+            return source
         sample_weight = _values(sample_weight)
     if hasattr(sample_weight, "to_dask_array"):
         sample_weight = sample_weight.to_dask_array()
     if not isinstance(sample_weight, da.Array):
         return _GridSlices(_shaped(np.asarray(sample_weight), grid), grid)
     if math.isnan(math.prod(sample_weight.shape)):
-        return align_weights(sample_weight, [grid.n_rows(i) for i in range(len(grid))])
+        return align_weights(sample_weight, grid.row_counts().tolist())
     from dask_gmm.data.collections import DaskArraySource
 
     return DaskArraySource(_shaped(sample_weight, grid).rechunk(grid.sizes)[..., None])
@@ -104,8 +107,7 @@ class _GridSlices:
 
     @property
     def chunks(self) -> Sequence[Chunk]:
-        counts = map(self.grid.n_rows, range(len(self.grid)))
-        return [Chunk(f"weights of chunk {i}", n, 8 * n) for i, n in enumerate(counts)]
+        return GridChunks(self.grid, 8, "weights of chunk {}".format)
 
     def fingerprint(self) -> str | None:
         return of_array(self.weights)

@@ -169,6 +169,19 @@ class Source(Protocol):
         ...
 
 
+def byte_counts(chunks: Sequence[Chunk], unknown: int) -> NDArray[np.int64]:
+    """Return the bytes of each chunk's rows, `unknown` where only reading tells.
+
+    A list that is described by a rule counts them itself, without describing each chunk.
+    """
+    count = getattr(chunks, "byte_counts", None)
+    if count is not None:
+        counted: NDArray[np.int64] = count()
+        return counted
+    known = (unknown if chunk.n_bytes is None else chunk.n_bytes for chunk in chunks)
+    return np.fromiter(known, dtype=np.int64, count=len(chunks))
+
+
 def working_dtype(dtype: np.dtype[Any], where: str) -> np.dtype[Any]:
     """Return the dtype that rows stored as `dtype` are read as: float32 stays, other numbers become float64.
 

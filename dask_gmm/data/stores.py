@@ -219,8 +219,8 @@ class StoredArray:
                 raise
             raise DataError(
                 f"Zarr chunk {self._undecodable(selection)} of {self!r} cannot be decoded: {error}. "
-                "It is damaged or was cut off; write it again. (If none of them can be decoded, the codecs in "
-                f"the metadata, {_coding(self.unchecked)}, are not those that it was written with.)"
+                "It is damaged or was cut off; write it again. (If none of them can be decoded, the codecs "
+                f"of the metadata, {_coding(self.unchecked)}, are not those that it was written with.)"
             ) from error
 
     def _read_checked(self, selection: tuple[slice, ...]) -> NDArray[Any]:

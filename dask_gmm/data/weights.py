@@ -153,9 +153,14 @@ def _check_length(length: int, n_rows: Sequence[int | None]) -> None:
         )
 
 
-def _check_chunks(weights: WeightSource, n_rows: Sequence[int | None]) -> None:
+def check_column(weights: WeightSource) -> None:
+    """Raise DataError if weights have several columns."""
     if weights.n_features != 1:
         raise DataError(f"sample_weight has {weights.n_features} columns; it needs one.")
+
+
+def _check_chunks(weights: WeightSource, n_rows: Sequence[int | None]) -> None:
+    check_column(weights)
     if len(weights.chunks) != len(n_rows):
         raise DataError(
             f"sample_weight has {len(weights.chunks)} chunks, X has {len(n_rows)}, and they can only be "

@@ -24,6 +24,7 @@ from dask_gmm.data.grid import (
     normal_feature_axis,
     stack_rows,
 )
+from dask_gmm.data.grid_chunks import GridChunks
 from dask_gmm.data.grid_weights import grid_weights
 from dask_gmm.data.left_out import MissingChunks
 from dask_gmm.data.retries import PatientReader
@@ -158,10 +159,7 @@ class ZarrSource:
     @cached_property
     def chunks(self) -> Sequence[Chunk]:
         """The cells of the grid, in C order, called by the keys of the stored chunks where each begins."""
-        row_bytes = self.n_features * self.dtype.itemsize
-        reader = self._reader
-        counts = map(self.grid.n_rows, range(len(self.grid)))
-        return [Chunk(reader.name(i), n, n * row_bytes) for i, n in enumerate(counts)]
+        return GridChunks(self.grid, self.n_features * self.dtype.itemsize, self._reader.name)
 
     @property
     def _reader(self) -> ZarrReader:

@@ -10,8 +10,10 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Self
 
+import numpy as np
+
 from dask_gmm.data.retries import PatientReader
-from dask_gmm.data.source import Block, Reader, Source
+from dask_gmm.data.source import Block, Reader, Source, byte_counts
 
 # A store that answers late is asked for several chunks at once, up to so many bytes and requests.
 AHEAD_BYTES = 16 << 20
@@ -28,7 +30,9 @@ def look_ahead(source: Source) -> int:
         return 0
     if not source.stored:
         return 1
-    largest = max((chunk.n_bytes or AHEAD_BYTES for chunk in source.chunks), default=AHEAD_BYTES)
+    n_bytes = byte_counts(source.chunks, unknown=AHEAD_BYTES)
+    # Of chunks without rows nothing is known.
+    largest = int(np.where(n_bytes > 0, n_bytes, AHEAD_BYTES).max(initial=0)) or AHEAD_BYTES
     return max(1, min(_MOST_AHEAD, AHEAD_BYTES // largest))
 
 
@@ -108,12 +112,12 @@ class Reading:
     hides: bool = False
 
     @classmethod
-    def of(cls, source: Source, indices: Sequence[int]) -> Self:
-        """Return how to read a group of a source."""
+    def of(cls, source: Source, indices: Sequence[int], ahead: int) -> Self:
+        """Return how to read a group of a source; `ahead` is the source's `look_ahead`."""
         reader = source.reader(indices)
         if source.in_memory:
             return cls(reader, indices)
-        return cls(PatientReader(reader), indices, look_ahead(source), source.stored)
+        return cls(PatientReader(reader), indices, ahead, source.stored)
 
     def begin(self) -> Blocks:
         """Begin to read."""

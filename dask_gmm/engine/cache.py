@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from dask_gmm.data.source import Source
+from dask_gmm.data.source import Source, byte_counts
 from dask_gmm.engine.memory import BASE_BYTES, TaskMemory
 
 Cache = Literal["auto"] | bool
@@ -44,15 +44,15 @@ def groups_to_keep(
     if cache is True:
         return frozenset(range(len(groups)))
     room = sum(_room(limit, n_threads, memory) for limit, n_threads in workers)
+    n_bytes = byte_counts(source.chunks, unknown=-1)
     kept = []
     for number, group in enumerate(groups):
         if source.futures(group):
             # Persisted: what these rows are made of is in memory already.
             continue
-        sizes = [source.chunks[index].n_bytes for index in group]
-        known = [size for size in sizes if size is not None]
-        room -= sum(known)
-        if len(known) < len(sizes) or room < 0:
+        sizes = n_bytes[group]
+        room -= int(sizes.sum())
+        if sizes.min(initial=0) < 0 or room < 0:
             break
         kept.append(number)
     return frozenset(kept)
@@ -62,8 +62,8 @@ def stay_in_process(source: Source, cache: Cache, keep_bytes: int) -> bool:
     """Return whether all rows stay in the memory of this process: with 'auto' up to so many bytes."""
     if cache != "auto":
         return cache
-    sizes = [chunk.n_bytes for chunk in source.chunks]
-    return None not in sizes and sum(size or 0 for size in sizes) <= keep_bytes
+    sizes = byte_counts(source.chunks, unknown=-1)
+    return bool(sizes.min(initial=0) >= 0 and sizes.sum() <= keep_bytes)
 
 
 def _room(limit: int, n_threads: int, memory: TaskMemory) -> int:

@@ -19,10 +19,10 @@ import dask
 from distributed import Client, Future
 from distributed.protocol.pickle import dumps, loads
 
-from dask_gmm.data.source import Source
+from dask_gmm.data.source import Source, byte_counts
 from dask_gmm.engine.allocator import keep_freed_memory
 from dask_gmm.engine.blas import SingleBlasThread
-from dask_gmm.engine.blocks import KeptBlocks, Reading
+from dask_gmm.engine.blocks import KeptBlocks, Reading, look_ahead
 from dask_gmm.engine.cache import Cache, groups_to_keep
 from dask_gmm.engine.group import merge_values, run_group
 from dask_gmm.engine.memory import TaskMemory
@@ -72,8 +72,9 @@ class ClusterEngine:
             memory.check(limit, n_threads)
         self._patience = Patience(client, memory.note([limit for limit, _ in workers]))
         kept = groups_to_keep(source, self.plan.groups, cache, memory, workers)
-        chunks = [source.chunks[index] for number in kept for index in self.plan.groups[number]]
-        self._bytes_to_keep = sum(chunk.n_bytes or 0 for chunk in chunks)
+        n_bytes = byte_counts(source.chunks, unknown=0)
+        self._bytes_to_keep = sum(int(n_bytes[self.plan.groups[number]].sum()) for number in kept)
+        self._ahead = look_ahead(source)
         #: Size of the rows that stayed in memory since an earlier pass, if no worker was lost.
         self.kept_bytes = 0
         self._inputs = [dict(source.futures(group)) for group in self.plan.groups]
@@ -88,7 +89,7 @@ class ClusterEngine:
     def _group(self, source: Source, number: int, kept: bool) -> Any:
         """Return what a task needs to have the group's rows: a plan, or the rows themselves."""
         # Opaque bytes: Dask would otherwise look for keys and futures inside them.
-        payload: Any = dumps(Reading.of(source, self.plan.groups[number]))
+        payload: Any = dumps(Reading.of(source, self.plan.groups[number], self._ahead))
         if len(payload) > _LITERAL_BYTES:
             payload = self._client.submit(_same, payload, pure=False, key=f"gmm-plan-{self._token}-{number}")
         if not kept:

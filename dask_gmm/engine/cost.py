@@ -18,9 +18,9 @@ from typing import Any
 from dask.system import CPU_COUNT
 
 from dask_gmm.data.retries import PatientReader
-from dask_gmm.data.source import Block, Source
+from dask_gmm.data.source import Block, Source, byte_counts
 from dask_gmm.engine.blas import SingleBlasThread
-from dask_gmm.engine.blocks import Reading
+from dask_gmm.engine.blocks import Reading, look_ahead
 from dask_gmm.engine.group import run_group
 from dask_gmm.engine.work import Work
 
@@ -74,7 +74,7 @@ class Cost:
 
 def read_largest(source: Source) -> Block:
     """Read the largest chunk."""
-    index = max(range(len(source.chunks)), key=lambda i: source.chunks[i].n_bytes or 0)
+    index = int(byte_counts(source.chunks, unknown=0).argmax())
     return PatientReader(source.reader([index])).read(index)
 
 
@@ -92,7 +92,7 @@ def measure(source: Source, groups: Sequence[range], work: Work, n_threads: int)
     """
     n_cores = min(n_threads, CPU_COUNT, len(groups))
     parts = [_part(source, group) for group in groups[:n_cores]]
-    readings = [Reading.of(source, part) for part in parts]
+    readings = [Reading.of(source, part, look_ahead(source)) for part in parts]
 
     def part_of_pass(number: int) -> int:
         counted: int

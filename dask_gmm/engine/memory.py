@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dask.utils import format_bytes
 
-from dask_gmm.data.source import Source
+from dask_gmm.data.source import Source, byte_counts
 from dask_gmm.engine.blocks import AHEAD_BYTES
 
 # Tiles of the kernels, features and products together; measured, whatever the mixture.
@@ -49,9 +49,9 @@ class TaskMemory:
     @classmethod
     def of(cls, source: Source, value_bytes: int) -> TaskMemory:
         """Estimate from the chunks' metadata."""
-        largest = max(source.chunks, key=lambda chunk: chunk.n_bytes or 0, default=None)
-        if largest is None:
+        if not len(source.chunks):
             return cls(0, "", value_bytes)
+        largest = source.chunks[int(byte_counts(source.chunks, unknown=0).argmax())]
         return cls(largest.n_bytes or 0, largest.name, value_bytes, READING_BYTES if source.stored else 0)
 
     @property

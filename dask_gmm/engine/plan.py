@@ -6,10 +6,12 @@ the result the same to the last bit on any number of workers, in any order of ar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dask_gmm.data.source import Chunk, Source
+import numpy as np
+from numpy.typing import NDArray
+
+from dask_gmm.data.source import Source, byte_counts
 
 # A group should cost far more than the few milliseconds that a scheduler spends on a task ...
 _GROUP_BYTES = 16 << 20
@@ -41,31 +43,26 @@ class Plan:
         """Plan `source` from the bytes of its chunks, or their number where sizes are unknown."""
         chunks = source.chunks
         smallest = _GROUP_BYTES_IN_MEMORY if source.in_memory else _GROUP_BYTES
-        sizes = [_bytes(chunk, smallest) for chunk in chunks]
+        # A chunk of unknown size is taken for a group of its own.
+        sizes = byte_counts(chunks, unknown=smallest)
         most = _MOST_GROUPS
         if not source.in_memory:
             most = min(most, max(_ENOUGH_GROUPS, len(chunks) // _CHUNKS_A_GROUP))
-        target = max(smallest, -(-sum(sizes) // most))
+        target = max(smallest, -(-int(sizes.sum()) // most))
         return cls(tuple(_consecutive(sizes, target)))
 
 
-def _bytes(chunk: Chunk, unknown: int) -> int:
-    # A chunk of unknown size is taken for a group of its own.
-    return unknown if chunk.n_bytes is None else chunk.n_bytes
-
-
-def _consecutive(sizes: Sequence[int], target: int) -> list[range]:
+def _consecutive(sizes: NDArray[np.int64], target: int) -> list[range]:
     """Cut into runs whose ends are the chunk ends nearest to multiples of an even share of about `target`."""
-    total = sum(sizes)
+    total = int(sizes.sum())
     n_groups = max(1, min(len(sizes), round(total / target)))
+    # A run ends before the first chunk whose middle lies behind its share.
+    middles = np.cumsum(sizes) + np.append(sizes[1:], 0) / 2
     groups: list[range] = []
-    first = done = 0
-    for index, size in enumerate(sizes):
-        done += size
+    first = 0
+    while first < len(sizes):
         share = total * (len(groups) + 1) / n_groups
-        if done + (sizes[index + 1] if index + 1 < len(sizes) else 0) / 2 > share:
-            groups.append(range(first, index + 1))
-            first = index + 1
-    if first < len(sizes):
-        groups.append(range(first, len(sizes)))
+        stop = max(first, int(np.searchsorted(middles, share, side="right"))) + 1
+        groups.append(range(first, min(stop, len(sizes))))
+        first = stop
     return groups

@@ -7,9 +7,9 @@ from threading import Lock
 from typing import Any
 
 from dask_gmm.data.parallel import Threads
-from dask_gmm.data.source import Source
+from dask_gmm.data.source import Source, byte_counts
 from dask_gmm.engine.blas import SingleBlasThread
-from dask_gmm.engine.blocks import Blocks, KeptBlocks, Reading
+from dask_gmm.engine.blocks import Blocks, KeptBlocks, Reading, look_ahead
 from dask_gmm.engine.group import merge_values, run_group
 from dask_gmm.engine.plan import FAN_IN, Plan
 from dask_gmm.engine.work import Work
@@ -33,10 +33,11 @@ class ThreadsEngine:
         self.plan = Plan.of(source)
         self.n_groups = len(self.plan.groups)
         self._keep = keep and not source.in_memory
-        self._n_bytes = sum(chunk.n_bytes or 0 for chunk in source.chunks)
+        self._n_bytes = int(byte_counts(source.chunks, unknown=0).sum())
+        ahead = look_ahead(source)
         #: Size of the rows that stayed in memory since an earlier pass.
         self.kept_bytes = 0
-        self._groups = [Reading.of(source, group) for group in self.plan.groups]
+        self._groups = [Reading.of(source, group, ahead) for group in self.plan.groups]
         self._threads = Threads(n_threads)
 
     def run(self, works: Sequence[Work], group_done: GroupDone | None = None) -> list[Any]:

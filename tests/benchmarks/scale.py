@@ -29,9 +29,13 @@ from rows import block_of_rows, generated, many_files, stored
 from zarr.storage import LocalStore
 from zarr.testing.store import LatencyStore
 
-from dask_gmm import GaussianMixture
+from dask_gmm import GaussianMixture, from_zarr
+from dask_gmm.checkpointing.identity import source_identity
 from dask_gmm.data.dispatch import lazy_source
 from dask_gmm.engine.choose import choose_engine
+from dask_gmm.engine.memory import TaskMemory
+from dask_gmm.engine.plan import Plan
+from dask_gmm.engine.threads import ThreadsEngine
 
 warnings.simplefilter("ignore")
 
@@ -57,6 +61,30 @@ def chunks() -> dict[str, Any]:
             with dask.config.set(scheduler="threads"):
                 local = fitted(X, 3, 1)
             results[name]["same bits as threads"] = bits(model) == bits(local)
+    return results
+
+
+def listing() -> dict[str, Any]:
+    """1 000 000 chunks that nobody reads: what the client does before the first of them is asked for."""
+    n_chunks, rows, d = 1_000_000, 50, 8
+    results: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        array = zarr.create_array(folder, shape=(n_chunks * rows, d), chunks=(rows, d), dtype="f8")
+        source = from_zarr(array)
+        steps: dict[str, Callable[[], Any]] = {
+            "chunks": lambda: source.chunks,
+            "plan": partial(Plan.of, source),
+            "memory of a task": partial(TaskMemory.of, source, 1),
+            "identity of a checkpoint": partial(source_identity, source),
+            "engine on threads": partial(ThreadsEngine, source),
+        }
+        before = psutil.Process().memory_info().rss
+        kept = []
+        for name, step in steps.items():
+            began = time.perf_counter()
+            kept.append(step())
+            results[f"{name}, seconds"] = time.perf_counter() - began
+        results["bytes that stay"] = psutil.Process().memory_info().rss - before
     return results
 
 
@@ -234,7 +262,7 @@ def neighbours() -> dict[str, Any]:
 
 BENCHMARKS = {
     function.__name__: function
-    for function in (chunks, placement, latency, elastic, neighbours, linear, billion)
+    for function in (chunks, listing, placement, latency, elastic, neighbours, linear, billion)
 }
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import pickle
 
 import numpy as np
@@ -19,7 +20,8 @@ from dask_gmm.data.grid import (
     stack_rows,
     unknown_numbers,
 )
-from dask_gmm.data.source import DataError
+from dask_gmm.data.grid_chunks import GridChunks
+from dask_gmm.data.source import Chunk, DataError, byte_counts
 
 F64 = np.dtype(np.float64)
 
@@ -175,3 +177,29 @@ def test_pieces_of_another_shape_are_refused():
 def test_cell_of_several_chunkings_is_whole_chunks_of_each():
     assert cell_shape_lcm([(4, 10)]) == (4, 10)
     assert cell_shape_lcm([(4, 10), (6, 5)]) == (12, 10)
+
+
+@given(st.lists(st.lists(st.integers(0, 4), min_size=1, max_size=4), max_size=3))
+def test_chunks_of_a_grid_are_described_as_they_are_counted(sizes):
+    grid = SampleGrid.irregular([tuple(axis) for axis in sizes])
+    chunks = GridChunks(grid, 8, "cell {}".format)
+    listed = [
+        Chunk(f"cell {index}", n_rows, 8 * n_rows)
+        for index, n_rows in enumerate(map(math.prod, itertools.product(*sizes)))
+    ]
+    assert list(chunks) == chunks[:] == listed
+    assert chunks[-1] == listed[-1]
+    assert chunks[1:3] == listed[1:3]
+    assert list(byte_counts(chunks, unknown=-1)) == list(byte_counts(listed, unknown=-1))
+    with pytest.raises(IndexError):
+        chunks[len(listed)]
+
+
+def test_a_million_chunks_are_one_rule():
+    grid = SampleGrid.regular((50_000_000, 20), (50, 20))
+    chunks = GridChunks(grid, 8, "cell {}".format)
+    assert len(chunks) == 1_000_000
+    assert chunks[999_999] == Chunk("cell 999999", 1000, 8000)
+    assert len(pickle.dumps(chunks)) < 500
+    assert "50000000" in repr(chunks)
+    assert len(repr(chunks)) < 300

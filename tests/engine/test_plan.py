@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dask_gmm.data.source import Chunk
-from dask_gmm.engine.plan import Plan
+from dask_gmm.engine.plan import Plan, _consecutive
 
 MEGABYTE = 1 << 20
 
@@ -71,3 +72,25 @@ def test_groups_are_balanced(sizes):
 
 def test_nothing_to_plan():
     assert plan([]) == ()
+
+
+def cut_one_by_one(sizes, target):
+    """Cut as `Plan` does, chunk by chunk."""
+    total = sum(sizes)
+    n_groups = max(1, min(len(sizes), round(total / target)))
+    groups = []
+    first = done = 0
+    for index, size in enumerate(sizes):
+        done += size
+        share = total * (len(groups) + 1) / n_groups
+        if done + (sizes[index + 1] if index + 1 < len(sizes) else 0) / 2 > share:
+            groups.append(range(first, index + 1))
+            first = index + 1
+    if first < len(sizes):
+        groups.append(range(first, len(sizes)))
+    return groups
+
+
+@given(st.lists(st.integers(0, 50), max_size=60), st.integers(1, 300))
+def test_groups_are_those_of_a_walk_along_the_chunks(sizes, target):
+    assert _consecutive(np.array(sizes, dtype=np.int64), target) == cut_one_by_one(sizes, target)
