@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
+from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
@@ -16,9 +17,9 @@ from dask_gmm.data.left_out import MissingChunkError
 from dask_gmm.data.source import DataError
 
 
-def checked(array: zarr.Array[Any], missing_is_fill: bool) -> zarr.Array[Any]:
+def checked(array: zarr.Array[Any], is_fill: Callable[[str], bool]) -> zarr.Array[Any]:
     """Return `array` reading through a CheckedStore; costs no request."""
-    store = CheckedStore(array.store, missing_is_fill, _ends_in_blosc(array))
+    store = CheckedStore(array.store, is_fill, _ends_in_blosc(array))
     return zarr.Array(zarr.AsyncArray(array.metadata, StorePath(store, array.path)))
 
 
@@ -61,7 +62,8 @@ class CheckedStore(WrapperStore[Any]):  # type: ignore[misc]
     Parameters
     ----------
     store : zarr.abc.store.Store
-    missing_is_fill : bool
+    is_fill : callable
+        Tells whether the chunk of a key that is not there stands for the fill value.
     blosc : bool
         What is stored under a key are the bytes of a Blosc buffer.
     """
@@ -69,9 +71,9 @@ class CheckedStore(WrapperStore[Any]):  # type: ignore[misc]
     # Newer versions of Zarr read synchronously, past `get`, from stores that say that they can.
     _supports_sync_io = False
 
-    def __init__(self, store: Any, missing_is_fill: bool = False, blosc: bool = False) -> None:
+    def __init__(self, store: Any, is_fill: Callable[[str], bool], blosc: bool = False) -> None:
         super().__init__(store)
-        self.missing_is_fill = missing_is_fill
+        self.is_fill = is_fill
         self.blosc = blosc
 
     async def get(self, key: str, prototype: Any, byte_range: Any = None) -> Any:
@@ -85,7 +87,7 @@ class CheckedStore(WrapperStore[Any]):  # type: ignore[misc]
             There are too few.
         """
         stored = await super().get(key, prototype, byte_range)
-        if stored is None and not self.missing_is_fill:
+        if stored is None and not self.is_fill(key):
             raise MissingChunkError.of(key, self._store)
         if stored is not None and self.blosc and byte_range is None:
             expected = int.from_bytes(stored[12:16].to_bytes(), "little")  # the header's count of all bytes

@@ -34,6 +34,7 @@ from dask_gmm.data.store_errors import verdict
 #: What a chunk that is not stored means: to be found out, an error, the fill value.
 MissingChunks = Literal["auto", "error", "fill"]
 Position = tuple[int, ...]
+_METADATA = (".json", ".zarray", ".zattrs", ".zgroup", ".zmetadata")
 
 
 class MissingChunkError(DataError):
@@ -59,17 +60,23 @@ class UnstoredChunks:
         Shape of what is stored under one key.
     name : str
         For the warning.
+
+    Attributes
+    ----------
+    left_out : set of str
+        Keys of the chunks that were found to be left out.
     """
 
     def __init__(self, array: zarr.Array[Any], chunk_shape: tuple[int, ...], name: str) -> None:
         self._array, self._chunk_shape, self._name = array, chunk_shape, name
         self._known: dict[Position, Literal["all", "some", "none"]] = {}
+        self.left_out: set[str] = set()
         # Several threads read one array.
         self._lock = Lock()
         self._warned = False
 
     def check(self, selection: tuple[slice, ...]) -> None:
-        """Refuse lost chunks in `selection`; the first time that there is none, warn of those left out.
+        """Refuse lost chunks in `selection`, and note those that were left out; warn of the first.
 
         Raises
         ------
@@ -80,9 +87,11 @@ class UnstoredChunks:
         positions = itertools.product(*(range(s.start // n, -(-s.stop // n)) for s, n in along))
         with self._lock:
             for position in positions:
-                if not self._stored[position]:
+                key = self._key(position)
+                if not self._stored[position] and key not in self.left_out:
                     self._check(position)
-            if not self._warned:
+                    self.left_out.add(key)
+            if self.left_out and not self._warned:
                 self._warned = True
                 self._tell()
 
@@ -142,9 +151,7 @@ class UnstoredChunks:
         shape = tuple(math.ceil(n / c) for n, c in zip(self._array.shape, self._chunk_shape, strict=True))
         stored = np.zeros(shape, dtype=np.bool_)
         try:
-            for position in sync(_listed(self._array.store, self._array.path)):
-                if len(position) == stored.ndim and all(map(int.__lt__, position, shape)):
-                    stored[position] = True
+            sync(_note_listed(self._array.store, self._array.path, stored))
         except Exception as error:
             if verdict(error) == "passing":
                 raise
@@ -171,14 +178,16 @@ def _beside(position: Position, shape: Position) -> Iterator[Position]:
                 yield (*position[:axis], position[axis] + step, *position[axis + 1 :])
 
 
-async def _listed(store: Any, path: str) -> list[Position]:
-    """Return the numbers in the keys below `path`: those of chunks are their positions."""
+async def _note_listed(store: Any, path: str, stored: NDArray[np.bool_]) -> None:
+    """Set the elements of `stored` whose positions are in keys below `path`."""
     forget = getattr(getattr(store, "fs", None), "invalidate_cache", None)
     if forget is not None:
         forget()
     prefix = f"{path}/" if path else ""
-    return [
-        tuple(map(int, re.findall(r"\d+", key.removeprefix(prefix).removeprefix("c/"))))
-        async for key in store.list_prefix(prefix)
-        if not key.endswith((".json", ".zarray", ".zattrs", ".zgroup", ".zmetadata"))
-    ]
+    async for key in store.list_prefix(prefix):
+        name = key.removeprefix(prefix)
+        if name.endswith(_METADATA):
+            continue
+        position = tuple(map(int, re.findall(r"\d+", name)))
+        if len(position) == stored.ndim and all(map(int.__lt__, position, stored.shape)):
+            stored[position] = True

@@ -103,12 +103,12 @@ class StoredArray:
     @cached_property
     def checked(self) -> zarr.Array[Any]:
         """The array, reading through a CheckedStore."""
-        return checked(self.unchecked, self.missing_chunks == "fill")
+        return checked(self.unchecked, lambda _: self.missing_chunks == "fill")
 
     @cached_property
     def filled(self) -> zarr.Array[Any]:
-        """The same, with the fill value for chunks that are not stored."""
-        return checked(self.unchecked, True)
+        """The same, with the fill value for chunks that were found to be left out."""
+        return checked(self.unchecked, self.unstored.left_out.__contains__)
 
     @cached_property
     def unstored(self) -> UnstoredChunks:

@@ -109,6 +109,16 @@ def test_a_lost_chunk_is_not_taken_for_fill(tmp_path, values, lost, reason):
         GaussianMixture(2).fit(from_zarr(tmp_path / "x", [""]))
 
 
+def test_a_chunk_that_is_lost_after_others_were_taken_for_fill_is_an_error(tmp_path):
+    written(tmp_path / "x", LABELS)
+    source = from_zarr(tmp_path / "x", [""])
+    with pytest.warns(UserWarning, match=UNSTORED):
+        rows_of(source)
+    os.remove(tmp_path / "x/c/1/1")
+    with pytest.raises(DataError, match=r"chunk c/1/1 is missing"):
+        rows_of(source)
+
+
 def test_measurements_with_nan_as_fill_value_lose_no_chunk(tmp_path):
     written(tmp_path / "x", np.random.default_rng(0).normal(size=(24, 30)), fill_value=np.nan)
     os.remove(tmp_path / "x/c/0/0")
