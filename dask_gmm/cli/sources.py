@@ -23,6 +23,8 @@ Given = Mapping[str, Any]
 
 _PARQUET_ONLY = ("column", "filter")
 _ZARR_ONLY = ("component", "feature_axis", "nan", "missing_chunks", "decode")
+# These hold for weights, too.
+_HOW_STORED = ("missing_chunks", "decode")
 _TERM = re.compile(r"\s*(?P<column>.+?)\s*(?P<operator>==|!=|<=|>=|<|>|=| in | not in )\s*(?P<value>.+?)\s*")
 
 
@@ -51,9 +53,7 @@ def _open(url: str, given: Given) -> Source:
         return read_parquet(url, list(given["column"]) or None, filters, storage_options)
     _refuse(given, _PARQUET_ONLY, "a Parquet SOURCE")
     components = given["component"]
-    chosen = {name: given[name] for name in _ZARR_ONLY[1:] if given[name] is not None}
-    if "decode" in chosen:
-        chosen["decode"] = chosen["decode"] == "yes"
+    chosen = _chosen(given, _ZARR_ONLY[1:])
     component = components[0] if len(components) == 1 else list(components) or None
     return from_zarr(url, component, storage_options, **chosen)
 
@@ -68,10 +68,18 @@ def open_weights(given: Given) -> Any:
     if name.endswith(".npy"):
         return load_array(name)
     if is_path:
-        return from_zarr(name, [""], storage_options)
+        return from_zarr(name, [""], storage_options, **_chosen(given, _HOW_STORED))
     if _is_parquet(given["source"], given, storage_options):
         return name
-    return from_zarr(given["source"], [name], storage_options)
+    return from_zarr(given["source"], [name], storage_options, **_chosen(given, _HOW_STORED))
+
+
+def _chosen(given: Given, names: Sequence[str]) -> dict[str, Any]:
+    """Return arguments of `from_zarr` for the options that are given."""
+    chosen = {name: given[name] for name in names if given[name] is not None}
+    if "decode" in chosen:
+        chosen["decode"] = chosen["decode"] == "yes"
+    return chosen
 
 
 def load_array(url: str) -> NDArray[Any]:

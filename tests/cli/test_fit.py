@@ -98,6 +98,34 @@ def test_components_nan_and_weights_of_zarr(
     assert_same_model(GaussianMixture.load(out), expected, rtol=0)
 
 
+def test_packed_numbers_and_chunks_that_were_left_out(
+    run: Any, make_rows: Any, tmp_path: Path, assert_same_model: Any
+) -> None:
+    group = zarr.create_group(tmp_path / "g.zarr")
+    stored = (100 * make_rows(n_features=1)).astype("i2").reshape(20, 30)
+    for name in ("t", "s"):
+        group.create_array(name, data=stored, chunks=(10, 10)).attrs["scale_factor"] = 0.01
+    weights = np.zeros((20, 30))
+    weights[:12, :12] = 1
+    group.create_array("w", data=weights, chunks=(5, 5))
+    out = tmp_path / "m.gmm"
+    for decode, scale in (("yes", 0.01), ("no", 1.0)):
+        given = ("--component", "t", "--feature-axis", 1, "--decode", decode)
+        ended = run("fit", tmp_path / "g.zarr", "--n-components", 1, "--out", out, *LOCAL, *given)
+        assert ended.code == 0, ended.stderr
+        expected = GaussianMixture(1).fit(scale * stored)
+        np.testing.assert_allclose(GaussianMixture.load(out).means_, expected.means_)
+    given = ("--component", "t", "--component", "s", "--sample-weight", "w")
+    ended = run("fit", tmp_path / "g.zarr", "--n-components", 1, "--out", out, *LOCAL, *given)
+    assert ended.code == 0, ended.stderr
+    assert "15 of 24 chunks" in ended.stderr
+    mean = 0.01 * np.average(stored, weights=weights)
+    np.testing.assert_allclose(GaussianMixture.load(out).means_, [[mean, mean]])
+    given = (*given, "--missing-chunks", "error")
+    ended = run("fit", tmp_path / "g.zarr", "--n-components", 1, "--out", out, *LOCAL, *given)
+    assert (ended.code, "is missing" in ended.stderr) == (3, True)
+
+
 def test_starts_come_from_files(run: Any, stored: Path, tmp_path: Path, assert_same_model: Any) -> None:
     means = np.array([[1.0, 0, 0], [0, 1, 0], [0, 0, 1]])
     np.save(tmp_path / "means.npy", means)
