@@ -34,7 +34,10 @@ class ChosenChunks:
 
     def __init__(self, source: Source, indices: Sequence[int]) -> None:
         self._source, self._indices = source, indices
-        self.chunks: Sequence[Chunk] = [source.chunks[index] for index in indices]
+        # All of them may be a rule.
+        everything = len(indices) == len(source.chunks)
+        chosen = source.chunks if everything else [source.chunks[index] for index in indices]
+        self.chunks: Sequence[Chunk] = chosen
         self.in_memory, self.stored = source.in_memory, source.stored
 
     def reader(self, numbers: Sequence[int]) -> NumberingReader:

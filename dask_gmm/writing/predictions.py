@@ -16,7 +16,7 @@ import dask_gmm
 from dask_gmm.answers import prediction
 from dask_gmm.checkpointing.identity import source_identity
 from dask_gmm.data.secrets import public_url
-from dask_gmm.data.source import Answer, Source
+from dask_gmm.data.source import Answer, Source, byte_counts
 from dask_gmm.engine.choose import choose_engine
 from dask_gmm.fitted import PARAMETER_ATTRIBUTES
 from dask_gmm.validation import prediction_source
@@ -160,7 +160,7 @@ def _run(
     if not missing:
         return work.start()
     chosen = cast(Source, ChosenChunks(source, missing))
-    most_rows = max(source.chunks[index].n_rows or 0 for index in missing)
+    largest = chosen.chunks[int(byte_counts(chosen.chunks, unknown=0).argmax())]
     row_bytes = sum(column.dtype.itemsize * (column.n_columns or 1) for column in work.columns)
     done = 0
 
@@ -171,7 +171,7 @@ def _run(
         share_done(done / engine.n_groups)
 
     written: tuple[int, int]
-    with closing(choose_engine(chosen, cache=False, value_bytes=most_rows * row_bytes)) as engine:
+    with closing(choose_engine(chosen, cache=False, value_bytes=(largest.n_rows or 0) * row_bytes)) as engine:
         (written,) = engine.run([work], None if share_done is None else group_done)
     return written
 
