@@ -72,10 +72,10 @@ class Unpacking:
 
     def __str__(self) -> str:
         """Tell which numbers are missing values, for errors."""
-        told = [f"{mark:g}" for mark in self.marks]
+        told = list(map(str, self.marks))
         for least, most in (self.bounds, self.unpacked_bounds):
-            told += [] if least is None else [f"below {least:g}"]
-            told += [] if most is None else [f"above {most:g}"]
+            told += [] if least is None else [f"below {least}"]
+            told += [] if most is None else [f"above {most}"]
         return ", ".join(told)
 
 
