@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from dask_gmm.data.parquet.files import File, Store
-from dask_gmm.data.parquet.opening import full_schema, open_file, stored_columns
+from dask_gmm.data.parquet.opening import full_schema, naming, open_file, read_row_groups
+from dask_gmm.data.parquet.rows import list_length, plain_type
 from dask_gmm.data.source import DataError
 
 
@@ -67,19 +68,18 @@ def choose_columns(
     TypeError
         Columns that are not numeric, or a list column among others.
     """
-    fragment = open_file(store, files[0])
-    schema = full_schema(fragment, files[0])
-    chosen = default_columns(fragment.physical_schema) if names is None else names
+    opened = open_file(store, files[0])
+    schema = full_schema(opened, files[0])
+    chosen = default_columns(opened.schema) if names is None else names
     features = tuple(name for name in chosen if name != weight)
-    if not features or len(set(features)) < len(features):
-        raise ValueError(f"columns={list(features)} must name at least one feature, and none twice.")
+    _refuse_no_features(features, names, schema, files[0])
     _refuse_missing([*features, *([weight] if weight else [])], schema.names, files[0])
-    types = {name: schema.field(name).type for name in features}
+    types = {name: plain_type(schema.field(name).type) for name in features}
     embedding = len(features) == 1 and is_list(types[features[0]])
     if embedding:
         n_features = _list_size(store, files, features[0], types[features[0]])
         types = {features[0]: types[features[0]].value_type}
-    _refuse_others(types | ({weight: schema.field(weight).type} if weight else {}))
+    _refuse_others(types | ({weight: plain_type(schema.field(weight).type)} if weight else {}))
     return Columns(
         features=features,
         n_features=n_features if embedding else len(features),
@@ -92,15 +92,36 @@ def choose_columns(
 
 def default_columns(schema: pa.Schema) -> list[str]:
     """Return every column but the index that pandas and dask store along."""
-    pandas = json.loads((schema.metadata or {}).get(b"pandas", b"{}"))
-    index = [name for name in pandas.get("index_columns", []) if isinstance(name, str)]
-    return [name for name in schema.names if name not in index]
+    try:
+        index = json.loads((schema.metadata or {}).get(b"pandas", b"{}"))["index_columns"]
+        stored = {name for name in index if isinstance(name, str)}
+    except (LookupError, TypeError, ValueError):
+        # Nobody promised that this is pandas' note.
+        stored = set()
+    return [name for name in schema.names if name not in stored]
 
 
 def is_list(kind: pa.DataType) -> bool:
     """Tell whether the values of a column are lists."""
     checks = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
     return any(check(kind) for check in checks)
+
+
+def _refuse_no_features(
+    features: Sequence[str], names: Sequence[str] | None, schema: pa.Schema, file: File
+) -> None:
+    twice = sorted({repr(name) for name in features if features.count(name) > 1})
+    if features and not twice:
+        return
+    if names is not None:
+        raise ValueError(f"columns={list(features)} must name at least one feature, and none twice.")
+    if twice:
+        raise DataError(
+            f"{file.name} has several columns named {', '.join(twice)}: select others with columns=[...], or "
+            "write the file again with names of their own."
+        )
+    others = f" besides the index and the weight: {', '.join(map(repr, schema.names))}" if schema.names else ""
+    raise DataError(f"{file.name} has no columns{others}. Select features with columns=[...].")
 
 
 def _is_number(kind: pa.DataType) -> bool:
@@ -130,9 +151,15 @@ def _list_size(store: Store, files: Sequence[File], name: str, kind: pa.DataType
     if pa.types.is_fixed_size_list(kind):
         return int(kind.list_size)
     for file in files:
-        metadata = open_file(store, file).metadata
-        stored = stored_columns(metadata, [name])[name][0]
-        for row_group in map(metadata.row_group, range(metadata.num_row_groups)):
-            if row_group.num_rows:
-                return int(row_group.column(stored).num_values // row_group.num_rows)
+        opened = open_file(store, file)
+        opened.check([name])
+        (leaf,) = opened.stored_columns([name])[name]
+        for group in np.flatnonzero(opened.footer.n_rows):
+            n_values, n_rows = opened.footer.n_values[group, leaf], opened.footer.n_rows[group]
+            if n_values % n_rows == 0 and opened.footer.n_nulls[group, leaf] == 0:
+                return int(n_values // n_rows)
+            # Empty lists count as one value and as a null: only the lists themselves tell.
+            with naming(f"{file.name}, row group {group}"):
+                column = read_row_groups(store, file, [int(group)], [name]).column(0)
+            return list_length(column, f"{file.name}, row group {group}, column {name!r}")
     raise DataError(f"The lists in column {name!r} have no length: {files[0].name} has no rows.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache, reduce
 from itertools import accumulate, chain
 from operator import and_
@@ -11,12 +12,11 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset as pads
-import pyarrow.fs as pafs
 import pyarrow.parquet as pq
-from fsspec.implementations.local import LocalFileSystem
 
 from dask_gmm.data.parquet.files import File, Store
-from dask_gmm.data.parquet.remote import RangeHandler, column_ranges, fetch
+from dask_gmm.data.parquet.footer import Footer, parse_footer
+from dask_gmm.data.parquet.remote import fetch, is_local, read_tail
 from dask_gmm.data.retries import patiently
 from dask_gmm.data.source import DataError
 
@@ -24,17 +24,66 @@ from dask_gmm.data.source import DataError
 _OPEN_FILES = 32
 
 
-def open_file(store: Store, file: File) -> pads.ParquetFileFragment:
-    """Return the file as an Arrow fragment, with its footer.
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenFile:
+    """A file whose footer has been read and checked.
+
+    Attributes
+    ----------
+    fragment : pyarrow.dataset.ParquetFileFragment
+        Of the footer alone: it can be asked for everything but rows.
+    footer : Footer
+    whole : bool
+        Its server sends whole files only.
+    """
+
+    fragment: pads.ParquetFileFragment
+    footer: Footer
+    whole: bool
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The schema of the file's own columns."""
+        return self.fragment.physical_schema
+
+    def stored_columns(self, names: Iterable[str]) -> dict[str, list[int]]:
+        """Return the numbers of the stored columns that Arrow reads for each name, that of its path first.
+
+        A list or struct is stored under longer paths; a column of the partition is not stored.
+        """
+        found: dict[str, list[int]] = {name: [] for name in names}
+        schema = self.fragment.metadata.schema
+        for number in range(len(schema)):
+            path = schema.column(number).path
+            for prefix in accumulate(path.split("."), "{}.{}".format):
+                if prefix in found:
+                    found[prefix].insert(0 if prefix == path else len(found[prefix]), number)
+        return found
+
+    def check(self, names: Iterable[str], extremes: Iterable[str] = ()) -> None:
+        """Refuse columns that cannot be read; of `extremes` the statistics must be sound as well.
+
+        Raises
+        ------
+        DataError
+        """
+        for name, columns in self.stored_columns({*names, *extremes}).items():
+            self.footer.check(columns, name)
+            if name in extremes:
+                self.footer.check_extremes(columns, name)
+
+
+def open_file(store: Store, file: File) -> OpenFile:
+    """Return the file with its footer.
 
     Raises
     ------
     DataError
-        The file is not a whole Parquet file.
+        The file is not a whole Parquet file, or its footer contradicts itself.
     StoreError
     """
 
-    def named() -> pads.ParquetFileFragment:
+    def named() -> OpenFile:
         with naming(file.name):
             return _open(store.filesystem(), file)
 
@@ -42,15 +91,19 @@ def open_file(store: Store, file: File) -> pads.ParquetFileFragment:
 
 
 @lru_cache(maxsize=_OPEN_FILES)
-def _open(fs: Any, file: File) -> pads.ParquetFileFragment:
-    local = isinstance(fs, LocalFileSystem)
+def _open(fs: Any, file: File) -> OpenFile:
+    tail = read_tail(fs, file)
+    footer = parse_footer(tail.footer, tail.begin, file.name)
+    # A file that ends like this one, so that Arrow reads nothing elsewhere.
+    ending = b"".join([b"PAR1", tail.footer, len(tail.footer).to_bytes(4, "little"), b"PAR1"])
     fragment = pads.ParquetFileFormat().make_fragment(
-        file.path,
-        filesystem=pafs.LocalFileSystem() if local else pafs.PyFileSystem(RangeHandler(fs, file.size)),
-        partition_expression=_partition_expression(file),
+        pa.py_buffer(ending), partition_expression=_partition_expression(file)
     )
     fragment.ensure_complete_metadata()
-    return fragment
+    metadata = fragment.metadata
+    if footer.n_values.shape != (metadata.num_row_groups, metadata.num_columns):
+        raise DataError(f"{file.name}: cannot be read as Parquet. Its footer is damaged: write it again.")
+    return OpenFile(fragment, footer, tail.whole)
 
 
 def _partition_expression(file: File) -> pads.Expression | None:
@@ -61,27 +114,13 @@ def _partition_expression(file: File) -> pads.Expression | None:
     return reduce(and_, terms) if terms else None
 
 
-def full_schema(fragment: pads.ParquetFileFragment, file: File) -> pa.Schema:
+def full_schema(opened: OpenFile, file: File) -> pa.Schema:
     """Return the file's own schema followed by its partition's columns."""
-    schema = fragment.physical_schema
+    schema = opened.schema
     for key, value in file.partition:
         if schema.get_field_index(key) < 0:
             schema = schema.append(pa.field(key, pa.scalar(value).type))
     return schema
-
-
-def stored_columns(metadata: Any, names: Iterable[str]) -> dict[str, list[int]]:
-    """Return the numbers of the stored columns that Arrow reads for each name, that of the same path first.
-
-    A list or struct is stored under longer paths; a column of the partition is not stored.
-    """
-    found: dict[str, list[int]] = {name: [] for name in names}
-    for number in range(metadata.num_columns):
-        path = metadata.schema.column(number).path
-        for prefix in accumulate(path.split("."), "{}.{}".format):
-            if prefix in found:
-                found[prefix].insert(0 if prefix == path else len(found[prefix]), number)
-    return found
 
 
 def read_row_groups(store: Store, file: File, row_groups: Sequence[int], names: Sequence[str]) -> pa.Table:
@@ -93,18 +132,15 @@ def read_row_groups(store: Store, file: File, row_groups: Sequence[int], names: 
         A page that cannot be decoded or differs from its checksum.
     """
     fs = store.filesystem()
-    fragment = _open(fs, file)
-    metadata = fragment.metadata
-    present = set(fragment.physical_schema.names)
+    opened = _open(fs, file)
+    present = set(opened.schema.names)
     stored = [name for name in names if name in present]
-    local = isinstance(fs, LocalFileSystem)
-    if local:
-        source = file.path
-    else:
-        numbers = set(chain.from_iterable(stored_columns(metadata, stored).values()))
-        source = fetch(fs, file.path, file.size, column_ranges(metadata, row_groups, numbers))
+    source = file.path
+    if not is_local(fs):
+        columns = sorted(set(chain.from_iterable(opened.stored_columns(stored).values())))
+        source = fetch(fs, file, opened.footer.ranges(row_groups, columns), opened.whole)
     with pq.ParquetFile(
-        source, metadata=metadata, memory_map=local, page_checksum_verification=True
+        source, metadata=opened.fragment.metadata, memory_map=is_local(fs), page_checksum_verification=True
     ) as parquet:
         table = parquet.read_row_groups(list(row_groups), columns=stored, use_threads=False)
     for key, value in file.partition:

@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from dask_gmm.data.parquet.columns import Columns, default_columns
 from dask_gmm.data.parquet.files import File, Store
 from dask_gmm.data.parquet.filters import RowFilter
-from dask_gmm.data.parquet.opening import full_schema, naming, open_file, read_row_groups, stored_columns
-from dask_gmm.data.parquet.rows import null_values, ragged_lists
+from dask_gmm.data.parquet.opening import OpenFile, full_schema, naming, open_file, read_row_groups
+from dask_gmm.data.parquet.rows import lists_to_rows, null_values
 from dask_gmm.data.source import DataError
 
 _RUN_BYTES = 8 << 20
@@ -61,21 +61,21 @@ def plan(store: Store, files: Sequence[File], columns: Columns, row_filter: RowF
 def _pieces(
     store: Store, file: File, columns: Columns, expected: pa.Schema, row_filter: RowFilter | None
 ) -> list[Piece]:
-    fragment = open_file(store, file)
-    schema = full_schema(fragment, file)
+    opened = open_file(store, file)
+    schema = full_schema(opened, file)
     _compare(schema, expected, file)
-    if row_filter is not None:
-        _refuse_missing(row_filter.columns, schema, file)
     if columns.everything:
-        _refuse_more(default_columns(fragment.physical_schema), columns, file)
-    metadata = fragment.metadata
+        _refuse_more(default_columns(opened.schema), columns, file)
+    opened.check(columns.names)
     if row_filter is None:
-        groups: Sequence[int] = range(metadata.num_row_groups)
-        _check_row_groups(metadata, columns, file)
+        groups: Sequence[int] = range(len(opened.footer.n_rows))
+        _refuse_nulls(store, file, opened, columns)
     else:
-        groups = row_filter.row_groups(fragment, schema)
+        _refuse_missing(row_filter.columns, schema, file)
+        opened.check(row_filter.columns, extremes=row_filter.columns)
+        groups = row_filter.row_groups(opened.fragment, schema)
     exact = row_filter is None or row_filter.decided_by(file)
-    n_rows = {group: metadata.row_group(group).num_rows for group in groups}
+    n_rows = {group: int(opened.footer.n_rows[group]) for group in groups}
     runs = _runs(n_rows, _RUN_BYTES // (columns.n_features * columns.dtype.itemsize))
     sizes = [sum(n_rows[group] for group in run) for run in runs]
     return [Piece(file, run, size if exact else None, size) for run, size in zip(runs, sizes, strict=True)]
@@ -128,19 +128,23 @@ def _refuse_more(names: Sequence[str], columns: Columns, file: File) -> None:
         )
 
 
-def _check_row_groups(metadata: Any, columns: Columns, file: File) -> None:
+def _refuse_nulls(store: Store, file: File, opened: OpenFile, columns: Columns) -> None:
     """Refuse nulls and ragged lists as far as the footer tells; reading checks the rest."""
-    leaves = [(name, found[0]) for name, found in stored_columns(metadata, columns.names).items() if found]
-    for group in range(metadata.num_row_groups):
-        row_group = metadata.row_group(group)
-        for name, leaf in leaves:
-            stored = row_group.column(leaf)
-            where = f"{file.name}, row group {group}, column {name!r}"
-            if stored.statistics is not None and stored.statistics.null_count:
-                raise null_values(where)
-            of_embedding = columns.embedding and name == columns.features[0]
-            if of_embedding and stored.num_values != row_group.num_rows * columns.n_features:
-                raise ragged_lists(where, columns.n_features)
+    footer = opened.footer
+    for name, leaves in opened.stored_columns(columns.names).items():
+        for leaf in leaves[:1]:
+            doubtful = footer.n_nulls[:, leaf] > 0
+            embedded = columns.embedding and name == columns.features[0]
+            if embedded:
+                doubtful = doubtful | (footer.n_values[:, leaf] != footer.n_rows * columns.n_features)
+            for group in np.flatnonzero(doubtful)[:1].tolist():
+                where = f"{file.name}, row group {group}"
+                if not embedded:
+                    raise null_values(f"{where}, column {name!r}")
+                # An empty list counts as a value and as a null: only the lists themselves tell.
+                with naming(where):
+                    lists = read_row_groups(store, file, [group], [name]).column(0)
+                lists_to_rows(lists, columns.n_features, columns.dtype, f"{where}, column {name!r}")
 
 
 def count_rows(store: Store, pieces: Sequence[Piece], row_filter: RowFilter) -> list[Piece]:

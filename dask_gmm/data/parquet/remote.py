@@ -1,4 +1,4 @@
-"""Remote files for Arrow, by exact byte ranges.
+"""Bytes of files, by exact ranges.
 
 An fsspec file would ask for the size again and read ahead (s3fs by 50 MB); the footer says which bytes hold
 a row group's columns. They are fetched here, all at once, before Arrow decodes them: if Arrow's threads
@@ -7,40 +7,118 @@ called back into Python for them, an error would leave threads behind that abort
 
 from __future__ import annotations
 
-import io
-from collections.abc import Collection, Iterable, Iterator, Sequence
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.fs as pafs
+from fsspec.implementations.local import LocalFileSystem
+
+from dask_gmm.data.parquet.files import File
+from dask_gmm.data.source import DataError
+
+_LOGGER = logging.getLogger("dask_gmm")
 
 # Bytes that are fetched for nothing rather than in a request of their own.
 _GAP = 1 << 20
-# Some old writers leave the header of the dictionary page out of a column's size.
-_HEADER = 100
+# Most footers are shorter, so that one request is enough.
+_TAIL = 1 << 16
+_MAGIC, _ENCRYPTED_MAGIC = b"PAR1", b"PARE"
+# Larger files are not downloaded as a whole for every chunk.
+_MOST_WHOLE = 1 << 28
 
 
-def fetch(fs: Any, path: str, size: int, ranges: Iterable[tuple[int, int]]) -> pa.BufferReader:
-    """Return the file with these ranges of bytes in place; nothing else of it may be read."""
-    merged = list(_merged(ranges, size))
-    contents = np.zeros(size, dtype=np.uint8)  # pages of memory that are never written take no room
+def is_local(fs: Any) -> bool:
+    """Tell whether Arrow can map the files of this file system into memory."""
+    return isinstance(fs, LocalFileSystem)
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """The end of a file.
+
+    Attributes
+    ----------
+    footer : bytes
+        Without its length and the magic number after it.
+    begin : int
+        Where it begins in the file.
+    whole : bool
+        All of the file came where its end was asked for: the server ignores byte ranges.
+    """
+
+    footer: bytes
+    begin: int
+    whole: bool
+
+
+def read_tail(fs: Any, file: File) -> Tail:
+    """Return the footer of a file.
+
+    Raises
+    ------
+    DataError
+        There is none, it is encrypted, or the file is large and its server sends nothing but the whole.
+    """
+    size = os.stat(file.path).st_size if is_local(fs) else file.size
+    start = max(size - _TAIL, 0)
+    sent = fs.cat_file(file.path, start=start, end=size) if size else b""
+    whole = start > 0 and len(sent) == size
+    if whole:
+        _tell_of_whole_files(file)
+    tail = _cut(sent, file.name, size, start, size)
+    length, magic = int.from_bytes(tail[-8:-4], "little"), tail[-4:]
+    if magic == _ENCRYPTED_MAGIC:
+        raise DataError(
+            f"{file.name}: its footer is encrypted, and dask_gmm has no keys. Read it with pyarrow's "
+            "decryption_properties and write it in clear."
+        )
+    if magic != _MAGIC or length > size - 12:
+        raise DataError(
+            f"{file.name}: cannot be read as Parquet. It does not end in a footer: it is cut short, was changed "
+            "since it was listed, or is another kind of file."
+        )
+    begin = size - 8 - length
+    if begin < start:
+        tail = _cut(fs.cat_file(file.path, start=begin, end=size), file.name, size, begin, size)
+    return Tail(tail[-8 - length : -8], begin, whole)
+
+
+def fetch(fs: Any, file: File, ranges: Iterable[tuple[int, int]], whole: bool) -> pa.BufferReader:
+    """Return the file with these ranges of bytes in place; nothing else of it may be read.
+
+    `whole` says that the file comes whole anyhow, and is to be asked for once.
+    """
+    merged = [(0, file.size)] if whole else list(_merged(ranges, file.size))
+    contents = np.zeros(file.size, dtype=np.uint8)  # pages of memory that are never written take no room
     starts, stops = [start for start, _ in merged], [stop for _, stop in merged]
-    parts = fs.cat_ranges([path] * len(merged), starts, stops, on_error="raise")
-    for start, part in zip(starts, parts, strict=True):
-        contents[start : start + len(part)] = np.frombuffer(part, dtype=np.uint8)
+    parts = fs.cat_ranges([file.path] * len(merged), starts, stops, on_error="raise")
+    for start, stop, part in zip(starts, stops, parts, strict=True):
+        contents[start:stop] = np.frombuffer(_cut(part, file.name, file.size, start, stop), dtype=np.uint8)
     return pa.BufferReader(pa.py_buffer(contents))
 
 
-def column_ranges(
-    metadata: Any, row_groups: Sequence[int], numbers: Collection[int]
-) -> Iterator[tuple[int, int]]:
-    """Yield where the stored columns `numbers` of the row groups start and stop in the file."""
-    for row_group in map(metadata.row_group, row_groups):
-        for column in map(row_group.column, numbers):
-            dictionary = column.dictionary_page_offset or column.data_page_offset
-            start = min(dictionary, column.data_page_offset)
-            yield start, start + column.total_compressed_size + _HEADER
+def _cut(sent: bytes, name: str, size: int, start: int, stop: int) -> bytes:
+    """Return bytes `start` to `stop` of the file, also where a server sent all of its bytes instead."""
+    if len(sent) == stop - start:
+        return sent
+    if len(sent) == size:
+        return sent[start:stop]
+    raise DataError(
+        f"{name}: {len(sent)} bytes came for bytes {start} to {stop} of {size}. The file was changed since it "
+        "was listed; call read_parquet again."
+    )
+
+
+def _tell_of_whole_files(file: File) -> None:
+    what = f"{file.name}: its server ignores byte ranges, so that every read downloads the whole file"
+    advice = "Copy it to a store that has them, or put simplecache:: before the URL."
+    if file.size > _MOST_WHOLE:
+        raise DataError(f"{what} of {file.size:,} bytes. {advice}")
+    _LOGGER.warning("%s. %s", what, advice)
 
 
 def _merged(ranges: Iterable[tuple[int, int]], size: int) -> Iterator[tuple[int, int]]:
@@ -55,41 +133,3 @@ def _merged(ranges: Iterable[tuple[int, int]], size: int) -> Iterator[tuple[int,
             start, stop = following, end
     if start is not None and stop is not None:
         yield start, min(stop, size)
-
-
-class RangeHandler(pafs.FSSpecHandler):  # type: ignore[misc]
-    """Opens a remote file of known size without asking for it again; for footers."""
-
-    def __init__(self, fs: Any, size: int) -> None:
-        super().__init__(fs)
-        self.size = size
-
-    def open_input_file(self, path: str) -> pa.PythonFile:
-        """Open the file at `path`, which must be the one of this size."""
-        return pa.PythonFile(_RangeFile(self.fs, path, self.size), mode="r")
-
-
-class _RangeFile(io.RawIOBase):
-    def __init__(self, fs: Any, path: str, size: int) -> None:
-        self.fs, self.path, self.size, self.position = fs, path, size, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self.position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self.position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self.position, io.SEEK_END: self.size}[whence]
-        return self.position
-
-    def read(self, size: int = -1) -> bytes:
-        stop = self.size if size < 0 else min(self.position + size, self.size)
-        if stop <= self.position:
-            return b""
-        data: bytes = self.fs.cat_file(self.path, start=self.position, end=stop)
-        self.position += len(data)
-        return data

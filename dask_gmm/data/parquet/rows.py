@@ -17,23 +17,55 @@ def null_values(where: str) -> DataError:
     return DataError(f"{where}: there are null values. Fill them or filter them out first.")
 
 
-def ragged_lists(where: str, n_features: int) -> DataError:
-    """Return the error for lists that do not all have `n_features` values."""
-    return DataError(
-        f"{where}: not every list has {n_features} values. An embedding needs lists of one length."
-    )
+def plain_type(kind: pa.DataType) -> pa.DataType:
+    """Return the type of the values as they are read: of categories what they stand for, of tensors a list."""
+    if isinstance(kind, pa.FixedShapeTensorType):
+        return kind.storage_type
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def list_length(column: pa.ChunkedArray, where: str, expected: int | None = None) -> int:
+    """Return the length of the lists in a column that has some, by default that of the first.
+
+    Raises
+    ------
+    DataError
+        A list is null or has another length; names the first.
+    """
+    if column.null_count:
+        raise null_values(where)
+    lengths = pc.list_value_length(column).to_numpy()
+    length = int(lengths[0]) if expected is None else expected
+    other = int(np.argmax(lengths != length))
+    if lengths[other] != length:
+        raise DataError(
+            f"{where}: not every list has {length} values: that of row {other} has {lengths[other]}. An embedding "
+            "needs lists of one length."
+        )
+    return length
 
 
 def column_values(column: pa.ChunkedArray, out: NDArray[Any], where: str) -> None:
     """Copy a numeric column into `out` of shape (n,), converting to its dtype."""
     if column.null_count:
         raise null_values(where)
-    if pa.types.is_decimal(column.type):
-        column = column.cast(pa.float64())
     first = 0
-    for chunk in column.chunks:
+    for chunk in _as_numbers(column, where).chunks:
         out[first : first + len(chunk)] = chunk.to_numpy(zero_copy_only=False)
         first += len(chunk)
+
+
+def _as_numbers(column: Any, where: str) -> Any:
+    """Return values that NumPy has a type for."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+        if column.null_count:  # a category that is null
+            raise null_values(where)
+    if not pa.types.is_decimal(column.type):
+        return column
+    if column.type.bit_width < 128:  # Arrow converts no others
+        column = column.cast(pa.decimal128(column.type.precision, column.type.scale))
+    return column.cast(pa.float64())
 
 
 def columns_to_rows(columns: list[pa.ChunkedArray], dtype: np.dtype[Any], where: list[str]) -> NDArray[Any]:
@@ -49,21 +81,18 @@ def columns_to_rows(columns: list[pa.ChunkedArray], dtype: np.dtype[Any], where:
 
 def lists_to_rows(column: pa.ChunkedArray, n_features: int, dtype: np.dtype[Any], where: str) -> NDArray[Any]:
     """Return a list column as an array of shape (n, n_features), a view if the dtype stays."""
-    parts = [_flat(chunk, n_features, where) for chunk in column.chunks if len(chunk)]
+    if isinstance(column.type, pa.FixedShapeTensorType):
+        column = pa.chunked_array([chunk.storage for chunk in column.chunks], column.type.storage_type)
+    if len(column):
+        list_length(column, where, n_features)
+    parts = [_flat(chunk, where) for chunk in column.chunks if len(chunk)]
     flat = parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, dtype), *parts])
     return flat.astype(dtype, copy=False).reshape(-1, n_features)
 
 
-def _flat(chunk: pa.Array, n_features: int, where: str) -> NDArray[Any]:
-    if chunk.null_count:
-        raise null_values(where)
-    lengths = pc.min_max(pc.list_value_length(chunk)).as_py()
-    if lengths["min"] != n_features or lengths["max"] != n_features:
-        raise ragged_lists(where, n_features)
+def _flat(chunk: pa.Array, where: str) -> NDArray[Any]:
     values = chunk.flatten()
     if values.null_count:
         raise null_values(where)
-    if pa.types.is_decimal(values.type):
-        values = values.cast(pa.float64())
-    flat: NDArray[Any] = values.to_numpy(zero_copy_only=False)
+    flat: NDArray[Any] = _as_numbers(values, where).to_numpy(zero_copy_only=False)
     return flat

@@ -1,0 +1,216 @@
+"""What the footer of a Parquet file says, checked before Arrow is asked for anything in it.
+
+Arrow ends the process, not the call, where it is asked about a column chunk that is encrypted or that
+contradicts itself. Sizes, counts and offsets are therefore read here, and Arrow sees no file whose footer
+does not hold together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dask_gmm.data.parquet.thrift import BINARY, I32, I64, STRUCT, Fields, field, walk
+from dask_gmm.data.source import DataError
+
+Numbers = NDArray[np.int64]
+
+# Fields of Parquet's FileMetaData by the identifiers in parquet.thrift.
+_ALL_ROWS = field(I64, 3)
+_ELEMENT = field(STRUCT, 2, in_list=True)
+_TYPE, _TYPE_LENGTH, _REPETITION, _CHILDREN = (field(I32, 2, number) for number in (1, 2, 3, 5))
+_ROW_GROUP, _GROUP_ROWS = field(STRUCT, 4, in_list=True), field(I64, 4, 3)
+_CHUNK, _META, _CRYPTO = field(STRUCT, 4, 1, in_list=True), field(STRUCT, 4, 1, 3), field(STRUCT, 4, 1, 8)
+_CHUNK_TYPE = field(I32, 4, 1, 3, 1)
+_VALUES, _SIZE, _DATA, _DICTIONARY = (field(I64, 4, 1, 3, number) for number in (5, 7, 9, 11))
+_NULLS = field(I64, 4, 1, 3, 12, 3)
+_EXTREMES = [field(BINARY, 4, 1, 3, 12, number) for number in (1, 2, 5, 6)]
+# Bytes of one value by the number of its physical type; texts and bytes of a given length apart.
+_WIDTHS = {0: 1, 1: 4, 2: 8, 3: 12, 4: 4, 5: 8}
+_FIXED = 7
+# Deeper schemas would exhaust the stack of whoever descends them.
+_DEEPEST_SCHEMA = 100
+# Some old writers leave the header of the dictionary page out of a column's size.
+_HEADER = 100
+_UNKNOWN = -1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Footer:
+    """Counts and places of the stored columns; arrays are of shape (n_row_groups, n_stored_columns).
+
+    Attributes
+    ----------
+    name : str
+        What an error calls the file.
+    n_rows : ndarray of shape (n_row_groups,), int64
+    n_values : ndarray, int64
+        Values and nulls, -1 where the footer does not say.
+    n_nulls : ndarray, int64
+        -1 where the footer does not say.
+    starts, sizes : ndarray, int64
+        Bytes in the file.
+    encrypted : ndarray, bool
+    short_extremes : ndarray, bool
+        A minimum or maximum is stored with fewer bytes than a value has.
+    repeated : ndarray of shape (n_stored_columns,), bool
+        The column lies in a list, so that it may have more values than there are rows.
+    end : int
+        Where the footer begins.
+    """
+
+    name: str
+    n_rows: Numbers
+    n_values: Numbers
+    n_nulls: Numbers
+    starts: Numbers
+    sizes: Numbers
+    encrypted: NDArray[np.bool_]
+    short_extremes: NDArray[np.bool_]
+    repeated: NDArray[np.bool_]
+    end: int
+
+    def check(self, columns: Sequence[int], name: str) -> None:
+        """Refuse stored columns that cannot be read, which errors call `name`.
+
+        Raises
+        ------
+        DataError
+            One is encrypted, lies outside of the file or has another number of values than there are rows.
+        """
+        for column in columns:
+            self._refuse(
+                self.encrypted[:, column],
+                f"column {name!r} is encrypted, and dask_gmm has no keys. Read it with pyarrow's "
+                "decryption_properties and write it in clear, or select other columns",
+            )
+            starts, sizes, n_values = (each[:, column] for each in (self.starts, self.sizes, self.n_values))
+            outside = (starts < 4) | (sizes < 0) | (starts > self.end - np.minimum(sizes, self.end))
+            self._refuse(
+                (n_values < 0) | (outside & (n_values > 0)),
+                f"column {name!r} lies outside of the file. Its footer is damaged: write it again",
+            )
+            self._refuse(
+                n_values < self.n_rows if self.repeated[column] else n_values != self.n_rows,
+                f"column {name!r} has another number of values than there are rows. The footer is damaged: "
+                "write the file again",
+            )
+
+    def check_extremes(self, columns: Sequence[int], name: str) -> None:
+        """Refuse statistics of stored columns that no value has; raises DataError."""
+        for column in columns:
+            self._refuse(
+                self.short_extremes[:, column],
+                f"the statistics of column {name!r} are damaged: write the file again, or do not filter by it",
+            )
+
+    def ranges(self, row_groups: Sequence[int], columns: Sequence[int]) -> Iterator[tuple[int, int]]:
+        """Yield where these stored columns of the row groups start and stop in the file."""
+        for row_group in row_groups:
+            for column in columns:
+                start = int(self.starts[row_group, column])
+                yield start, start + int(self.sizes[row_group, column]) + _HEADER
+
+    def _refuse(self, bad: NDArray[np.bool_], what: str) -> None:
+        if bad.any():
+            raise DataError(f"{self.name}, row group {int(bad.argmax())}: {what}.")
+
+
+def parse_footer(content: bytes, end: int, name: str) -> Footer:
+    """Return what the footer says.
+
+    Parameters
+    ----------
+    content : bytes
+        The footer, without its length and the magic number after it.
+    end : int
+        Where it begins in the file.
+    name : str
+        What an error calls the file.
+
+    Raises
+    ------
+    DataError
+        It contradicts itself.
+    """
+    try:
+        fields = walk(content)
+        types, widths, repeated = _stored_columns(fields)
+        return _footer(fields, types, widths, repeated, end, name)
+    except ValueError as error:
+        raise DataError(
+            f"{name}: cannot be read as Parquet. Its footer is damaged, or was changed since it was listed: "
+            f"{error}"
+        ) from error
+
+
+def _footer(
+    fields: Fields, types: Numbers, widths: Numbers, repeated: NDArray[np.bool_], end: int, name: str
+) -> Footer:
+    groups, chunks = fields.positions(_ROW_GROUP), fields.positions(_CHUNK)
+    n_rows = fields.each(groups, _GROUP_ROWS, _UNKNOWN)
+    in_group = np.bincount(np.searchsorted(groups, chunks) - 1, minlength=len(groups))
+    broken = np.flatnonzero(in_group != len(types))
+    if len(broken):
+        group = int(broken[0])
+        raise ValueError(f"row group {group} has {in_group[group]} columns, the schema {len(types)}")
+    total = fields.each(np.zeros(1, dtype=np.int64), _ALL_ROWS, _UNKNOWN)[0]
+    if (n_rows < 0).any() or sum(map(int, n_rows)) != total:
+        raise ValueError(f"{total} rows are announced, and the row groups have others: {n_rows[:10].tolist()}")
+    shape = (len(groups), len(types))
+
+    def each(number: int, default: int) -> Numbers:
+        return fields.each(chunks, number, default).reshape(shape)
+
+    # Only what is there has a first byte to be known by.
+    encrypted = each(_CRYPTO, _UNKNOWN) != _UNKNOWN
+    described = each(_META, _UNKNOWN) != _UNKNOWN
+    if not (described | encrypted).all():
+        raise ValueError("a column is not described")
+    if ((each(_CHUNK_TYPE, _UNKNOWN) != types) & ~encrypted).any():
+        raise ValueError("a column has another type than the schema says")
+    data, dictionary = each(_DATA, _UNKNOWN), each(_DICTIONARY, 0)
+    lengths = [each(number, 0) for number in _EXTREMES]
+    return Footer(
+        name,
+        n_rows,
+        each(_VALUES, _UNKNOWN),
+        each(_NULLS, _UNKNOWN),
+        np.where((dictionary > 0) & (dictionary < data), dictionary, data),
+        each(_SIZE, _UNKNOWN),
+        encrypted,
+        np.any([(length > 0) & (length < widths) for length in lengths], axis=0),
+        repeated,
+        end,
+    )
+
+
+def _stored_columns(fields: Fields) -> tuple[Numbers, Numbers, NDArray[np.bool_]]:
+    """Return type, bytes of a value and whether it lies in a list for each stored column, in order."""
+    elements = fields.positions(_ELEMENT)
+    columns = [
+        fields.each(elements, number, default).tolist()
+        for number, default in ((_CHILDREN, 0), (_TYPE, _UNKNOWN), (_TYPE_LENGTH, 0), (_REPETITION, 0))
+    ]
+    leaves = []
+    # Per level: how many elements are to come, and whether there is a list above them.
+    levels: list[list[int]] = [[1, 0]]
+    for n_children, kind, length, repetition in zip(*columns, strict=True):
+        while levels and levels[-1][0] == 0:
+            levels.pop()
+        if not levels or n_children < 0 or len(levels) > _DEEPEST_SCHEMA:
+            raise ValueError("its schema is no tree, or nests too deep")
+        levels[-1][0] -= 1
+        # The root repeats nothing, whatever it says.
+        in_list = levels[-1][1] or (repetition == 2 and len(levels) > 1)
+        if n_children or len(levels) == 1:
+            levels.append([n_children, int(in_list)])
+        else:
+            leaves.append((kind, length if kind == _FIXED else _WIDTHS.get(kind, 0), in_list))
+    if any(left for left, _ in levels):
+        raise ValueError("its schema is cut short")
+    array = np.array(leaves, dtype=np.int64).reshape(-1, 3)
+    return array[:, 0], array[:, 1], array[:, 2].astype(bool)

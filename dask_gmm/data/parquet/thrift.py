@@ -1,0 +1,180 @@
+"""Thrift's compact protocol as flat arrays, read without trusting a byte of it.
+
+Arrow's own accessors of a footer end the process where its content contradicts itself. What is needed of it
+is therefore taken from the bytes: one compiled walk lists every field, and numpy picks among the fields.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numba import njit, types
+from numpy.typing import NDArray
+
+# A field is a number with the identifiers of its path as digits; whoever nests deeper is not read.
+_BASE = 64
+_DEEPEST = 8
+# Types of the protocol, as it numbers them: true and false are values in a header.
+_TRUE, _FALSE, _BYTE, I32, I64, _DOUBLE, BINARY, _LIST, _SET, STRUCT = 1, 2, 3, 5, 6, 7, 8, 9, 10, 12
+# Added to the type where the field is a list and this an element of it.
+_ELEMENT = 16
+_TYPES = 32
+
+
+def field(kind: int, *identifiers: int, in_list: bool = False) -> int:
+    """Return the number of a field by its type and its identifiers from the outermost struct inwards."""
+    number = 0
+    for identifier in identifiers:
+        number = number * _BASE + identifier
+    return number * _TYPES + kind + _ELEMENT * in_list
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """The fields of a struct, in the order of its bytes; a list is its elements and nothing else.
+
+    Attributes
+    ----------
+    numbers : ndarray of shape (n,), int64
+        As `field` makes them. A field of another type than is looked for is not found, as in Thrift.
+    values : ndarray of shape (n,), int64
+        An integer or boolean itself, the length of a text or of a double, 0 where a struct begins.
+    """
+
+    numbers: NDArray[np.int64]
+    values: NDArray[np.int64]
+
+    def positions(self, number: int) -> NDArray[np.int64]:
+        """Return where the field is, every time."""
+        return np.flatnonzero(self.numbers == number)
+
+    def each(self, owners: NDArray[np.int64], number: int, default: int) -> NDArray[np.int64]:
+        """Return the value of the field in each struct; `owners` says where the structs begin.
+
+        Raises
+        ------
+        ValueError
+            A struct has it twice.
+        """
+        found = np.full(len(owners), default, dtype=np.int64)
+        at = self.positions(number)
+        owner = np.searchsorted(owners, at, side="right") - 1
+        if (owner < 0).any() or (np.diff(owner) == 0).any():
+            raise ValueError("a field is there twice")
+        found[owner] = self.values[at]
+        return found
+
+
+def walk(content: bytes) -> Fields:
+    """List the fields of the struct that `content` begins with.
+
+    Raises
+    ------
+    ValueError
+        It ends too early, nests too deep or is no struct of the compact protocol.
+    """
+    # A field has a byte at least, and an element of a list too.
+    numbers, values = np.empty((2, len(content) + 1), dtype=np.int64)
+    n_fields, complete = _compiled()(np.frombuffer(content, dtype=np.uint8), numbers, values)
+    if not complete:
+        raise ValueError(f"no struct of Thrift's compact protocol: it breaks at field {n_fields}")
+    return Fields(numbers[:n_fields].copy(), values[:n_fields].copy())
+
+
+@cache
+def _compiled() -> Any:
+    """Compile the walk, or load it from numba's cache on disk where there is a place for one."""
+    numbers = types.Array(types.int64, 1, "C")
+    signature = (types.Array(types.uint8, 1, "C", readonly=True), numbers, numbers)
+    try:
+        return njit([signature], nogil=True, cache=True)(_walk)
+    except RuntimeError:  # no directory for a cache can be written
+        return njit([signature], nogil=True)(_walk)
+
+
+@njit(nogil=True)  # type: ignore[untyped-decorator]
+def _varint(data: Any, at: int) -> tuple[int, int]:
+    """Return a number of seven bits a byte and where it ends, -1 if nowhere."""
+    value, shift = np.int64(0), np.int64(0)
+    while 0 <= at < data.size and shift < 64:
+        byte = np.int64(data[at])
+        value |= (byte & 127) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 128:
+            return value, at
+    return value, -1
+
+
+def _walk(data: Any, numbers: Any, values: Any) -> tuple[int, bool]:
+    """Fill `numbers` and `values`; return how many, and whether the struct came to its end."""
+    at, size, n_fields, level = np.int64(0), data.size, 0, 0
+    # Per level: the path above, the last identifier of a struct, and what is left of a list (-1: a struct).
+    above, last, left = np.zeros((3, _DEEPEST + 2), dtype=np.int64)
+    kinds = np.zeros(_DEEPEST + 2, dtype=np.int64)
+    left[0] = -1
+    while level >= 0:
+        in_list = left[level] >= 0
+        if in_list:
+            if left[level] == 0:
+                level -= 1
+                continue
+            left[level] -= 1
+            kind, here = kinds[level], above[level]
+        else:
+            if at >= size:
+                return n_fields, False
+            header, at = np.int64(data[at]), at + 1
+            kind = header & 15
+            if kind == 0:
+                level -= 1
+                continue
+            identifier = last[level] + (header >> 4)
+            if header >> 4 == 0:
+                identifier, at = _varint(data, at)
+                identifier = (identifier >> 1) ^ -(identifier & 1)
+            if at < 0 or identifier <= 0 or identifier >= 1 << 15:
+                return n_fields, False
+            last[level] = identifier
+            here = above[level] * _BASE + min(identifier, _BASE - 1)
+        value = np.int64(0)
+        if kind == _TRUE or kind == _FALSE:
+            value = np.int64(kind == _TRUE)
+            at += in_list
+        elif kind == _BYTE:
+            at += 1
+        elif kind < _DOUBLE:
+            value, at = _varint(data, at)
+            value = ((value >> 1) & 0x7FFFFFFFFFFFFFFF) ^ -(value & 1)
+        elif kind == _DOUBLE:
+            value, at = np.int64(8), at + 8
+        elif kind == BINARY:
+            value, at = _varint(data, at)
+            if at < 0 or value < 0 or value > size - at:
+                return n_fields, False
+            at += value
+        elif level >= _DEEPEST or at >= size:
+            return n_fields, False
+        elif kind == _LIST or kind == _SET:
+            header, at = np.int64(data[at]), at + 1
+            count = header >> 4
+            if count == 15:
+                count, at = _varint(data, at)
+            # An element has a byte at least, so that no announced number of them outlasts the bytes.
+            if at < 0 or count < 0 or count > size - at:
+                return n_fields, False
+            level += 1
+            above[level], left[level], kinds[level] = here, count, header & 15
+            continue
+        elif kind == STRUCT:
+            level += 1
+            above[level], last[level], left[level] = here, 0, -1
+        else:
+            return n_fields, False
+        if at < 0 or at > size:
+            return n_fields, False
+        numbers[n_fields], values[n_fields] = here * _TYPES + kind + _ELEMENT * in_list, value
+        n_fields += 1
+    return n_fields, True
