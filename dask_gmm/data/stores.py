@@ -24,7 +24,7 @@ from dask_gmm.data.fingerprint import of_parts, version
 from dask_gmm.data.left_out import MissingChunkError, MissingChunks, UnstoredChunks
 from dask_gmm.data.opening import member, open_array
 from dask_gmm.data.retries import patiently
-from dask_gmm.data.secrets import public_url, without_secrets
+from dask_gmm.data.secrets import public_url, sent_url, without_secrets
 from dask_gmm.data.source import DataError
 from dask_gmm.data.store_errors import StoreRefusedError, verdict
 from dask_gmm.data.unreadable import missing_codec
@@ -254,13 +254,13 @@ class StoredArray:
 
     def __dask_tokenize__(self) -> Any:
         # Without an address two arrays may look alike; the object stands for itself.
-        return repr(self), self.layout, None if self.url else id(self.unchecked)
+        return sent_url(self.url or ""), repr(self), self.layout, None if self.url else id(self.unchecked)
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.url is None:
             return StoredArray, (self.unchecked, None, self.component, {}, self.missing_chunks, self.layout)
         options = without_secrets(self.storage_options)
-        address = (public_url(self.url), self.component, options, self.missing_chunks, self.layout)
+        address = (sent_url(self.url), self.component, options, self.missing_chunks, self.layout)
         return _from_address, (pickle.dumps(address),)
 
 

@@ -16,7 +16,7 @@ from fsspec.core import url_to_fs
 from numpy.typing import NDArray
 
 from dask_gmm.data.atomic import write_atomically
-from dask_gmm.data.secrets import public_url, without_secrets
+from dask_gmm.data.secrets import sent_url, without_secrets
 from dask_gmm.writing.target import Column, Identity, Values, continues
 
 _NOTE = "_dask_gmm_predictions.json"
@@ -83,4 +83,4 @@ class ParquetTarget:
 
     def __reduce__(self) -> tuple[Any, ...]:
         options = without_secrets(self.storage_options)
-        return ParquetTarget, (public_url(self.url), options, self.n_chunks, self.columns)
+        return ParquetTarget, (sent_url(self.url), options, self.n_chunks, self.columns)

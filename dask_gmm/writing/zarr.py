@@ -13,7 +13,7 @@ from fsspec.core import url_to_fs
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from dask_gmm.data.grid import SampleGrid
-from dask_gmm.data.secrets import public_url, without_secrets
+from dask_gmm.data.secrets import sent_url, without_secrets
 from dask_gmm.writing.target import Column, Identity, Values, continues
 
 _NOTE = "dask_gmm_predictions"
@@ -114,7 +114,7 @@ class ZarrTarget:
 
     def __reduce__(self) -> tuple[Any, ...]:
         options = without_secrets(self.storage_options)
-        return ZarrTarget, (public_url(self.url), options, self.grid, self.columns, self.dims)
+        return ZarrTarget, (sent_url(self.url), options, self.grid, self.columns, self.dims)
 
 
 @lru_cache(maxsize=64)

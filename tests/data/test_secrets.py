@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from dask_gmm.data.secrets import public_text, public_url, without_secrets
+from dask_gmm.data.secrets import public_text, public_url, sent_url, without_secrets
 
 
 def test_credentials_are_left_out_at_any_depth():
@@ -68,3 +68,37 @@ def test_urls_are_shown_without_credentials(url, shown):
 )
 def test_errors_are_told_without_credentials(text, shown):
     assert public_text(text) == shown
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "/data/R&D_key=3/x.parquet",
+        "/data/what?token=3/x.parquet",
+        "memory://bucket/R&D_key=3/x.zarr",
+        "memory://bucket/what?key=3/x.zarr",
+        "s3://bucket/R&D_key=3/x.zarr",
+        "https://host/R&D_key=3/x.parquet",
+        "github://owner:repository@main/x.parquet",
+    ],
+)
+def test_what_is_part_of_a_path_is_sent_as_it_is(url):
+    assert sent_url(url) == url
+
+
+@pytest.mark.parametrize(
+    ("url", "sent"),
+    [
+        ("https://me:pw@h/x?sv=1&sig=abc", "https://h/x?sv=1"),
+        ("s3://me:pw@bucket/x", "s3://bucket/x"),
+        ("simplecache::https://me:pw@h/x?sig=abc", "simplecache::https://h/x"),
+        ("zip://a&b_key=1.parquet::https://h/x.zip?sig=abc", "zip://a&b_key=1.parquet::https://h/x.zip"),
+        ("ftp://me:pw@h/x?key=abc", "ftp://h/x"),
+    ],
+)
+def test_credentials_are_not_sent(url, sent):
+    assert sent_url(url) == sent
+
+
+def test_options_that_are_paths_stay():
+    assert without_secrets({"fo": "/data/R&D_key=3/refs.json"}) == {"fo": "/data/R&D_key=3/refs.json"}

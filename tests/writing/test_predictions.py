@@ -272,6 +272,25 @@ def test_targets_travel_without_secrets(gm: GaussianMixture) -> None:
         assert pickle.loads(travelled).storage_options == {"anon": False}
 
 
+def test_a_path_that_looks_like_a_credential_is_written_to(
+    gm: GaussianMixture, rows: Any, tmp_path: Path, client: Client
+) -> None:
+    X = da.from_array(rows, chunks=(200, 3))
+    for place in ("R&D_key=3", "what?token=3"):
+        for url in (f"{tmp_path}/{place}", f"memory://written/{place}"):
+            write_predictions(gm, X, f"{url}/p.parquet")
+            write_predictions(gm, X, f"{url}/p.zarr")
+            for source in (read_parquet(f"{url}/p.parquet"), from_zarr(f"{url}/p.zarr", ["labels"])):
+                # Every task is sent, and opens what its address leads to.
+                found = np.concatenate([b.rows[:, 0] for b in _read_elsewhere(source)])
+                np.testing.assert_array_equal(found, gm.predict(rows))
+
+
+def _read_elsewhere(source: Any) -> list[Any]:
+    reader = pickle.loads(pickle.dumps(source.reader(range(len(source.chunks)))))
+    return [reader.read(index) for index in range(len(source.chunks))]
+
+
 def test_progress(stored: Path, gm: GaussianMixture, tmp_path: Path) -> None:
     shares: list[float] = []
     write_predictions(gm, stored, tmp_path / "p.zarr", share_done=shares.append)

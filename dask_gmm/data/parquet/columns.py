@@ -120,8 +120,8 @@ def _refuse_no_features(
             f"{file.name} has several columns named {', '.join(twice)}: select others with columns=[...], or "
             "write the file again with names of their own."
         )
-    others = f" besides the index and the weight: {', '.join(map(repr, schema.names))}" if schema.names else ""
-    raise DataError(f"{file.name} has no columns{others}. Select features with columns=[...].")
+    others = " besides the index and the weight" if schema.names else ""
+    raise DataError(f"{file.name} has no columns{others}, which could be features.")
 
 
 def _is_number(kind: pa.DataType) -> bool:

@@ -19,7 +19,7 @@ from fsspec.core import has_magic, url_to_fs
 
 from dask_gmm.data.fingerprint import version
 from dask_gmm.data.retries import patiently
-from dask_gmm.data.secrets import public_url, without_secrets
+from dask_gmm.data.secrets import public_url, sent_url, without_secrets
 
 _SUFFIXES = (".parquet", ".parq", ".pq")
 _PARTITION = re.compile(r"([^/=]+)=([^/]*)/")
@@ -38,7 +38,7 @@ class Store:
         return url_to_fs(self.url, **self.storage_options)[0]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Store, (public_url(self.url), without_secrets(self.storage_options))
+        return Store, (sent_url(self.url), without_secrets(self.storage_options))
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class File:
         return public_url(self.path)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return File, (public_url(self.path), self.size, self.stamp, self.partition)
+        return File, (sent_url(self.path), self.size, self.stamp, self.partition)
 
 
 def find_files(urls: Sequence[str], storage_options: Mapping[str, Any]) -> tuple[Store, list[File]]:

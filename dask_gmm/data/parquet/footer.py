@@ -28,9 +28,12 @@ _CHUNK_TYPE = field(I32, 4, 1, 3, 1)
 _VALUES, _SIZE, _DATA, _DICTIONARY = (field(I64, 4, 1, 3, number) for number in (5, 7, 9, 11))
 _NULLS = field(I64, 4, 1, 3, 12, 3)
 _EXTREMES = [field(BINARY, 4, 1, 3, 12, number) for number in (1, 2, 5, 6)]
+_TEXT_BYTES = field(I64, 4, 1, 3, 16, 1)
+_REPETITIONS, _DEFINITIONS = (field(I64, 4, 1, 3, 16, number, in_list=True) for number in (2, 3))
 # Bytes of one value by the number of its physical type; texts and bytes of a given length apart.
 _WIDTHS = {0: 1, 1: 4, 2: 8, 3: 12, 4: 4, 5: 8}
-_FIXED = 7
+_TEXT, _FIXED = 6, 7
+_REQUIRED, _REPEATED = 0, 2
 # Deeper schemas would exhaust the stack of whoever descends them.
 _DEEPEST_SCHEMA = 100
 # Some old writers leave the header of the dictionary page out of a column's size.
@@ -54,8 +57,8 @@ class Footer:
     starts, sizes : ndarray, int64
         Bytes in the file.
     encrypted : ndarray, bool
-    short_extremes : ndarray, bool
-        A minimum or maximum is stored with fewer bytes than a value has.
+    unsound : ndarray, bool
+        Arrow could not make sense of the statistics.
     repeated : ndarray of shape (n_stored_columns,), bool
         The column lies in a list, so that it may have more values than there are rows.
     end : int
@@ -69,7 +72,7 @@ class Footer:
     starts: Numbers
     sizes: Numbers
     encrypted: NDArray[np.bool_]
-    short_extremes: NDArray[np.bool_]
+    unsound: NDArray[np.bool_]
     repeated: NDArray[np.bool_]
     end: int
 
@@ -99,12 +102,12 @@ class Footer:
                 "write the file again",
             )
 
-    def check_extremes(self, columns: Sequence[int], name: str) -> None:
+    def check_statistics(self, columns: Sequence[int], name: str) -> None:
         """Refuse statistics of stored columns that no value has; raises DataError."""
         for column in columns:
             self._refuse(
-                self.short_extremes[:, column],
-                f"the statistics of column {name!r} are damaged: write the file again, or do not filter by it",
+                self.unsound[:, column],
+                f"the statistics of column {name!r} are damaged: write the file again or filter by others",
             )
 
     def ranges(self, row_groups: Sequence[int], columns: Sequence[int]) -> Iterator[tuple[int, int]]:
@@ -138,8 +141,7 @@ def parse_footer(content: bytes, end: int, name: str) -> Footer:
     """
     try:
         fields = walk(content)
-        types, widths, repeated = _stored_columns(fields)
-        return _footer(fields, types, widths, repeated, end, name)
+        return _footer(fields, _stored_columns(fields), end, name)
     except ValueError as error:
         raise DataError(
             f"{name}: cannot be read as Parquet. Its footer is damaged, or was changed since it was listed: "
@@ -147,20 +149,28 @@ def parse_footer(content: bytes, end: int, name: str) -> Footer:
         ) from error
 
 
-def _footer(
-    fields: Fields, types: Numbers, widths: Numbers, repeated: NDArray[np.bool_], end: int, name: str
-) -> Footer:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Leaves:
+    """The stored columns by the schema: arrays of shape (n_stored_columns,), in its order."""
+
+    types: Numbers
+    widths: Numbers
+    repetitions: Numbers
+    definitions: Numbers
+
+
+def _footer(fields: Fields, leaves: _Leaves, end: int, name: str) -> Footer:
     groups, chunks = fields.positions(_ROW_GROUP), fields.positions(_CHUNK)
     n_rows = fields.each(groups, _GROUP_ROWS, _UNKNOWN)
     in_group = np.bincount(np.searchsorted(groups, chunks) - 1, minlength=len(groups))
-    broken = np.flatnonzero(in_group != len(types))
+    broken = np.flatnonzero(in_group != len(leaves.types))
     if len(broken):
         group = int(broken[0])
-        raise ValueError(f"row group {group} has {in_group[group]} columns, the schema {len(types)}")
+        raise ValueError(f"row group {group} has {in_group[group]} columns, the schema {len(leaves.types)}")
     total = fields.each(np.zeros(1, dtype=np.int64), _ALL_ROWS, _UNKNOWN)[0]
     if (n_rows < 0).any() or sum(map(int, n_rows)) != total:
-        raise ValueError(f"{total} rows are announced, and the row groups have others: {n_rows[:10].tolist()}")
-    shape = (len(groups), len(types))
+        raise ValueError(f"{total} rows are announced, the row groups have others: {n_rows[:10].tolist()}")
+    shape = (len(groups), len(leaves.types))
 
     def each(number: int, default: int) -> Numbers:
         return fields.each(chunks, number, default).reshape(shape)
@@ -170,10 +180,9 @@ def _footer(
     described = each(_META, _UNKNOWN) != _UNKNOWN
     if not (described | encrypted).all():
         raise ValueError("a column is not described")
-    if ((each(_CHUNK_TYPE, _UNKNOWN) != types) & ~encrypted).any():
+    if ((each(_CHUNK_TYPE, _UNKNOWN) != leaves.types) & ~encrypted).any():
         raise ValueError("a column has another type than the schema says")
     data, dictionary = each(_DATA, _UNKNOWN), each(_DICTIONARY, 0)
-    lengths = [each(number, 0) for number in _EXTREMES]
     return Footer(
         name,
         n_rows,
@@ -182,35 +191,50 @@ def _footer(
         np.where((dictionary > 0) & (dictionary < data), dictionary, data),
         each(_SIZE, _UNKNOWN),
         encrypted,
-        np.any([(length > 0) & (length < widths) for length in lengths], axis=0),
-        repeated,
+        _unsound(fields, leaves, chunks),
+        leaves.repetitions > 0,
         end,
     )
 
 
-def _stored_columns(fields: Fields) -> tuple[Numbers, Numbers, NDArray[np.bool_]]:
-    """Return type, bytes of a value and whether it lies in a list for each stored column, in order."""
+def _unsound(fields: Fields, leaves: _Leaves, chunks: Numbers) -> NDArray[np.bool_]:
+    """Tell which chunks have statistics at which Arrow ends the process."""
+    shape = (-1, len(leaves.types))
+    lengths = np.array([fields.each(chunks, number, 0).reshape(shape) for number in _EXTREMES])
+    bad = ((lengths > 0) & (lengths < leaves.widths)).any(axis=0)
+    for number, deepest in ((_REPETITIONS, leaves.repetitions), (_DEFINITIONS, leaves.definitions)):
+        of_chunk = np.searchsorted(chunks, fields.positions(number), side="right") - 1
+        counts = np.bincount(of_chunk, minlength=len(chunks)).reshape(shape)
+        bad |= (counts > 0) & (counts != deepest + 1)
+    text_bytes = fields.each(chunks, _TEXT_BYTES, _UNKNOWN).reshape(shape)
+    result: NDArray[np.bool_] = bad | ((text_bytes != _UNKNOWN) & (leaves.types != _TEXT))
+    return result
+
+
+def _stored_columns(fields: Fields) -> _Leaves:
     elements = fields.positions(_ELEMENT)
     columns = [
         fields.each(elements, number, default).tolist()
         for number, default in ((_CHILDREN, 0), (_TYPE, _UNKNOWN), (_TYPE_LENGTH, 0), (_REPETITION, 0))
     ]
-    leaves = []
-    # Per level: how many elements are to come, and whether there is a list above them.
-    levels: list[list[int]] = [[1, 0]]
+    found = []
+    # Per level: how many elements are to come, and how many above are lists, or lists or optional.
+    levels: list[list[int]] = [[1, 0, 0]]
     for n_children, kind, length, repetition in zip(*columns, strict=True):
         while levels and levels[-1][0] == 0:
             levels.pop()
         if not levels or n_children < 0 or len(levels) > _DEEPEST_SCHEMA:
             raise ValueError("its schema is no tree, or nests too deep")
         levels[-1][0] -= 1
+        root = len(levels) == 1
         # The root repeats nothing, whatever it says.
-        in_list = levels[-1][1] or (repetition == 2 and len(levels) > 1)
-        if n_children or len(levels) == 1:
-            levels.append([n_children, int(in_list)])
+        lists = levels[-1][1] + (repetition == _REPEATED and not root)
+        optional = levels[-1][2] + (repetition != _REQUIRED and not root)
+        if n_children or root:
+            levels.append([n_children, lists, optional])
         else:
-            leaves.append((kind, length if kind == _FIXED else _WIDTHS.get(kind, 0), in_list))
-    if any(left for left, _ in levels):
+            width = length if kind == _FIXED else _WIDTHS.get(kind, 0)
+            found.append((kind, width, lists, optional))
+    if any(level[0] for level in levels):
         raise ValueError("its schema is cut short")
-    array = np.array(leaves, dtype=np.int64).reshape(-1, 3)
-    return array[:, 0], array[:, 1], array[:, 2].astype(bool)
+    return _Leaves(*np.array(found, dtype=np.int64).reshape(-1, 4).T)

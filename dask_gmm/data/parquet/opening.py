@@ -60,17 +60,17 @@ class OpenFile:
                     found[prefix].insert(0 if prefix == path else len(found[prefix]), number)
         return found
 
-    def check(self, names: Iterable[str], extremes: Iterable[str] = ()) -> None:
-        """Refuse columns that cannot be read; of `extremes` the statistics must be sound as well.
+    def check(self, names: Iterable[str], filtered: Iterable[str] = ()) -> None:
+        """Refuse columns that cannot be read; those of `filtered` need sound statistics as well.
 
         Raises
         ------
         DataError
         """
-        for name, columns in self.stored_columns({*names, *extremes}).items():
+        for name, columns in self.stored_columns({*names, *filtered}).items():
             self.footer.check(columns, name)
-            if name in extremes:
-                self.footer.check_extremes(columns, name)
+            if name in filtered:
+                self.footer.check_statistics(columns, name)
 
 
 def open_file(store: Store, file: File) -> OpenFile:
@@ -100,7 +100,7 @@ def _open(fs: Any, file: File) -> OpenFile:
         pa.py_buffer(ending), partition_expression=_partition_expression(file)
     )
     fragment.ensure_complete_metadata()
-    metadata = fragment.metadata
+    metadata, _ = fragment.metadata, fragment.physical_schema
     if footer.n_values.shape != (metadata.num_row_groups, metadata.num_columns):
         raise DataError(f"{file.name}: cannot be read as Parquet. Its footer is damaged: write it again.")
     return OpenFile(fragment, footer, tail.whole)
@@ -160,8 +160,8 @@ def naming(name: str) -> Iterator[None]:
     except DataError:
         raise
     except Exception as error:
-        undecodable = isinstance(error, pa.ArrowInvalid) or (type(error) is OSError and error.errno is None)
-        if undecodable:
+        undecodable = isinstance(error, (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError))
+        if undecodable or (type(error) is OSError and error.errno is None):
             raise DataError(
                 f"{name}: cannot be read as Parquet. The file is damaged, cut short or was changed since it "
                 f"was listed: {error}"

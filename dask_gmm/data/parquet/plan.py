@@ -72,7 +72,7 @@ def _pieces(
         _refuse_nulls(store, file, opened, columns)
     else:
         _refuse_missing(row_filter.columns, schema, file)
-        opened.check(row_filter.columns, extremes=row_filter.columns)
+        opened.check(row_filter.columns, filtered=row_filter.columns)
         groups = row_filter.row_groups(opened.fragment, schema)
     exact = row_filter is None or row_filter.decided_by(file)
     n_rows = {group: int(opened.footer.n_rows[group]) for group in groups}

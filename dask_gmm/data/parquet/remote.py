@@ -78,8 +78,8 @@ def read_tail(fs: Any, file: File) -> Tail:
         )
     if magic != _MAGIC or length > size - 12:
         raise DataError(
-            f"{file.name}: cannot be read as Parquet. It does not end in a footer: it is cut short, was changed "
-            "since it was listed, or is another kind of file."
+            f"{file.name}: cannot be read as Parquet. It does not end in a footer: it is cut short, was "
+            "changed since it was listed, or is another kind of file."
         )
     begin = size - 8 - length
     if begin < start:
@@ -108,8 +108,8 @@ def _cut(sent: bytes, name: str, size: int, start: int, stop: int) -> bytes:
     if len(sent) == size:
         return sent[start:stop]
     raise DataError(
-        f"{name}: {len(sent)} bytes came for bytes {start} to {stop} of {size}. The file was changed since it "
-        "was listed; call read_parquet again."
+        f"{name}: {len(sent)} bytes came for bytes {start} to {stop} of {size}. The file was changed since "
+        "it was listed; call read_parquet again."
     )
 
 

@@ -18,7 +18,7 @@ def null_values(where: str) -> DataError:
 
 
 def plain_type(kind: pa.DataType) -> pa.DataType:
-    """Return the type of the values as they are read: of categories what they stand for, of tensors a list."""
+    """Return the type of values as they are read: a tensor as a list, a category as what it stands for."""
     if isinstance(kind, pa.FixedShapeTensorType):
         return kind.storage_type
     return kind.value_type if pa.types.is_dictionary(kind) else kind
@@ -39,8 +39,8 @@ def list_length(column: pa.ChunkedArray, where: str, expected: int | None = None
     other = int(np.argmax(lengths != length))
     if lengths[other] != length:
         raise DataError(
-            f"{where}: not every list has {length} values: that of row {other} has {lengths[other]}. An embedding "
-            "needs lists of one length."
+            f"{where}: not every list has {length} values: that of row {other} has {lengths[other]}. An "
+            "embedding needs lists of one length."
         )
     return length
 

@@ -96,7 +96,7 @@ def _compiled() -> Any:
 
 
 @njit(nogil=True)  # type: ignore[untyped-decorator]
-def _varint(data: Any, at: int) -> tuple[int, int]:
+def _varint(data: Any, at: Any) -> tuple[Any, Any]:
     """Return a number of seven bits a byte and where it ends, -1 if nowhere."""
     value, shift = np.int64(0), np.int64(0)
     while 0 <= at < data.size and shift < 64:
@@ -140,7 +140,7 @@ def _walk(data: Any, numbers: Any, values: Any) -> tuple[int, bool]:
             last[level] = identifier
             here = above[level] * _BASE + min(identifier, _BASE - 1)
         value = np.int64(0)
-        if kind == _TRUE or kind == _FALSE:
+        if kind in (_TRUE, _FALSE):
             value = np.int64(kind == _TRUE)
             at += in_list
         elif kind == _BYTE:
@@ -157,7 +157,7 @@ def _walk(data: Any, numbers: Any, values: Any) -> tuple[int, bool]:
             at += value
         elif level >= _DEEPEST or at >= size:
             return n_fields, False
-        elif kind == _LIST or kind == _SET:
+        elif kind in (_LIST, _SET):
             header, at = np.int64(data[at]), at + 1
             count = header >> 4
             if count == 15:
