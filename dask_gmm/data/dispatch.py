@@ -9,6 +9,8 @@ from typing import Any
 
 from dask_gmm.data.source import Source
 
+_PARQUET = (".parquet", ".parq", ".pq")
+
 
 def lazy_source(X: Any) -> Source | None:
     """Return the source of data that are read chunk by chunk, None for data in memory.
@@ -78,12 +80,14 @@ def _stored(url: str) -> Source:
 
 def looks_like_parquet(url: str, storage_options: Mapping[str, Any] | None = None) -> bool:
     """Tell whether a path or URL names Parquet data: by its ending, or by what lies below it."""
-    path = url.split("?")[0].rstrip("/")
-    if path.endswith((".parquet", ".parq", ".pq")):
-        return True
-    if path.endswith(".zarr"):
-        return False
+    # A question mark begins a query, or is part of a path.
+    for path in (url.rstrip("/"), url.split("?")[0].rstrip("/")):
+        if path.endswith(_PARQUET):
+            return True
+        if path.endswith(".zarr"):
+            return False
     import fsspec
 
     filesystem, root = fsspec.core.url_to_fs(url, **(storage_options or {}))
-    return any(name.endswith((".parquet", ".parq", ".pq")) for name in filesystem.find(root, maxdepth=4))
+    found = filesystem.find(root, maxdepth=4)
+    return any(name.endswith(_PARQUET) or "/_delta_log/" in name for name in found)

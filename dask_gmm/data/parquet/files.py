@@ -18,8 +18,11 @@ from dask.utils import natural_sort_key
 from fsspec.core import has_magic, url_to_fs
 
 from dask_gmm.data.fingerprint import version
+from dask_gmm.data.parquet.delta import read_delta_log
+from dask_gmm.data.parquet.tables import has_delta_log, refuse_parts, refuse_tables
 from dask_gmm.data.retries import patiently
 from dask_gmm.data.secrets import public_url, sent_url, without_secrets
+from dask_gmm.data.source import DataError
 
 _SUFFIXES = (".parquet", ".parq", ".pq")
 _PARTITION = re.compile(r"([^/=]+)=([^/]*)/")
@@ -53,14 +56,15 @@ class File:
         Bytes.
     stamp : str
         Changes when the file is rewritten.
-    partition : tuple of (str, int, float, str or None)
-        Names and values of its hive partition, ``year=2020/`` in the path.
+    partition : tuple of (str, value)
+        Names and values of its hive partition, ``year=2020/`` in the path (integers, floats, texts, None), or
+        of a Delta table's partition (what its schema says).
     """
 
     path: str
     size: int
     stamp: str
-    partition: tuple[tuple[str, int | float | str | None], ...]
+    partition: tuple[tuple[str, Any], ...]
 
     @property
     def name(self) -> str:
@@ -71,18 +75,41 @@ class File:
         return File, (sent_url(self.path), self.size, self.stamp, self.partition)
 
 
-def find_files(urls: Sequence[str], storage_options: Mapping[str, Any]) -> tuple[Store, list[File]]:
+@dataclass(frozen=True, slots=True)
+class FoundFiles:
+    """What was found.
+
+    Attributes
+    ----------
+    store : Store
+    files : list of File
+        In row order.
+    columns : tuple of str or None
+        The columns of the Delta table that the files belong to; None where there is none, or several.
+    """
+
+    store: Store
+    files: list[File]
+    columns: tuple[str, ...] | None
+
+
+def find_files(urls: Sequence[str], storage_options: Mapping[str, Any]) -> FoundFiles:
     """List the Parquet files at URLs of files, folders or globs, in row order.
 
     In a folder, at any depth, these are the files named ``*.parquet``, ``*.parq`` or ``*.pq`` of which no
-    part of the path below the folder starts with ``_`` or ``.``.
+    part of the path below the folder starts with ``_`` or ``.``; in the folder of a Delta table, the files
+    of its newest version. A path that exists is no glob, whatever characters it has.
 
     Raises
     ------
     FileNotFoundError
         Nothing is there.
+    DataError
+        A table whose log cannot be read, see `tables` and `delta`.
     """
     infos: list[dict[str, Any]] = []
+    partitions: list[dict[str, Any] | None] = []
+    columns: list[tuple[str, ...] | None] = []
     for url in urls:
         found = patiently(partial(_find, url, storage_options), f"{public_url(url)} cannot be listed")
         if not found:
@@ -90,31 +117,68 @@ def find_files(urls: Sequence[str], storage_options: Mapping[str, Any]) -> tuple
                 f"There is no Parquet file at {public_url(url)!r}. A folder needs files named "
                 f"{', '.join('*' + suffix for suffix in _SUFFIXES)}; give a glob to read others."
             )
-        infos += found
-    partitions = _typed([dict(_PARTITION.findall(info["name"])) for info in infos])
+        for info, partition, names in found:
+            infos.append(info)
+            partitions.append(partition)
+            columns.append(names)
+    by_path = _typed([dict(_PARTITION.findall(info["name"])) for info in infos])
     files = [
-        File(info["name"], int(info["size"]), version(info), tuple(values.items()))
-        for info, values in zip(infos, partitions, strict=True)
+        File(info["name"], _size(info), version(info), tuple((stated if logged is None else logged).items()))
+        for info, logged, stated in zip(infos, partitions, by_path, strict=True)
     ]
-    return Store(urls[0], storage_options), files
+    return FoundFiles(Store(urls[0], storage_options), files, columns[0] if len(set(columns)) == 1 else None)
 
 
-def _find(url: str, storage_options: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return sorted(_infos(url, storage_options), key=lambda info: natural_sort_key(info["name"]))
+# A file as fsspec describes it, and for those of a Delta table the values of the partition and the columns.
+_Found = tuple[dict[str, Any], dict[str, Any] | None, tuple[str, ...] | None]
 
 
-def _infos(url: str, storage_options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _find(url: str, storage_options: Mapping[str, Any]) -> list[_Found]:
+    return sorted(_infos(url, storage_options), key=lambda found: natural_sort_key(found[0]["name"]))
+
+
+def _infos(url: str, storage_options: Mapping[str, Any]) -> Iterator[_Found]:
     fs, path = url_to_fs(url, **storage_options)
-    try:
-        found = fs.glob(path, detail=True).values() if has_magic(path) else [fs.info(path)]
-    except FileNotFoundError:
-        return
-    for info in found:
+    infos = _there(fs, path)
+    if [info["name"] for info in infos] != [path] or infos[0]["type"] == "directory":
+        refuse_parts(fs, path)
+    for info in infos:
         if info["type"] == "directory":
-            inside = fs.find(info["name"], detail=True).values()
-            yield from (item for item in inside if _is_data(item["name"], info["name"]))
+            yield from _inside(fs, info["name"].rstrip("/"))
         else:
-            yield info
+            yield info, None, None
+
+
+def _there(fs: Any, path: str) -> list[dict[str, Any]]:
+    """Return what is there under this very name, else what the name matches as a glob."""
+    try:
+        return [fs.info(path)]
+    except Exception as error:
+        # Stores have errors of their own for names that cannot be.
+        if has_magic(path):
+            return list(fs.glob(path, detail=True).values())
+        if isinstance(error, FileNotFoundError):
+            return []
+        raise
+
+
+def _inside(fs: Any, folder: str) -> Iterator[_Found]:
+    listed = fs.find(folder, detail=True)
+    if has_delta_log(folder, listed):
+        files, columns = read_delta_log(fs, folder, listed)
+        yield from ((info, partition, columns) for info, partition in files)
+        return
+    refuse_tables(folder, listed)
+    yield from ((info, None, None) for name, info in listed.items() if _is_data(name, folder))
+
+
+def _size(info: Mapping[str, Any]) -> int:
+    if info["size"] is None:
+        raise DataError(
+            f"{public_url(info['name'])}: its server does not say how large it is, so that no part of it can "
+            "be read. Copy it, or put simplecache:: before the URL."
+        )
+    return int(info["size"])
 
 
 def _is_data(path: str, folder: str) -> bool:

@@ -225,11 +225,13 @@ def _stored_columns(fields: Fields) -> _Leaves:
             levels.pop()
         if not levels or n_children < 0 or len(levels) > _DEEPEST_SCHEMA:
             raise ValueError("its schema is no tree, or nests too deep")
+        if not _REQUIRED <= repetition <= _REPEATED:
+            raise ValueError(f"an element of its schema has the repetition {repetition}")
         levels[-1][0] -= 1
         root = len(levels) == 1
         # The root repeats nothing, whatever it says.
         lists = levels[-1][1] + (repetition == _REPEATED and not root)
-        optional = levels[-1][2] + (repetition != _REQUIRED and not root)
+        optional = levels[-1][2] + (repetition > _REQUIRED and not root)
         if n_children or root:
             levels.append([n_children, lists, optional])
         else:

@@ -33,12 +33,15 @@ class OpenFile:
     fragment : pyarrow.dataset.ParquetFileFragment
         Of the footer alone: it can be asked for everything but rows.
     footer : Footer
+    paths : tuple of str
+        Of the stored columns.
     whole : bool
         Its server sends whole files only.
     """
 
     fragment: pads.ParquetFileFragment
     footer: Footer
+    paths: tuple[str, ...]
     whole: bool
 
     @property
@@ -52,9 +55,7 @@ class OpenFile:
         A list or struct is stored under longer paths; a column of the partition is not stored.
         """
         found: dict[str, list[int]] = {name: [] for name in names}
-        schema = self.fragment.metadata.schema
-        for number in range(len(schema)):
-            path = schema.column(number).path
+        for number, path in enumerate(self.paths):
             for prefix in accumulate(path.split("."), "{}.{}".format):
                 if prefix in found:
                     found[prefix].insert(0 if prefix == path else len(found[prefix]), number)
@@ -103,7 +104,8 @@ def _open(fs: Any, file: File) -> OpenFile:
     metadata, _ = fragment.metadata, fragment.physical_schema
     if footer.n_values.shape != (metadata.num_row_groups, metadata.num_columns):
         raise DataError(f"{file.name}: cannot be read as Parquet. Its footer is damaged: write it again.")
-    return OpenFile(fragment, footer, tail.whole)
+    paths = tuple(metadata.schema.column(number).path for number in range(metadata.num_columns))
+    return OpenFile(fragment, footer, paths, tail.whole)
 
 
 def _partition_expression(file: File) -> pads.Expression | None:

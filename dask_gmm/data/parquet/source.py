@@ -39,11 +39,13 @@ def read_parquet(
     Parameters
     ----------
     url : str, path or sequence of them
-        A file, a folder with files at any depth, or a glob; local or any URL that fsspec reads.
+        A file, a folder with files at any depth, or a glob; local or any URL that fsspec reads. A path that
+        exists is no glob, whatever characters it has. The folder of a Delta table is read by its log, in its
+        newest version, if deltalake is installed.
     columns : str or sequence of str, optional
         The features: numeric columns (also of the hive partition, ``year=2020/``), or one column of lists of
         one length, an embedding whose values are the features. Without it every column of the files, except
-        an index that pandas or dask stored along.
+        an index that pandas or dask stored along; of a Delta table every column, those of the partition too.
     filters : list of tuples, list of lists of tuples, or pyarrow.dataset.Expression, optional
         Rows to use, as in `pandas.read_parquet`. Row groups that their statistics or their partition exclude
         are not read.
@@ -63,11 +65,13 @@ def read_parquet(
         Columns that are not numeric.
     DataError
         A missing column, a schema that differs from the first file's, nulls, lists of several lengths, a
-        damaged footer; the message names the file and row group.
+        damaged footer, an encrypted column; the message names the file and row group. A folder in which a
+        log says which files count, unless it is Delta's: Iceberg, Hudi, Spark's streaming output.
     """
     urls = [os.fspath(item) for item in ([url] if isinstance(url, (str, os.PathLike)) else url)]
-    store, files = find_files(urls, dict(storage_options or {}))
-    names = [columns] if isinstance(columns, str) else columns
+    found = find_files(urls, dict(storage_options or {}))
+    store, files = found.store, found.files
+    names = found.columns if columns is None else [columns] if isinstance(columns, str) else columns
     chosen = choose_columns(store, files, names)
     schema = full_schema(open_file(store, files[0]), files[0])
     row_filter = None if filters is None else RowFilter.of(filters, schema)
