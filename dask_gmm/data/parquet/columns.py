@@ -78,6 +78,8 @@ def choose_columns(
     embedding = len(features) == 1 and is_list(types[features[0]])
     if embedding:
         n_features = _list_size(store, files, features[0], types[features[0]])
+        if n_features == 0:
+            raise DataError(f"The lists in column {features[0]!r} of {files[0].name} are empty: no features.")
         types = {features[0]: types[features[0]].value_type}
     _refuse_others(types | ({weight: plain_type(schema.field(weight).type)} if weight else {}))
     return Columns(

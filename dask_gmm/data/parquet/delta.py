@@ -84,7 +84,7 @@ def _open_table(folder: str, root: str) -> Any:
     if asked:
         raise DataError(
             f"The Delta table {public_url(root)} uses {', '.join(sorted(asked))}, which dask_gmm does not "
-            "read. Write its rows as plain Parquet, or (for deletionVectors) run REORG TABLE ... APPLY (PURGE)."
+            "read: write its rows as plain Parquet, or (deletionVectors) run REORG TABLE ... APPLY (PURGE)."
         )
     return table
 
@@ -124,8 +124,8 @@ def _info(root: str, path: str, listed: Mapping[str, dict[str, Any]]) -> dict[st
     name = f"{root}/{unquote(path)}"
     if name not in listed:
         raise DataError(
-            f"The log of the Delta table {public_url(root)} has the file {path}, which is not there: the "
-            "table was copied without it, or lies in several places. Copy it again or write it as plain Parquet."
+            f"The log of the Delta table {public_url(root)} has the file {path}, which is not there: "
+            "the table was copied without it or lies in several places. Copy it all or write plain Parquet."
         )
     return listed[name]
 

@@ -176,7 +176,7 @@ def _size(info: Mapping[str, Any]) -> int:
     if info["size"] is None:
         raise DataError(
             f"{public_url(info['name'])}: its server does not say how large it is, so that no part of it can "
-            "be read. Copy it, or put simplecache:: before the URL."
+            "be read. Copy it to a store that does."
         )
     return int(info["size"])
 

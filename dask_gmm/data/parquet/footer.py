@@ -13,23 +13,24 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dask_gmm.data.parquet.thrift import BINARY, I32, I64, STRUCT, Fields, field, walk
+from dask_gmm.data.parquet.thrift import BINARY, I32, I64, LIST, STRUCT, Fields, field, walk
 from dask_gmm.data.source import DataError
 
 Numbers = NDArray[np.int64]
 
 # Fields of Parquet's FileMetaData by the identifiers in parquet.thrift.
 _ALL_ROWS = field(I64, 3)
-_ELEMENT = field(STRUCT, 2, in_list=True)
+_ELEMENTS, _ELEMENT = field(LIST, 2), field(STRUCT, 2, in_list=True)
 _TYPE, _TYPE_LENGTH, _REPETITION, _CHILDREN = (field(I32, 2, number) for number in (1, 2, 3, 5))
-_ROW_GROUP, _GROUP_ROWS = field(STRUCT, 4, in_list=True), field(I64, 4, 3)
-_CHUNK, _META, _CRYPTO = field(STRUCT, 4, 1, in_list=True), field(STRUCT, 4, 1, 3), field(STRUCT, 4, 1, 8)
+_ROW_GROUPS, _ROW_GROUP, _GROUP_ROWS = field(LIST, 4), field(STRUCT, 4, in_list=True), field(I64, 4, 3)
+_CHUNKS, _CHUNK = field(LIST, 4, 1), field(STRUCT, 4, 1, in_list=True)
+_META, _CRYPTO = field(STRUCT, 4, 1, 3), field(STRUCT, 4, 1, 8)
 _CHUNK_TYPE = field(I32, 4, 1, 3, 1)
 _VALUES, _SIZE, _DATA, _DICTIONARY = (field(I64, 4, 1, 3, number) for number in (5, 7, 9, 11))
 _NULLS = field(I64, 4, 1, 3, 12, 3)
 _EXTREMES = [field(BINARY, 4, 1, 3, 12, number) for number in (1, 2, 5, 6)]
 _TEXT_BYTES = field(I64, 4, 1, 3, 16, 1)
-_REPETITIONS, _DEFINITIONS = (field(I64, 4, 1, 3, 16, number, in_list=True) for number in (2, 3))
+_REPETITIONS, _DEFINITIONS = (field(LIST, 4, 1, 3, 16, number) for number in (2, 3))
 # Bytes of one value by the number of its physical type; texts and bytes of a given length apart.
 _WIDTHS = {0: 1, 1: 4, 2: 8, 3: 12, 4: 4, 5: 8}
 _TEXT, _FIXED = 6, 7
@@ -39,6 +40,8 @@ _DEEPEST_SCHEMA = 100
 # Some old writers leave the header of the dictionary page out of a column's size.
 _HEADER = 100
 _UNKNOWN = -1
+# Where the struct of all begins.
+_WHOLE = np.zeros(1, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -162,12 +165,17 @@ class _Leaves:
 def _footer(fields: Fields, leaves: _Leaves, end: int, name: str) -> Footer:
     groups, chunks = fields.positions(_ROW_GROUP), fields.positions(_CHUNK)
     n_rows = fields.each(groups, _GROUP_ROWS, _UNKNOWN)
-    in_group = np.bincount(np.searchsorted(groups, chunks) - 1, minlength=len(groups))
+    in_group = fields.each(groups, _CHUNKS, 0)
     broken = np.flatnonzero(in_group != len(leaves.types))
     if len(broken):
         group = int(broken[0])
         raise ValueError(f"row group {group} has {in_group[group]} columns, the schema {len(leaves.types)}")
-    total = fields.each(np.zeros(1, dtype=np.int64), _ALL_ROWS, _UNKNOWN)[0]
+    for number, found in ((_ROW_GROUPS, len(groups)), (_ELEMENTS, len(fields.positions(_ELEMENT)))):
+        if fields.each(_WHOLE, number, 0)[0] != found:
+            raise ValueError("a list has other elements than it should")
+    if len(chunks) != len(groups) * len(leaves.types):
+        raise ValueError("row groups have other columns than they should")
+    total = fields.each(_WHOLE, _ALL_ROWS, _UNKNOWN)[0]
     if (n_rows < 0).any() or sum(map(int, n_rows)) != total:
         raise ValueError(f"{total} rows are announced, the row groups have others: {n_rows[:10].tolist()}")
     shape = (len(groups), len(leaves.types))
@@ -191,20 +199,18 @@ def _footer(fields: Fields, leaves: _Leaves, end: int, name: str) -> Footer:
         np.where((dictionary > 0) & (dictionary < data), dictionary, data),
         each(_SIZE, _UNKNOWN),
         encrypted,
-        _unsound(fields, leaves, chunks),
+        _unsound(fields, leaves, chunks, shape),
         leaves.repetitions > 0,
         end,
     )
 
 
-def _unsound(fields: Fields, leaves: _Leaves, chunks: Numbers) -> NDArray[np.bool_]:
+def _unsound(fields: Fields, leaves: _Leaves, chunks: Numbers, shape: tuple[int, int]) -> NDArray[np.bool_]:
     """Tell which chunks have statistics at which Arrow ends the process."""
-    shape = (-1, len(leaves.types))
     lengths = np.array([fields.each(chunks, number, 0).reshape(shape) for number in _EXTREMES])
     bad = ((lengths > 0) & (lengths < leaves.widths)).any(axis=0)
     for number, deepest in ((_REPETITIONS, leaves.repetitions), (_DEFINITIONS, leaves.definitions)):
-        of_chunk = np.searchsorted(chunks, fields.positions(number), side="right") - 1
-        counts = np.bincount(of_chunk, minlength=len(chunks)).reshape(shape)
+        counts = fields.each(chunks, number, 0).reshape(shape)
         bad |= (counts > 0) & (counts != deepest + 1)
     text_bytes = fields.each(chunks, _TEXT_BYTES, _UNKNOWN).reshape(shape)
     result: NDArray[np.bool_] = bad | ((text_bytes != _UNKNOWN) & (leaves.types != _TEXT))

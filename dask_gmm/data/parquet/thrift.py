@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 _BASE = 64
 _DEEPEST = 8
 # Types of the protocol, as it numbers them: true and false are values in a header.
-_TRUE, _FALSE, _BYTE, I32, I64, _DOUBLE, BINARY, _LIST, _SET, STRUCT = 1, 2, 3, 5, 6, 7, 8, 9, 10, 12
+_TRUE, _FALSE, _BYTE, I32, I64, _DOUBLE, BINARY, LIST, _SET, STRUCT = 1, 2, 3, 5, 6, 7, 8, 9, 10, 12
 # Added to the type where the field is a list and this an element of it.
 _ELEMENT = 16
 _TYPES = 32
@@ -34,14 +34,14 @@ def field(kind: int, *identifiers: int, in_list: bool = False) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """The fields of a struct, in the order of its bytes; a list is its elements and nothing else.
+    """The fields of a struct, in the order of its bytes; after a list come its elements, as fields.
 
     Attributes
     ----------
     numbers : ndarray of shape (n,), int64
         As `field` makes them. A field of another type than is looked for is not found, as in Thrift.
     values : ndarray of shape (n,), int64
-        An integer or boolean itself, the length of a text or of a double, 0 where a struct begins.
+        An integer or boolean itself, the length of a text, list or double, 0 where a struct begins.
     """
 
     numbers: NDArray[np.int64]
@@ -157,7 +157,7 @@ def _walk(data: Any, numbers: Any, values: Any) -> tuple[int, bool]:
             at += value
         elif level >= _DEEPEST or at >= size:
             return n_fields, False
-        elif kind in (_LIST, _SET):
+        elif kind in (LIST, _SET):
             header, at = np.int64(data[at]), at + 1
             count = header >> 4
             if count == 15:
@@ -167,7 +167,7 @@ def _walk(data: Any, numbers: Any, values: Any) -> tuple[int, bool]:
                 return n_fields, False
             level += 1
             above[level], left[level], kinds[level] = here, count, header & 15
-            continue
+            value = count
         elif kind == STRUCT:
             level += 1
             above[level], last[level], left[level] = here, 0, -1
