@@ -13,6 +13,7 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from dask_gmm.data.secrets import public_url
+from dask_gmm.data.source import DataError
 
 _TEMPORARY = re.compile(r"[0-9a-f]{32}")
 
@@ -55,6 +56,8 @@ def read_whole(
     ------
     FileNotFoundError
         Naming the URL without its credentials.
+    DataError
+        A folder.
     """
     filesystem, path = url_to_fs(os.fspath(url), **(storage_options or {}))
     try:
@@ -62,6 +65,8 @@ def read_whole(
             beginning: bytes = file.read(len(prefix))
             rest: bytes = file.read() if beginning == prefix else b""
             return beginning + rest
+    except IsADirectoryError:
+        raise DataError(f"{public_url(os.fspath(url))} is a folder; give a file.") from None
     except FileNotFoundError:
         # fsspec's own message may hold a signed URL.
         raise FileNotFoundError(f"There is no file {public_url(os.fspath(url))}") from None

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from zarr.abc.store import RangeByteRequest, SuffixByteRequest
 from zarr.storage import LocalStore, StorePath, WrapperStore
 
 from dask_gmm.data.left_out import MissingChunkError
@@ -95,7 +96,16 @@ class CheckedStore(WrapperStore[Any]):  # type: ignore[misc]
                 raise DataError(
                     f"Zarr chunk {key} was cut off: it has {len(stored)} bytes of {expected}. Write it again."
                 )
-        return stored
+        return stored if stored is None else _cut(stored, byte_range)
+
+
+def _cut(stored: Any, byte_range: Any) -> Any:
+    """Return the bytes of the range, also where a web server that ignores ranges sent all bytes."""
+    if isinstance(byte_range, RangeByteRequest) and len(stored) > byte_range.end - byte_range.start:
+        return stored[byte_range.start : byte_range.end]
+    if isinstance(byte_range, SuffixByteRequest) and len(stored) > byte_range.suffix:
+        return stored[len(stored) - byte_range.suffix :]
+    return stored
 
 
 def _ends_in_blosc(array: zarr.Array[Any]) -> bool:
