@@ -74,18 +74,19 @@ def choose_columns(
     features = tuple(name for name in chosen if name != weight)
     _refuse_no_features(features, names, schema, files[0])
     _refuse_missing([*features, *([weight] if weight else [])], schema.names, files[0])
-    types = {name: plain_type(schema.field(name).type) for name in features}
+    stored = {name: schema.field(name).type for name in [*features, *([weight] if weight else [])]}
+    types = {name: plain_type(kind) for name, kind in stored.items()}
     embedding = len(features) == 1 and is_list(types[features[0]])
     if embedding:
         n_features = _list_size(store, files, features[0], types[features[0]])
         if n_features == 0:
             raise DataError(f"The lists in column {features[0]!r} of {files[0].name} are empty: no features.")
-        types = {features[0]: types[features[0]].value_type}
-    _refuse_others(types | ({weight: plain_type(schema.field(weight).type)} if weight else {}))
+        types[features[0]] = types[features[0]].value_type
+    _refuse_others(types, stored)
     return Columns(
         features=features,
         n_features=n_features if embedding else len(features),
-        dtype=np.dtype(np.float32 if all(map(pa.types.is_float32, types.values())) else np.float64),
+        dtype=np.dtype(np.float32 if all(pa.types.is_float32(types[f]) for f in features) else np.float64),
         embedding=embedding,
         everything=names is None,
         weight=weight,
@@ -119,8 +120,8 @@ def _refuse_no_features(
         raise ValueError(f"columns={list(features)} must name at least one feature, and none twice.")
     if twice:
         raise DataError(
-            f"{file.name} has several columns named {', '.join(twice)}: select others with columns=[...], or "
-            "write the file again with names of their own."
+            f"{file.name} has several columns named {', '.join(twice)}, and columns={list(features)} must "
+            "name at least one feature, and none twice: select others, or write it with a name for each."
         )
     others = " besides the index and the weight" if schema.names else ""
     raise DataError(f"{file.name} has no columns{others}, which could be features.")
@@ -140,8 +141,8 @@ def _refuse_missing(names: Sequence[str], present: Sequence[str], file: File) ->
         )
 
 
-def _refuse_others(types: Mapping[str, pa.DataType]) -> None:
-    refused = [f"{name!r} ({kind})" for name, kind in types.items() if not _is_number(kind)]
+def _refuse_others(types: Mapping[str, pa.DataType], stored: Mapping[str, pa.DataType]) -> None:
+    refused = [f"{name!r} ({stored[name]})" for name, kind in types.items() if not _is_number(kind)]
     if refused:
         raise TypeError(
             f"Columns that are not numeric: {', '.join(refused)}. Select features with columns=[...]: "

@@ -147,8 +147,8 @@ def parse_footer(content: bytes, end: int, name: str) -> Footer:
         return _footer(fields, _stored_columns(fields), end, name)
     except ValueError as error:
         raise DataError(
-            f"{name}: cannot be read as Parquet. Its footer is damaged, or was changed since it was listed: "
-            f"{error}"
+            f"{name}: cannot be read as Parquet. The file is damaged, cut short or was changed since it was "
+            f"listed: {error}"
         ) from error
 
 
@@ -165,19 +165,7 @@ class _Leaves:
 def _footer(fields: Fields, leaves: _Leaves, end: int, name: str) -> Footer:
     groups, chunks = fields.positions(_ROW_GROUP), fields.positions(_CHUNK)
     n_rows = fields.each(groups, _GROUP_ROWS, _UNKNOWN)
-    in_group = fields.each(groups, _CHUNKS, 0)
-    broken = np.flatnonzero(in_group != len(leaves.types))
-    if len(broken):
-        group = int(broken[0])
-        raise ValueError(f"row group {group} has {in_group[group]} columns, the schema {len(leaves.types)}")
-    for number, found in ((_ROW_GROUPS, len(groups)), (_ELEMENTS, len(fields.positions(_ELEMENT)))):
-        if fields.each(_WHOLE, number, 0)[0] != found:
-            raise ValueError("a list has other elements than it should")
-    if len(chunks) != len(groups) * len(leaves.types):
-        raise ValueError("row groups have other columns than they should")
-    total = fields.each(_WHOLE, _ALL_ROWS, _UNKNOWN)[0]
-    if (n_rows < 0).any() or sum(map(int, n_rows)) != total:
-        raise ValueError(f"{total} rows are announced, the row groups have others: {n_rows[:10].tolist()}")
+    _refuse_miscounts(fields, len(leaves.types), n_rows, fields.each(groups, _CHUNKS, 0))
     shape = (len(groups), len(leaves.types))
 
     def each(number: int, default: int) -> Numbers:
@@ -203,6 +191,22 @@ def _footer(fields: Fields, leaves: _Leaves, end: int, name: str) -> Footer:
         leaves.repetitions > 0,
         end,
     )
+
+
+def _refuse_miscounts(fields: Fields, n_columns: int, n_rows: Numbers, in_group: Numbers) -> None:
+    """Refuse lists and rows of other numbers than are announced; raises ValueError."""
+    broken = np.flatnonzero(in_group != n_columns)
+    if len(broken):
+        group = int(broken[0])
+        raise ValueError(f"row group {group} has {in_group[group]} columns, the schema {n_columns}")
+    for list_, element in ((_ROW_GROUPS, _ROW_GROUP), (_ELEMENTS, _ELEMENT)):
+        if fields.each(_WHOLE, list_, 0)[0] != len(fields.positions(element)):
+            raise ValueError("a list has other elements than it should")
+    if len(fields.positions(_CHUNK)) != in_group.sum():
+        raise ValueError("row groups have other columns than they should")
+    total = fields.each(_WHOLE, _ALL_ROWS, _UNKNOWN)[0]
+    if (n_rows < 0).any() or sum(map(int, n_rows)) != total:
+        raise ValueError(f"{total} rows are announced, the row groups have others: {n_rows[:10].tolist()}")
 
 
 def _unsound(fields: Fields, leaves: _Leaves, chunks: Numbers, shape: tuple[int, int]) -> NDArray[np.bool_]:

@@ -103,7 +103,7 @@ def _open(fs: Any, file: File) -> OpenFile:
     fragment.ensure_complete_metadata()
     metadata, _ = fragment.metadata, fragment.physical_schema
     if footer.n_values.shape != (metadata.num_row_groups, metadata.num_columns):
-        raise DataError(f"{file.name}: cannot be read as Parquet. Its footer is damaged: write it again.")
+        raise DataError(f"{file.name}: cannot be read as Parquet. The file is damaged: write it again.")
     paths = tuple(metadata.schema.column(number).path for number in range(metadata.num_columns))
     return OpenFile(fragment, footer, paths, tail.whole)
 

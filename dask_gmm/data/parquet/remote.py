@@ -78,8 +78,8 @@ def read_tail(fs: Any, file: File) -> Tail:
         )
     if magic != _MAGIC or length > size - 12:
         raise DataError(
-            f"{file.name}: cannot be read as Parquet. It does not end in a footer: it is cut short, was "
-            "changed since it was listed, or is another kind of file."
+            f"{file.name}: cannot be read as Parquet. The file is damaged, cut short, was changed since it "
+            "was listed or is another kind of file: it does not end in a footer."
         )
     begin = size - 8 - length
     if begin < start:

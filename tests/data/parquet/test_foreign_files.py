@@ -302,7 +302,7 @@ TYPES: dict[str, Any] = {
     "time64": TIMES.cast(pa.time64("us")),
     "duration": TIMES.cast(pa.duration("s")),
     "string": pa.array(["x"] * N),
-    "string ": pa.array(["x", "y"] * (N // 2)).dictionary_encode(),
+    "dictionary": pa.array(["x", "y"] * (N // 2)).dictionary_encode(),
     "binary": pa.array([b"x"] * N),
     "null": pa.nulls(N),
     "struct": pa.array([{"x": 1.0}] * N),
