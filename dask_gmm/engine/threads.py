@@ -10,8 +10,9 @@ from dask_gmm.data.parallel import Threads
 from dask_gmm.data.source import Source, byte_counts
 from dask_gmm.engine.blas import SingleBlasThread
 from dask_gmm.engine.blocks import Blocks, KeptBlocks, Reading, look_ahead
-from dask_gmm.engine.group import merge_values, run_group
-from dask_gmm.engine.plan import FAN_IN, Plan
+from dask_gmm.engine.group import run_group
+from dask_gmm.engine.merging import Merged
+from dask_gmm.engine.plan import Plan
 from dask_gmm.engine.work import Work
 
 GroupDone = Callable[[int], None]
@@ -54,26 +55,22 @@ class ThreadsEngine:
         list
             The value of each work over all rows.
         """
-        begun = _Begun(self._groups)
+        begun, merged = _Begun(self._groups), Merged(works)
 
-        def task(number: int) -> list[Any]:
+        def task(number: int) -> None:
             if self._keep and not isinstance(self._groups[number].reader, KeptBlocks):
                 self._groups[number] = KeptBlocks(self._groups[number]).reading
-            return run_group(begun.take(number), works, begun.next)
+            merged.add(number, run_group(begun.take(number), works, begun.next))
 
         try:
             with SingleBlasThread():
-                parts = self._threads.run(self.n_groups, task, group_done)
-                while len(parts) > 1:
-                    parts = [
-                        merge_values(works, parts[first : first + FAN_IN])
-                        for first in range(0, len(parts), FAN_IN)
-                    ]
+                self._threads.run(self.n_groups, task, group_done)
+                values = merged.result()
         finally:
             begun.close()
         if self._keep:
             self.kept_bytes = self._n_bytes
-        return parts[0] if parts else [work.start() for work in works]
+        return values
 
     def close(self) -> None:
         """Let go of the threads, and of the rows that stay."""

@@ -22,4 +22,8 @@ class Work(Protocol):
         """Return `value` with the rows of `block`; may reuse `value`."""
 
     def merge(self, values: Sequence[Any]) -> Any:
-        """Return the value of all rows in `values`; must leave the inputs as they are."""
+        """Return the value of all rows in `values`; must leave the inputs as they are.
+
+        A fold from the left: ``merge([merge(few), *others])`` must have the bits of ``merge([*few, *others])``,
+        so that large values need not be held all at once.
+        """
