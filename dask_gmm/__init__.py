@@ -9,9 +9,8 @@ if TYPE_CHECKING:
     from dask_gmm.data.collections import from_array
     from dask_gmm.data.labelled import from_xarray
     from dask_gmm.data.parquet import read_parquet
-    from dask_gmm.data.source import DataError
+    from dask_gmm.data.source import ChunkTooLargeError, DataError
     from dask_gmm.data.zarr import from_zarr
-    from dask_gmm.engine.memory import ChunkTooLargeError
     from dask_gmm.engine.waiting import ClusterError
     from dask_gmm.mixture import GaussianMixture
     from dask_gmm.model.mstep import CollapsedComponentError
@@ -39,7 +38,7 @@ __version__ = "0.1.0"
 # Imported when they are first used: every `dask` command loads this package for its sub-command.
 _MODULES = {
     "CheckpointError": "checkpointing",
-    "ChunkTooLargeError": "engine.memory",
+    "ChunkTooLargeError": "data.source",
     "ClusterError": "engine.waiting",
     "CollapsedComponentError": "model.mstep",
     "DataError": "data.source",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import dask
@@ -12,8 +13,10 @@ from dask_gmm.data.source import Source, byte_counts
 from dask_gmm.engine.cache import Cache
 from dask_gmm.engine.choose import choose_engine
 from dask_gmm.engine.cluster import ClusterEngine
+from dask_gmm.engine.memory import PassBytes
 from dask_gmm.engine.threads import ThreadsEngine
 from dask_gmm.fitting.passes import Engine, Rows
+from dask_gmm.fitting.settings import FitSettings
 from dask_gmm.fitting.survey import Sample
 from dask_gmm.precision import arithmetic
 from dask_gmm.validation import known_rows
@@ -30,7 +33,7 @@ def start_rows(source: Source) -> int:
 
 
 def engine_for(
-    source: Source, cache: Cache, value_bytes: int, n_mixtures: int
+    source: Source, cache: Cache, settings: Sequence[FitSettings], n_mixtures: int
 ) -> ThreadsEngine | ClusterEngine:
     """Return the engine of a fit.
 
@@ -41,12 +44,21 @@ def engine_for(
     ----------
     source : Source
     cache : {'auto', True, False}
-    value_bytes : int
-        Size of what a pass computes.
+    settings : sequence of FitSettings
+        Of all candidates.
     n_mixtures : int
         How many share passes.
     """
-    return choose_engine(source, cache, value_bytes, start_bytes() if n_mixtures > 1 else 0)
+    kept = start_bytes() if n_mixtures > 1 else 0
+    return choose_engine(source, cache, pass_bytes(source, settings), kept)
+
+
+def pass_bytes(source: Source, settings: Sequence[FitSettings]) -> PassBytes:
+    """Return the bytes of what a pass for these candidates computes."""
+    return PassBytes(
+        values=sum(one.value_bytes(source.n_features) for one in settings),
+        sample=0 if all(one.start.given for one in settings) else start_bytes(),
+    )
 
 
 def rows_of(source: Source, most_to_start: int) -> Rows:

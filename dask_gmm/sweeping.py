@@ -61,12 +61,11 @@ def sweep(estimator: Any, X: Any, y: Any, sample_weight: Any) -> None:
         }
         return {**learned, **chosen, **fitted_attributes(run, source.dtype)}
 
-    value_bytes = sum(one.value_bytes(source.n_features) for one in settings)
     n_mixtures = len(settings) * estimator.n_init
     with (
         # Starts and M-steps too shall have the same bits on any number of cores.
         SingleBlasThread(),
-        closing(engine_for(source, estimator.cache, value_bytes, n_mixtures)) as engine,
+        closing(engine_for(source, estimator.cache, settings, n_mixtures)) as engine,
         checkpoint_of(estimator, source) as keeper,
     ):
         report = FitReport(

@@ -63,11 +63,10 @@ def train(estimator: Any, X: Any, y: Any, sample_weight: Any) -> Source:
     def attributes(run: Run) -> Mapping[str, Any]:
         return {**learned, **replaced, **fitted_attributes(run, source.dtype)}
 
-    value_bytes = settings.value_bytes(source.n_features)
     with (
         # Starts and M-steps too shall have the same bits on any number of cores.
         SingleBlasThread(),
-        closing(engine_for(source, estimator.cache, value_bytes, estimator.n_init)) as engine,
+        closing(engine_for(source, estimator.cache, [settings], estimator.n_init)) as engine,
         checkpoint_of(estimator, source) as keeper,
     ):
         report = FitReport(

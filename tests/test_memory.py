@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from dask_gmm import GaussianMixture
 from dask_gmm.data.collections import DaskArraySource
-from dask_gmm.engine.memory import BASE_BYTES, TaskMemory
+from dask_gmm.engine.memory import PassBytes, TaskMemory
 
 ROWS, D, K = 50_000, 16, 4
 STATISTICS_BYTES = 8 * K * (1 + D + D * (D + 1) // 2)
@@ -44,7 +44,7 @@ def peak_of_fit(n_chunks):
         with pytest.warns(ConvergenceWarning):
             model.fit(X)
         (peak,) = client.run(lambda dask_worker: dask_worker.peak).values()
-    return peak, BASE_BYTES + TaskMemory.of(DaskArraySource(X), STATISTICS_BYTES).total
+    return peak, TaskMemory.of(DaskArraySource(X), PassBytes(values=STATISTICS_BYTES)).process(1)
 
 
 @pytest.mark.long

@@ -16,7 +16,7 @@ from dask_gmm.cli.sources import open_source
 from dask_gmm.data.checks import check_rows
 from dask_gmm.data.source import DataError, Source, byte_counts
 from dask_gmm.engine.cost import Cost, measure, read_largest
-from dask_gmm.engine.memory import BASE_BYTES, TaskMemory
+from dask_gmm.engine.memory import TaskMemory
 from dask_gmm.engine.plan import Plan
 from dask_gmm.fitted import fitted_density
 from dask_gmm.fitting.settings import FitSettings
@@ -24,6 +24,7 @@ from dask_gmm.fitting.start import StartSettings
 from dask_gmm.fitting.works import EStep
 from dask_gmm.mixture import GaussianMixture
 from dask_gmm.precision import arithmetic
+from dask_gmm.preparing import pass_bytes
 from dask_gmm.validation import known_rows
 
 # Rows that a mixture of the right size is made from, for the clock only.
@@ -43,11 +44,11 @@ def plan(given: Mapping[str, Any], log: Log) -> dict[str, Any]:
     source = open_source(given["source"], given)
     threads = given["threads"] or 1
     n_workers = given["n_workers"] or max(1, CPU_COUNT // threads)
-    memory = TaskMemory.of(source, _settings(given).value_bytes(source.n_features))
+    memory = TaskMemory.of(source, pass_bytes(source, [_settings(given)]))
     if given["memory_limit"] is not None:
         memory.check(parse_bytes(given["memory_limit"]), threads)
     cost, told = estimate(source, given["n_components"], given["covariance_type"], n_workers * threads)
-    needed = BASE_BYTES + threads * memory.total
+    needed = memory.worker(threads)
     slower = "reading" if cost.reading > cost.arithmetic else "arithmetic"
     seconds = told["seconds_a_pass"]
     lasting = f"{seconds:.1f} s" if seconds < 10 else clock(seconds)

@@ -14,14 +14,15 @@ from numpy.typing import NDArray
 from zarr.abc.store import RangeByteRequest, SuffixByteRequest
 from zarr.storage import LocalStore, StorePath, WrapperStore
 
+from dask_gmm.data.bounded_codecs import bounded
 from dask_gmm.data.left_out import MissingChunkError
 from dask_gmm.data.source import DataError
 
 
 def checked(array: zarr.Array[Any], is_fill: Callable[[str], bool]) -> zarr.Array[Any]:
-    """Return `array` reading through a CheckedStore; costs no request."""
+    """Return `array` reading through a CheckedStore and decoding within bounds; costs no request."""
     store = CheckedStore(array.store, is_fill, _ends_in_blosc(array))
-    return zarr.Array(zarr.AsyncArray(array.metadata, StorePath(store, array.path)))
+    return zarr.Array(zarr.AsyncArray(bounded(array.metadata), StorePath(store, array.path)))
 
 
 def fast(array: zarr.Array[Any]) -> zarr.Array[Any] | None:

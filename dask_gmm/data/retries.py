@@ -16,7 +16,7 @@ import dask
 from dask.utils import parse_timedelta
 
 from dask_gmm.data.secrets import public_text
-from dask_gmm.data.source import Block
+from dask_gmm.data.source import Block, ChunkTooLargeError
 from dask_gmm.data.store_errors import STORE_ERRORS, StoreError, verdict
 
 _LOGGER = logging.getLogger("dask_gmm")
@@ -105,11 +105,20 @@ class PatientReader:
         ------
         StoreError
         DataError
+        ChunkTooLargeError
         """
         return patiently(lambda: self._read(index), f"Chunk {index} cannot be read", self.deadline)
 
     def _read(self, index: int) -> Block:
-        block: Block = self.reader.read(index)
+        try:
+            block: Block = self.reader.read(index)
+        except ChunkTooLargeError:
+            raise
+        except MemoryError as error:
+            raise ChunkTooLargeError(
+                f"Chunk {index} does not fit into memory: {error}. Rechunk the data, or read them where "
+                "there is more memory."
+            ) from error
         return block
 
     def supply(self, results: Mapping[Any, Any]) -> None:

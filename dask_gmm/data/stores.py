@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import math
 import os
 import pickle
 import zlib
@@ -19,6 +20,7 @@ from fsspec.implementations.local import LocalFileSystem
 from numpy.typing import NDArray
 from zarr.storage import FsspecStore, LocalStore
 
+from dask_gmm.data.available import check_fits
 from dask_gmm.data.checked import checked, fast, has_empty_chunk
 from dask_gmm.data.fingerprint import of_parts, version
 from dask_gmm.data.left_out import MissingChunkError, MissingChunks, UnstoredChunks
@@ -196,7 +198,10 @@ class StoredArray:
         ------
         DataError
             A chunk is missing, cut off or cannot be decoded; names its key.
+        ChunkTooLargeError
+            A chunk is larger than memory; names its key.
         """
+        check_fits(self._decoded_bytes(selection), self._place(selection))
         # What the fast way cannot read, or may be missing, is read once more by the one that tells why.
         with suppress(Exception):
             if self.fast is not None:
@@ -231,6 +236,12 @@ class StoredArray:
                 raise
         self.unstored.check(selection)
         return np.asarray(self.filled[selection])
+
+    def _decoded_bytes(self, selection: tuple[slice, ...]) -> int:
+        """Return the size of the elements in `selection`, or of a chunk: it is decoded whole."""
+        n_elements: int = math.prod(along.stop - along.start for along in selection)
+        whole: int = math.prod(self.unchecked.chunks)
+        return max(n_elements, whole) * self.dtype.itemsize
 
     def _place(self, selection: tuple[slice, ...]) -> str:
         if "unchecked" not in vars(self):

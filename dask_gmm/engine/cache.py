@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from dask_gmm.data.source import Source, byte_counts
-from dask_gmm.engine.memory import BASE_BYTES, TaskMemory
+from dask_gmm.engine.memory import TaskMemory
 
 Cache = Literal["auto"] | bool
 
@@ -67,4 +67,4 @@ def stay_in_process(source: Source, cache: Cache, keep_bytes: int) -> bool:
 
 
 def _room(limit: int, n_threads: int, memory: TaskMemory) -> int:
-    return max(0, int(_SHARE_BEFORE_SPILLING * limit) - BASE_BYTES - n_threads * memory.total)
+    return max(0, int(_SHARE_BEFORE_SPILLING * limit) - memory.process(n_threads))

@@ -8,11 +8,14 @@ from distributed import Client
 from dask_gmm.data.source import Source
 from dask_gmm.engine.cache import Cache, stay_in_process
 from dask_gmm.engine.cluster import ClusterEngine
+from dask_gmm.engine.memory import PassBytes
 from dask_gmm.engine.threads import ThreadsEngine
+
+_NOTHING = PassBytes()
 
 
 def choose_engine(
-    source: Source, cache: Cache = "auto", value_bytes: int = 0, keep_bytes: int = 0
+    source: Source, cache: Cache = "auto", computed: PassBytes = _NOTHING, keep_bytes: int = 0
 ) -> ThreadsEngine | ClusterEngine:
     """Return the engine for `source`.
 
@@ -26,14 +29,14 @@ def choose_engine(
     cache : {'auto', True, False}
         Whether rows stay in memory between passes: with 'auto' what fits a cluster's memory does, and on
         the threads of this process all that are no more than `keep_bytes`. See `dask_gmm.engine.cache`.
-    value_bytes : int
-        Size of what a pass computes, for the estimate of memory.
+    computed : PassBytes
+        Of what a pass computes, for the estimate of memory.
     keep_bytes : int
     """
     scheduler = get_scheduler()
     client = getattr(scheduler, "__self__", None)
     if isinstance(client, Client) and not source.in_memory:
-        return ClusterEngine(source, client, cache, value_bytes)
+        return ClusterEngine(source, client, cache, computed)
     keep = stay_in_process(source, cache, keep_bytes)
     if scheduler is not None and getattr(scheduler, "__name__", "") == "get_sync":
         return ThreadsEngine(source, 1, keep=keep)

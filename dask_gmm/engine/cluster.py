@@ -25,8 +25,8 @@ from dask_gmm.engine.blas import SingleBlasThread
 from dask_gmm.engine.blocks import KeptBlocks, Reading, look_ahead
 from dask_gmm.engine.cache import Cache, groups_to_keep
 from dask_gmm.engine.group import merge_values, run_group
-from dask_gmm.engine.memory import TaskMemory
-from dask_gmm.engine.merging import MergeTree
+from dask_gmm.engine.memory import PassBytes, TaskMemory
+from dask_gmm.engine.merging import MergeTree, merged_at_once
 from dask_gmm.engine.plan import Plan
 from dask_gmm.engine.pressure import giving_back
 from dask_gmm.engine.telemetry import Watched, new_span, report_pass
@@ -41,6 +41,7 @@ GroupDone = Callable[[int], None]
 _LITERAL_BYTES = 10_000
 _LITERAL_BYTES_IN_ALL = 4 << 20
 _REPLICATE_SECONDS = 30.0
+_NOTHING = PassBytes()
 
 
 class ClusterEngine:
@@ -52,20 +53,22 @@ class ClusterEngine:
     client : distributed.Client
     cache : {'auto', True, False}
         Whether rows stay in the workers' memory between passes; see `dask_gmm.engine.cache`.
-    value_bytes : int
-        Size of the values of a pass, for the estimate of memory.
+    computed : PassBytes
+        Of what a pass computes, for the estimate of memory.
 
     Raises
     ------
     ChunkTooLargeError
-        A worker cannot hold what a task needs.
+        No worker can hold what a task needs.
     """
 
-    def __init__(self, source: Source, client: Client, cache: Cache = "auto", value_bytes: int = 0) -> None:
+    def __init__(
+        self, source: Source, client: Client, cache: Cache = "auto", computed: PassBytes = _NOTHING
+    ) -> None:
         self.plan = Plan.of(source)
         self.n_groups = len(self.plan.groups)
         self._client = client
-        memory = TaskMemory.of(source, value_bytes)
+        memory = TaskMemory.of(source, computed)
         with connected():
             workers = _workers(client)
         for limit, n_threads in workers:
@@ -77,6 +80,7 @@ class ClusterEngine:
         self._ahead = look_ahead(source)
         #: Size of the rows that stayed in memory since an earlier pass, if no worker was lost.
         self.kept_bytes = 0
+        self._merged_at_once = merged_at_once(computed.values)
         self._inputs = [dict(source.futures(group)) for group in self.plan.groups]
         self._token = uuid4().hex[:12]
         self._span = new_span()
@@ -150,8 +154,9 @@ class ClusterEngine:
             _group_task, self._groups, [shipped] * self.n_groups, self._inputs, pure=False, key="gmm-pass"
         )
         progress = None if group_done is None else _Progress(parts, group_done)
-        merge = partial(self._client.submit, _merge_task, shipped, pure=False)
-        return MergeTree(parts, merge), progress
+        # Merges come first: each frees what it merges. As submitted they would come after all groups.
+        merge = partial(self._client.submit, _merge_task, shipped, pure=False, priority=1)
+        return MergeTree(parts, merge, self._merged_at_once), progress
 
     def _ship(self, works: Sequence[Work]) -> Any:
         payload = dumps(list(works))

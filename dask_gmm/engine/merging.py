@@ -16,7 +16,7 @@ from dask_gmm.engine.group import merge_values
 from dask_gmm.engine.plan import FAN_IN
 from dask_gmm.engine.work import Work
 
-# Values are merged as many at a time as take no more than this, two at least. With fewer there are more tasks.
+# Values are merged as many at a time as take no more than this, two at least. Fewer make more tasks.
 _MERGED_BYTES = 32 << 20
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import Any
 
+from dask_gmm.data.available import check_fits
 from dask_gmm.data.parallel import Threads
 from dask_gmm.data.source import Source, byte_counts
 from dask_gmm.engine.blas import SingleBlasThread
@@ -28,9 +29,15 @@ class ThreadsEngine:
         See `dask_gmm.data.parallel.Threads`.
     keep : bool
         Keep the rows in memory between passes.
+
+    Raises
+    ------
+    ChunkTooLargeError
+        A stored chunk does not fit into the memory of this process.
     """
 
     def __init__(self, source: Source, n_threads: int | None = None, *, keep: bool = False) -> None:
+        _check_chunks(source)
         self.plan = Plan.of(source)
         self.n_groups = len(self.plan.groups)
         self._keep = keep and not source.in_memory
@@ -76,6 +83,13 @@ class ThreadsEngine:
         """Let go of the threads, and of the rows that stay."""
         self._groups = []
         self._threads.close()
+
+
+def _check_chunks(source: Source) -> None:
+    # Computed chunks may be parts of what is in memory already, or of a file that is mapped.
+    if source.stored and source.chunks:
+        largest = max(source.chunks, key=lambda chunk: chunk.n_bytes or 0)
+        check_fits(largest.n_bytes or 0, f"{largest.name} of {source!r}")
 
 
 class _Begun:

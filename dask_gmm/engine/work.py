@@ -24,6 +24,6 @@ class Work(Protocol):
     def merge(self, values: Sequence[Any]) -> Any:
         """Return the value of all rows in `values`; must leave the inputs as they are.
 
-        A fold from the left: ``merge([merge(few), *others])`` must have the bits of ``merge([*few, *others])``,
-        so that large values need not be held all at once.
+        A fold from the left, so that large values need not be held all at once:
+        ``merge([merge(few), *others])`` must have the bits of ``merge([*few, *others])``.
         """

@@ -18,6 +18,7 @@ from dask_gmm.checkpointing.identity import source_identity
 from dask_gmm.data.secrets import public_url
 from dask_gmm.data.source import Answer, Source, byte_counts
 from dask_gmm.engine.choose import choose_engine
+from dask_gmm.engine.memory import PassBytes
 from dask_gmm.fitted import PARAMETER_ATTRIBUTES
 from dask_gmm.validation import prediction_source
 from dask_gmm.writing.chosen import ChosenChunks
@@ -171,7 +172,8 @@ def _run(
         share_done(done / engine.n_groups)
 
     written: tuple[int, int]
-    with closing(choose_engine(chosen, cache=False, value_bytes=(largest.n_rows or 0) * row_bytes)) as engine:
+    computed = PassBytes(answers=(largest.n_rows or 0) * row_bytes)
+    with closing(choose_engine(chosen, cache=False, computed=computed)) as engine:
         (written,) = engine.run([work], None if share_done is None else group_done)
     return written
 

@@ -20,7 +20,7 @@ from dask_gmm import GaussianMixture
 from dask_gmm.data.collections import DaskArraySource
 from dask_gmm.engine.cache import groups_to_keep
 from dask_gmm.engine.cluster import ClusterEngine
-from dask_gmm.engine.memory import BASE_BYTES, TaskMemory
+from dask_gmm.engine.memory import PassBytes, TaskMemory
 from dask_gmm.engine.plan import Plan
 
 N_CHUNKS, ROWS, D, PASSES = 32, 131_072, 4, 4
@@ -70,9 +70,9 @@ def fit(noted, passes=PASSES, **options):
 
 def limit_for(share):
     """Return the memory limit of each of two workers that leaves room for this share of the rows."""
-    memory = TaskMemory(CHUNK_BYTES, "", 1000)
+    memory = TaskMemory(CHUNK_BYTES, "", PassBytes(1000))
     room = share * N_CHUNKS * CHUNK_BYTES / 2
-    return int((room + BASE_BYTES + memory.total) / 0.55)
+    return int((room + memory.process(1)) / 0.55)
 
 
 @contextmanager
@@ -151,7 +151,7 @@ class Persisted(DaskArraySource):
 
 def test_a_fixed_part_is_kept():
     source = DaskArraySource(da.zeros((N_CHUNKS * ROWS, D), chunks=(ROWS, D)))
-    groups, memory = Plan.of(source).groups, TaskMemory.of(source, 1000)
+    groups, memory = Plan.of(source).groups, TaskMemory.of(source, PassBytes(1000))
     workers = [(limit_for(0.51), 1)] * 2
     assert groups_to_keep(source, groups, "auto", memory, workers) == frozenset(range(len(groups) // 2))
     assert groups_to_keep(source, groups, "auto", memory, [(0, 1)]) == frozenset()
@@ -162,6 +162,6 @@ def test_a_fixed_part_is_kept():
 
 def test_persisted_rows_are_not_kept_twice():
     source = Persisted(da.zeros((N_CHUNKS * ROWS, D), chunks=(ROWS, D)))
-    groups, memory = Plan.of(source).groups, TaskMemory.of(source, 1000)
+    groups, memory = Plan.of(source).groups, TaskMemory.of(source, PassBytes(1000))
     kept = groups_to_keep(source, groups, "auto", memory, [(limit_for(3), 1)] * 2)
     assert kept == frozenset(range(len(groups) // 2))

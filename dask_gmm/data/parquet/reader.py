@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from dask_gmm.data.available import check_fits
 from dask_gmm.data.grid import unknown_numbers
 from dask_gmm.data.parquet.columns import Columns
 from dask_gmm.data.parquet.files import Store
@@ -41,8 +42,11 @@ class ParquetReader:
         ------
         DataError
             Damaged data, nulls, lists of other lengths, or a file that changed since it was listed.
+        ChunkTooLargeError
+            A row group is larger than memory.
         """
         piece = self.pieces[index]
+        check_fits(piece.most_rows * self.columns.n_features * self.columns.dtype.itemsize, piece.name)
         table = self._table(piece)
         n_rows = table.num_rows
         if piece.n_rows not in (None, n_rows):

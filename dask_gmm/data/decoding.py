@@ -1,0 +1,106 @@
+"""Bytes decompressed to no more than so many.
+
+Sixteen kilobytes may hold gigabytes of zeros: damaged or hostile ones are refused before these are there.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pyarrow as pa
+from dask.utils import format_bytes
+
+
+class OversizedError(ValueError):
+    """Stored bytes decode to more than they should."""
+
+
+def in_bounds(kind: str, configuration: Mapping[str, Any], stored: Any, most: int) -> bytes | None:
+    """Decode to no more than `most` bytes.
+
+    Parameters
+    ----------
+    kind : str
+        The codec's name in numcodecs.
+    configuration : mapping
+        Its parameters.
+    stored : buffer
+    most : int
+
+    Returns
+    -------
+    bytes or None
+        None where the codec's own way of decoding keeps to the bound, or it is not known how to.
+
+    Raises
+    ------
+    OversizedError
+    ValueError, EOFError, zlib.error, lzma.LZMAError
+        The bytes are damaged.
+    """
+    if kind not in COMPRESSORS:
+        return None
+    data = memoryview(stored).cast("B")
+    if kind in DECLARED:
+        first, last = DECLARED[kind]
+        if int.from_bytes(data[first:last], "little") > most:
+            raise _oversized(int.from_bytes(data[first:last], "little"), most)
+        return None
+    try:
+        decoded = _STREAMS[kind](data, most + 1, configuration)
+    except OSError as error:
+        # pyarrow and bz2 say so of damaged bytes.
+        raise ValueError(str(error)) from error
+    if len(decoded) > most:
+        raise _oversized(None, most)
+    return decoded
+
+
+def _oversized(found: int | None, most: int) -> OversizedError:
+    size = f"more than {format_bytes(most)}" if found is None else format_bytes(found)
+    return OversizedError(f"it would decode to {size} where the metadata allow {format_bytes(most)}")
+
+
+def _zlib(data: memoryview, size: int, configuration: Mapping[str, Any]) -> bytes:
+    decompressor = zlib.decompressobj()
+    decoded = decompressor.decompress(data, size)
+    if len(decoded) < size and not decompressor.eof:
+        raise EOFError("incomplete or truncated stream")
+    return decoded
+
+
+def _gzip(data: memoryview, size: int, configuration: Mapping[str, Any]) -> bytes:
+    return gzip.GzipFile(fileobj=io.BytesIO(data)).read(size)
+
+
+def _bz2(data: memoryview, size: int, configuration: Mapping[str, Any]) -> bytes:
+    return bz2.BZ2File(io.BytesIO(data)).read(size)
+
+
+def _lzma(data: memoryview, size: int, configuration: Mapping[str, Any]) -> bytes:
+    described = {"format": configuration.get("format", 1), "filters": configuration.get("filters")}
+    return lzma.LZMAFile(io.BytesIO(data), **described).read(size)
+
+
+def _zstd(data: memoryview, size: int, configuration: Mapping[str, Any]) -> bytes:
+    decoded: bytes = pa.CompressedInputStream(pa.BufferReader(pa.py_buffer(data)), "zstd").read(size)
+    return decoded
+
+
+#: Where in a buffer its decoded size stands; decoding then keeps to that.
+DECLARED = {"blosc": (4, 8), "lz4": (0, 4)}
+_STREAMS: Mapping[str, Callable[[memoryview, int, Mapping[str, Any]], bytes]] = {
+    "bz2": _bz2,
+    "gzip": _gzip,
+    "lzma": _lzma,
+    "zlib": _zlib,
+    "zstd": _zstd,
+}
+#: Names of the codecs whose decoding is bounded.
+COMPRESSORS = frozenset({*DECLARED, *_STREAMS})
