@@ -29,6 +29,7 @@ from dask_gmm.engine.memory import PassBytes, TaskMemory
 from dask_gmm.engine.merging import MergeTree, merged_at_once
 from dask_gmm.engine.plan import Plan
 from dask_gmm.engine.pressure import giving_back
+from dask_gmm.engine.suitable import Suitable, on_large_workers
 from dask_gmm.engine.telemetry import Watched, new_span, report_pass
 from dask_gmm.engine.turns import let_next_begin, turn
 from dask_gmm.engine.waiting import Patience, connected
@@ -69,11 +70,11 @@ class ClusterEngine:
         self.n_groups = len(self.plan.groups)
         self._client = client
         memory = TaskMemory.of(source, computed)
+        self._suitable = Suitable(client, memory)
         with connected():
-            workers = _workers(client)
-        for limit, n_threads in workers:
-            memory.check(limit, n_threads)
-        self._patience = Patience(client, memory.note([limit for limit, _ in workers]))
+            workers = self._suitable.check()
+        self._memory = replace(memory, chunk_name="")
+        self._patience = Patience(client, memory.note([limit for limit, _ in workers]), self._suitable.look)
         kept = groups_to_keep(source, self.plan.groups, cache, memory, workers)
         n_bytes = byte_counts(source.chunks, unknown=0)
         self._bytes_to_keep = sum(int(n_bytes[self.plan.groups[number]].sum()) for number in kept)
@@ -86,7 +87,8 @@ class ClusterEngine:
         self._span = new_span()
         self._n_passes = 0
         self._last: _Ended | None = None
-        self._groups = [self._group(source, number, number in kept) for number in range(self.n_groups)]
+        with dask.annotate(**self._suitable.annotations()):
+            self._groups = [self._group(source, number, number in kept) for number in range(self.n_groups)]
         needed = [*self._groups, *(value for inputs in self._inputs for value in inputs.values())]
         self._keys = [value.key for value in needed if isinstance(value, Future)]
 
@@ -99,7 +101,12 @@ class ClusterEngine:
         if not kept:
             return payload
         return self._client.submit(
-            _load_task, payload, self._inputs[number], pure=False, key=f"gmm-rows-{self._token}-{number}"
+            _load_task,
+            self._memory,
+            payload,
+            self._inputs[number],
+            pure=False,
+            key=f"gmm-rows-{self._token}-{number}",
         )
 
     def run(self, works: Sequence[Work], group_done: GroupDone | None = None) -> list[Any]:
@@ -107,7 +114,7 @@ class ClusterEngine:
         if not self._groups:
             return [work.start() for work in works]
         began = perf_counter()
-        with connected(), dask.annotate(span=self._span):
+        with connected(), dask.annotate(span=self._span, **self._suitable.annotations()):
             tree, progress = self._submitted(works, group_done)
         self._leave_last()
 
@@ -151,11 +158,17 @@ class ClusterEngine:
     ) -> tuple[MergeTree, _Progress | None]:
         shipped = self._ship(works)
         parts: list[Future] = self._client.map(
-            _group_task, self._groups, [shipped] * self.n_groups, self._inputs, pure=False, key="gmm-pass"
+            _group_task,
+            [self._memory] * self.n_groups,
+            self._groups,
+            [shipped] * self.n_groups,
+            self._inputs,
+            pure=False,
+            key="gmm-pass",
         )
         progress = None if group_done is None else _Progress(parts, group_done)
         # Merges come first: each frees what it merges. As submitted they would come after all groups.
-        merge = partial(self._client.submit, _merge_task, shipped, pure=False, priority=1)
+        merge = partial(self._client.submit, _merge_task, self._memory, shipped, pure=False, priority=1)
         return MergeTree(parts, merge, self._merged_at_once), progress
 
     def _ship(self, works: Sequence[Work]) -> Any:
@@ -177,11 +190,6 @@ class _Ended:
     number: int
     n_groups: int
     seconds: float
-
-
-def _workers(client: Client) -> list[tuple[int, int]]:
-    workers = client.scheduler_info(n_workers=-1)["workers"].values()
-    return [(int(worker["memory_limit"] or 0), int(worker["nthreads"])) for worker in workers]
 
 
 class _Progress:
@@ -227,11 +235,13 @@ def _opened(group: bytes, inputs: dict[Any, Any]) -> Reading:
     return reading
 
 
+@on_large_workers
 @giving_back
 def _load_task(group: bytes, inputs: dict[Any, Any]) -> KeptBlocks:
     return KeptBlocks(_opened(group, inputs))
 
 
+@on_large_workers
 @giving_back
 def _group_task(group: bytes | KeptBlocks, works: bytes, inputs: dict[Any, Any]) -> list[Any]:
     reading = group.reading if isinstance(group, KeptBlocks) else _opened(group, inputs)
@@ -241,6 +251,7 @@ def _group_task(group: bytes | KeptBlocks, works: bytes, inputs: dict[Any, Any])
         return run_group(blocks, opened_works, let_next_begin if reading.hides else None)
 
 
+@on_large_workers
 @giving_back
 def _merge_task(works: bytes, parts: Sequence[list[Any]]) -> list[Any]:
     return merge_values(loads(works), parts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from asyncio import run_coroutine_threadsafe
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from concurrent.futures import Future as Fetching
 from contextlib import contextmanager
@@ -18,6 +18,8 @@ from distributed.client import ClosedClientError
 from distributed.scheduler import KilledWorker
 
 from dask_gmm.engine.pressure import Relief
+
+_Workers = Mapping[str, Mapping[str, Any]]
 
 _LOGGER = logging.getLogger("dask_gmm")
 
@@ -63,11 +65,20 @@ class Patience:
     client : distributed.Client
     memory_note : str
         What a task needs, told when workers keep dying: memory is the usual reason.
+    suitable : callable, optional
+        Returns those of the workers, by address, that are given tasks.
     """
 
-    def __init__(self, client: Client, memory_note: str) -> None:
+    def __init__(
+        self,
+        client: Client,
+        memory_note: str,
+        suitable: Callable[[_Workers], _Workers] = lambda workers: workers,
+    ) -> None:
         self._client = client
         self._memory_note = memory_note
+        self._suitable = suitable
+        self._looked = monotonic()
         self._relief = Relief(client, memory_note)
         # Dask configuration: seconds without any worker, and how often a killed task is given back.
         self._no_workers = parse_timedelta(dask.config.get("dask-gmm.no-workers-timeout", "10 minutes"))
@@ -95,7 +106,6 @@ class Patience:
         """
         retries = 0
         without_workers_since: float | None = None
-        looked = monotonic()
         fetching = self._fetching(future)
         while True:
             try:
@@ -119,9 +129,9 @@ class Patience:
                 if fetching.done() and fetching.exception() is error:
                     raise  # the task's own
                 meanwhile()
-                if monotonic() - looked > _LOOK_SECONDS:
+                if monotonic() - self._looked > _LOOK_SECONDS:
                     without_workers_since = self._without_workers(without_workers_since)
-                    looked = monotonic()
+                    self._looked = monotonic()
             except CancelledError as error:
                 raise _lost(error) from error
 
@@ -155,13 +165,15 @@ class Patience:
             workers = self._ask("identity", n_workers=-1)["workers"]
             states = {address: worker["status"] for address, worker in workers.items()}
             self._relief.look([address for address, state in states.items() if state == "paused"])
-        if "running" in states.values():
+        if any(states[address] == "running" for address in self._suitable(workers)):
             return None
         since = monotonic() if since is None else since
         if monotonic() - since > self._no_workers:
+            too_small = "running" in states.values()
+            enough, why = (" with memory enough", f" {self._memory_note}") if too_small else ("", "")
             raise NoWorkersError(
-                f"No worker has been running for {self._no_workers:.0f} s (dask-gmm.no-workers-timeout). "
-                f"{_GO_ON}"
+                f"No worker{enough} has been running for {self._no_workers:.0f} s "
+                f"(dask-gmm.no-workers-timeout).{why} {_GO_ON}"
             )
         return since
 
