@@ -16,12 +16,15 @@ import pyarrow.parquet as pq
 
 from dask_gmm.data.parquet.files import File, Store
 from dask_gmm.data.parquet.footer import Footer, parse_footer
+from dask_gmm.data.parquet.pages import check_pages
 from dask_gmm.data.parquet.remote import fetch, is_local, read_tail
 from dask_gmm.data.retries import patiently
 from dask_gmm.data.source import DataError
 
 # Footers of files in use, so that reading a file's row groups one by one parses its footer once.
 _OPEN_FILES = 32
+# Row groups and columns whose pages were looked at: once is enough for all passes of this process.
+_CHECKED: set[tuple[File, tuple[int, ...], tuple[int, ...]]] = set()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,19 +134,25 @@ def read_row_groups(store: Store, file: File, row_groups: Sequence[int], names: 
     Raises
     ------
     DataError
-        A page that cannot be decoded or differs from its checksum.
+        A page that cannot be decoded, differs from its checksum, or would decode to more than the footer
+        announces.
     """
     fs = store.filesystem()
     opened = _open(fs, file)
     present = set(opened.schema.names)
     stored = [name for name in names if name in present]
-    source = file.path
-    if not is_local(fs):
-        columns = sorted(set(chain.from_iterable(opened.stored_columns(stored).values())))
-        source = fetch(fs, file, opened.footer.ranges(row_groups, columns), opened.whole)
-    with pq.ParquetFile(
-        source, metadata=opened.fragment.metadata, memory_map=is_local(fs), page_checksum_verification=True
-    ) as parquet:
+    columns = sorted(set(chain.from_iterable(opened.stored_columns(stored).values())))
+    if is_local(fs):
+        contents = pa.memory_map(file.path).read_buffer()
+    else:
+        contents = fetch(fs, file, opened.footer.ranges(row_groups, columns), opened.whole)
+    metadata = opened.fragment.metadata
+    checked = file, tuple(row_groups), tuple(columns)
+    if checked not in _CHECKED:
+        check_pages(memoryview(contents).cast("B"), metadata, row_groups, columns, file.name)
+        _CHECKED.add(checked)
+    source = pa.BufferReader(contents)
+    with pq.ParquetFile(source, metadata=metadata, page_checksum_verification=True) as parquet:
         table = parquet.read_row_groups(list(row_groups), columns=stored, use_threads=False)
     for key, value in file.partition:
         if key in names and key not in stored:

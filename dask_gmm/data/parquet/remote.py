@@ -87,7 +87,7 @@ def read_tail(fs: Any, file: File) -> Tail:
     return Tail(tail[-8 - length : -8], begin, whole)
 
 
-def fetch(fs: Any, file: File, ranges: Iterable[tuple[int, int]], whole: bool) -> pa.BufferReader:
+def fetch(fs: Any, file: File, ranges: Iterable[tuple[int, int]], whole: bool) -> pa.Buffer:
     """Return the file with these ranges of bytes in place; nothing else of it may be read.
 
     `whole` says that the file comes whole anyhow, and is to be asked for once.
@@ -98,7 +98,7 @@ def fetch(fs: Any, file: File, ranges: Iterable[tuple[int, int]], whole: bool) -
     parts = fs.cat_ranges([file.path] * len(merged), starts, stops, on_error="raise")
     for start, stop, part in zip(starts, stops, parts, strict=True):
         contents[start:stop] = np.frombuffer(_cut(part, file.name, file.size, start, stop), dtype=np.uint8)
-    return pa.BufferReader(pa.py_buffer(contents))
+    return pa.py_buffer(contents)
 
 
 def _cut(sent: bytes, name: str, size: int, start: int, stop: int) -> bytes:
