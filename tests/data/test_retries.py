@@ -14,7 +14,7 @@ import pytest
 from dask_gmm import GaussianMixture
 from dask_gmm.data import retries
 from dask_gmm.data.retries import PatientReader, patiently
-from dask_gmm.data.source import DataError
+from dask_gmm.data.source import ChunkTooLargeError, DataError
 from dask_gmm.data.store_errors import StoreError, StoreMissingError, StoreRefusedError, verdict
 
 
@@ -225,3 +225,12 @@ def test_a_fit_reads_again(clock, make_rows, make_source):
         fitted = GaussianMixture(3, random_state=0).fit(Failing(pieces))
     np.testing.assert_array_equal(fitted.means_, quiet.means_)
     assert len(clock.pauses) >= 4 * (1 + fitted.n_iter_) // 2
+
+
+def test_a_chunk_without_memory_for_it_is_named():
+    class Huge:
+        def read(self, index):
+            return np.empty((10**11, 10**3))
+
+    with pytest.raises(ChunkTooLargeError, match=r"Chunk 3 does not fit into memory: Unable to allocate \d+"):
+        PatientReader(Huge()).read(3)
