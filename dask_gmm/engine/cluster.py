@@ -20,6 +20,7 @@ from distributed import Client, Future
 from distributed.protocol.pickle import dumps, loads
 
 from dask_gmm.data.source import Source, byte_counts
+from dask_gmm.engine.absence import Absence
 from dask_gmm.engine.allocator import keep_freed_memory
 from dask_gmm.engine.blas import SingleBlasThread
 from dask_gmm.engine.blocks import KeptBlocks, Reading, look_ahead
@@ -87,6 +88,7 @@ class ClusterEngine:
         self._span = new_span()
         self._n_passes = 0
         self._last: _Ended | None = None
+        self._absence = Absence()
         with dask.annotate(**self._suitable.annotations()):
             self._groups = [self._group(source, number, number in kept) for number in range(self.n_groups)]
         needed = [*self._groups, *(value for inputs in self._inputs for value in inputs.values())]
@@ -113,6 +115,7 @@ class ClusterEngine:
         """Run one pass; see `ThreadsEngine.run`."""
         if not self._groups:
             return [work.start() for work in works]
+        self._absence.begin()
         began = perf_counter()
         with connected(), dask.annotate(span=self._span, **self._suitable.annotations()):
             tree, progress = self._submitted(works, group_done)
@@ -143,6 +146,7 @@ class ClusterEngine:
             for group in self._groups:
                 if isinstance(group, Future):
                     group.release()
+            self._absence.end()
 
     def _leave_last(self) -> None:
         # Only when the next pass is submitted: told of this first, the client would hold that pass back for
