@@ -7,7 +7,6 @@ scattered, pinned or held in actors, so everything a dead worker held is compute
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from queue import SimpleQueue
@@ -42,8 +41,11 @@ GroupDone = Callable[[int], None]
 # one group needs is sent in each pass; what all need, once for each group and no round trip ahead of them.
 _LITERAL_BYTES = 10_000
 _LITERAL_BYTES_IN_ALL = 4 << 20
-_REPLICATE_SECONDS = 30.0
 _NOTHING = PassBytes()
+# Dask's mark of tasks that are placed without regard to where their inputs are, which it takes from the call.
+# Without it all tasks go to the worker that has the works, once there are fewer of them than twice the
+# threads; with copies on all workers they would not, but its memory manager drops copies as they are made.
+_ANYWHERE = "_data_producer"
 
 
 class ClusterEngine:
@@ -91,6 +93,11 @@ class ClusterEngine:
         self._absence = Absence()
         with dask.annotate(**self._suitable.annotations()):
             self._groups = [self._group(source, number, number in kept) for number in range(self.n_groups)]
+        # Groups whose rows are on no worker go to whoever is idle, the others to their rows.
+        self._placed: dict[bool, list[int]] = {}
+        for number, inputs in enumerate(self._inputs):
+            anywhere = not inputs and number not in kept
+            self._placed.setdefault(anywhere, []).append(number)
         needed = [*self._groups, *(value for inputs in self._inputs for value in inputs.values())]
         self._keys = [value.key for value in needed if isinstance(value, Future)]
 
@@ -161,29 +168,50 @@ class ClusterEngine:
         self, works: Sequence[Work], group_done: GroupDone | None
     ) -> tuple[MergeTree, _Progress | None]:
         shipped = self._ship(works)
-        parts: list[Future] = self._client.map(
-            _group_task,
-            [self._memory] * self.n_groups,
-            self._groups,
-            [shipped] * self.n_groups,
-            self._inputs,
-            pure=False,
-            key="gmm-pass",
-        )
+        parts = self._parts(shipped)
         progress = None if group_done is None else _Progress(parts, group_done)
-        # Merges come first: each frees what it merges. As submitted they would come after all groups.
-        merge = partial(self._client.submit, _merge_task, self._memory, shipped, pure=False, priority=1)
+
+        def merge(below: list[list[Future]]) -> list[Future]:
+            n_merges = len(below)
+            merged: list[Future] = self._client.map(
+                _merge_task,
+                [self._memory] * n_merges,
+                [shipped] * n_merges,
+                below,
+                pure=False,
+                key="gmm-merge",
+                # Merges come first: each frees what it merges. As submitted they would come after all groups.
+                priority=1,
+            )
+            return merged
+
         return MergeTree(parts, merge, self._merged_at_once), progress
+
+    def _parts(self, shipped: Any) -> list[Future]:
+        """Submit all groups; return their futures in order."""
+        # Of keys like these Dask makes a task group for each pass. From a group's size it works out how many
+        # tasks go to a worker in a row; otherwise it would count those of all passes.
+        name = f"gmm-pass-{uuid4().hex}"
+        parts: dict[int, Future] = {}
+        for anywhere, numbers in self._placed.items():
+            submitted = self._client.map(
+                _group_task,
+                [self._memory] * len(numbers),
+                [self._groups[number] for number in numbers],
+                [shipped] * len(numbers),
+                [self._inputs[number] for number in numbers],
+                key=[(name, number) for number in numbers],
+                pure=False,
+                **{_ANYWHERE: anywhere},
+            )
+            parts.update(zip(numbers, submitted, strict=True))
+        return [parts[number] for number in range(self.n_groups)]
 
     def _ship(self, works: Sequence[Work]) -> Any:
         payload = dumps(list(works))
         if len(payload) * self.n_groups <= _LITERAL_BYTES_IN_ALL:
             return payload
-        shipped = self._client.submit(_same, payload, pure=False, key=f"gmm-works-{uuid4().hex}")
-        # One copy on one worker would draw all tasks to it. Without workers, or when they die, it stays so.
-        with suppress(TimeoutError, ValueError, KeyError):
-            self._client.replicate(shipped, callback_timeout=_REPLICATE_SECONDS)
-        return shipped
+        return self._client.submit(_same, payload, pure=False, key=f"gmm-works-{uuid4().hex}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +275,9 @@ def _load_task(group: bytes, inputs: dict[Any, Any]) -> KeptBlocks:
 
 @on_large_workers
 @giving_back
-def _group_task(group: bytes | KeptBlocks, works: bytes, inputs: dict[Any, Any]) -> list[Any]:
+def _group_task(
+    group: bytes | KeptBlocks, works: bytes, inputs: dict[Any, Any], _data_producer: bool = False
+) -> list[Any]:
     reading = group.reading if isinstance(group, KeptBlocks) else _opened(group, inputs)
     watched, opened_works = Watched(reading.reader), loads(works)
     blocks = replace(reading, reader=watched).begin()

@@ -37,7 +37,7 @@ class MergeTree:
     parts : list of distributed.Future
         The groups' results.
     merge : callable
-        Submits the merge of a list of futures.
+        Submits the merges of several lists of futures, all in one message; returns a future of each.
     at_once : int
         How many a task merges; a worker holds so many and their sum. The bits do not depend on it.
 
@@ -50,29 +50,35 @@ class MergeTree:
     """
 
     def __init__(
-        self, parts: list[Future], merge: Callable[[list[Future]], Future], at_once: int = FAN_IN
+        self,
+        parts: list[Future],
+        merge: Callable[[list[list[Future]]], list[Future]],
+        at_once: int = FAN_IN,
     ) -> None:
         self._merge, self._at_once = merge, at_once
         self._below: list[tuple[Future, list[Future]]] = []
         self.keys = [part.key for part in parts]
         layer = parts
         while True:
-            layer = [self._merged(layer[first : first + FAN_IN]) for first in range(0, len(layer), FAN_IN)]
+            layer = self._level([layer[first : first + FAN_IN] for first in range(0, len(layer), FAN_IN)])
             if len(layer) == 1:
                 break
         self.root = layer[0]
 
-    def _merged(self, parts: list[Future]) -> Future:
-        """Submit the merges of values that make one."""
-        merged = self._submitted(parts[: self._at_once])
-        for first in range(self._at_once, len(parts), self._at_once - 1):
-            merged = self._submitted([merged, *parts[first : first + self._at_once - 1]])
+    def _level(self, runs: list[list[Future]]) -> list[Future]:
+        """Submit the merges that make one value of each run, side by side."""
+        merged = self._submitted([run[: self._at_once] for run in runs])
+        for first in range(self._at_once, FAN_IN, self._at_once - 1):
+            longer = [number for number, run in enumerate(runs) if first < len(run)]
+            more = [[merged[i], *runs[i][first : first + self._at_once - 1]] for i in longer]
+            for number, future in zip(longer, self._submitted(more), strict=True):
+                merged[number] = future
         return merged
 
-    def _submitted(self, below: list[Future]) -> Future:
-        merged = self._merge(below)
-        self._below.append((merged, below))
-        self.keys.append(merged.key)
+    def _submitted(self, below: list[list[Future]]) -> list[Future]:
+        merged = self._merge(below) if below else []
+        self._below += zip(merged, below, strict=True)
+        self.keys += [future.key for future in merged]
         return merged
 
     def let_go(self) -> None:

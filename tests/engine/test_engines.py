@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass
 
 import dask
 import dask.array as da
 import numpy as np
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, get_worker
 
 from dask_gmm.data.dispatch import lazy_source
 from dask_gmm.data.source import DataError
@@ -129,6 +132,51 @@ def test_works_too_large_for_a_task(make_engine, rows):
     engine = make_engine(lazy_source(rows))
     assert engine.run([Large()]) == [list(range(N_CHUNKS))]
     engine.close()
+
+
+@dataclass(frozen=True)
+class Where(Listing):
+    """Lists the workers that the groups were done by."""
+
+    ballast: bytes = b""
+
+    def add(self, value, block):
+        time.sleep(0.002)
+        return [*value, get_worker().name]
+
+
+LARGE = b"x" * 200_000
+
+
+@pytest.mark.parametrize(
+    ("saturation", "ballast"),
+    [
+        (1.1, LARGE),
+        *(pytest.param(saturation, LARGE, marks=pytest.mark.long) for saturation in (1.0, "inf")),
+        *(pytest.param(saturation, b"", marks=pytest.mark.long) for saturation in (1.0, 1.1, "inf")),
+    ],
+    ids=lambda value: f"{len(value)} bytes" if isinstance(value, bytes) else value,
+)
+def test_all_workers_have_their_share_in_every_pass(rows, saturation, ballast):
+    # Fewer groups than twice the threads, which Dask takes for tasks that belong to their inputs; and a
+    # memory manager that drops what is kept more than once all the time.
+    settings = {
+        "distributed.scheduler.worker-saturation": saturation,
+        "distributed.scheduler.active-memory-manager.interval": "10ms",
+    }
+    n_workers = 24
+    options = {"n_workers": n_workers, "threads_per_worker": 1, "dashboard_address": None}
+    with (
+        dask.config.set(settings),
+        LocalCluster(processes=False, **options) as cluster,
+        Client(cluster, set_as_default=False) as client,
+        closing(ClusterEngine(lazy_source(rows), client)) as engine,
+    ):
+        for _ in range(7):
+            (workers,) = engine.run([Where(ballast=ballast)])
+            assert len(workers) == N_CHUNKS
+            assert max(Counter(workers).values()) <= N_CHUNKS / 4
+            assert len(set(workers)) > n_workers / 2
 
 
 @pytest.mark.parametrize("n_threads", [1, 3])

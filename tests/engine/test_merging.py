@@ -32,7 +32,7 @@ def grown(n_parts):
     tasks = weakref.WeakValueDictionary()
 
     def merge(below):
-        return added(Task("+".join(task.key for task in below)))
+        return [added(Task("+".join(task.key for task in few))) for few in below]
 
     def added(task):
         tasks[task.key] = task
