@@ -19,6 +19,7 @@ from sklearn.utils.validation import (
 
 from dask_gmm.data.arrays import ArraySource
 from dask_gmm.data.dispatch import lazy_source
+from dask_gmm.data.scheduler import computed
 from dask_gmm.data.source import DataError, Source
 from dask_gmm.fitting.checks import check_enough_rows
 from dask_gmm.fitting.start import StartSettings
@@ -83,7 +84,7 @@ def _array_source(estimator: Any, X: Any, sample_weight: Any, *, reset: bool) ->
     if sample_weight is None:
         return ArraySource(rows)
     if hasattr(sample_weight, "compute"):
-        sample_weight = sample_weight.compute()
+        sample_weight = computed(sample_weight)
     return ArraySource(
         rows, _check_sample_weight(sample_weight, rows, dtype=np.float64, ensure_non_negative=True)
     )

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dask_gmm.data.fingerprint import joined, of_array
 from dask_gmm.data.parallel import Threads
+from dask_gmm.data.scheduler import computed
 from dask_gmm.data.source import Answer, Block, Chunk, DataError
 
 # As many blocks balance any usual number of threads, ...
@@ -86,7 +87,7 @@ class ArraySource:
     def with_weights(self, sample_weight: Any) -> ArraySource:
         """Return the same rows with weights; lazy ones are computed."""
         if hasattr(sample_weight, "compute"):
-            sample_weight = sample_weight.compute()
+            sample_weight = computed(sample_weight)
         weights = np.asarray(sample_weight, dtype=np.float64)
         if weights.ndim != 1:
             raise ValueError(f"Sample weights must be 1D array or scalar, got {weights.ndim}D array.")

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from dask_gmm.data.answering import checked_answer
 from dask_gmm.data.graphs import ChunkGraphs, GraphReader
 from dask_gmm.data.grid import unknown_numbers
+from dask_gmm.data.scheduler import computed
 from dask_gmm.data.source import Answer, Block, Chunk, DataError
 from dask_gmm.data.weights import WeightedReader, WeightReader, WeightSource, align_weights, needs_row_counts
 
@@ -123,7 +124,7 @@ class DaskFrameSource:
             weighted._series = sample_weight
             return weighted
         if needs_row_counts(sample_weight):
-            counts = self.frame.map_partitions(len, meta=pd.Series(dtype=np.int64)).compute()
+            counts = computed(self.frame.map_partitions(len, meta=pd.Series(dtype=np.int64)))
             weighted._n_rows = [int(count) for count in counts]
         weighted._weights = align_weights(sample_weight, [chunk.n_rows for chunk in weighted.chunks])
         return weighted

@@ -22,6 +22,8 @@ from dask.optimization import cull
 from distributed import Future
 from distributed.protocol.pickle import dumps, loads
 
+from dask_gmm.data.scheduler import current_scheduler
+
 Graph = dict[Any, Any]
 
 # A task that at least so many chunks, and half of all, depend on is computed for all of them beforehand,
@@ -78,6 +80,7 @@ class ChunkGraphs:
             return
         if common:
             whole = {**self._graph, **self._futures}
+            current_scheduler()
             results = dask.compute(*(Delayed(key, whole) for key in common))
             done = {key: quote(result) for key, result in zip(common, results, strict=True)}
             self._graph, self._dependencies = cull({**self._graph, **done}, self.keys)

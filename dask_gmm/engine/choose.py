@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dask.base import get_scheduler
+from collections.abc import Callable
+from typing import Any
+
 from distributed import Client
 
+from dask_gmm.data.scheduler import AsynchronousClientError, current_scheduler
 from dask_gmm.data.source import Source
 from dask_gmm.engine.cache import Cache, stay_in_process
 from dask_gmm.engine.cluster import ClusterEngine
@@ -32,8 +35,13 @@ def choose_engine(
     computed : PassBytes
         Of what a pass computes, for the estimate of memory.
     keep_bytes : int
+
+    Raises
+    ------
+    AsynchronousClientError
+        The current client is asynchronous, and the rows are not in memory.
     """
-    scheduler = get_scheduler()
+    scheduler = _current_scheduler(source)
     client = getattr(scheduler, "__self__", None)
     if isinstance(client, Client) and not source.in_memory:
         return ClusterEngine(source, client, cache, computed)
@@ -41,3 +49,12 @@ def choose_engine(
     if scheduler is not None and getattr(scheduler, "__name__", "") == "get_sync":
         return ThreadsEngine(source, 1, keep=keep)
     return ThreadsEngine(source, keep=keep)
+
+
+def _current_scheduler(source: Source) -> Callable[..., Any] | None:
+    try:
+        return current_scheduler()
+    except AsynchronousClientError:
+        if source.in_memory:
+            return None
+        raise
