@@ -67,6 +67,13 @@ def _connected(address: str | None, given: Mapping[str, Any]) -> Client:
         raise SchedulerLostError(
             f"No scheduler answers at {given['scheduler_file'] or address}: {error}"
         ) from error
+    except (AssertionError, LookupError, ValueError) as error:
+        if not given["scheduler_file"]:
+            raise
+        raise click.UsageError(
+            f"{given['scheduler_file']} is no scheduler file: it should be the JSON that "
+            "`dask scheduler --scheduler-file` writes."
+        ) from error
     timeout = dask.config.get("dask-gmm.no-workers-timeout", "10 minutes")
     try:
         client.wait_for_workers(given["wait_for"], timeout=parse_timedelta(timeout))

@@ -74,7 +74,7 @@ def make_estimator(given: Mapping[str, Any]) -> GaussianMixture:
 
 
 def check_folder(url: str) -> None:
-    """Refuse a local file whose folder does not exist before hours of work, not after.
+    """Refuse a local file that cannot be written before hours of work, not after.
 
     Raises
     ------
@@ -83,6 +83,8 @@ def check_folder(url: str) -> None:
     filesystem, path = url_to_fs(url)
     if isinstance(filesystem, LocalFileSystem) and not Path(path).parent.is_dir():
         raise click.UsageError(f"There is no folder {Path(path).parent} to write {Path(path).name} to.")
+    if isinstance(filesystem, LocalFileSystem) and Path(path).is_dir():
+        raise click.UsageError(f"{path} is a folder; name the file to write.")
 
 
 def description(estimator: Any) -> dict[str, Any]:

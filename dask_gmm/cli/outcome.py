@@ -89,7 +89,7 @@ def exit_code(error: Exception) -> int:
     from dask_gmm.checkpointing import DriverError
     from dask_gmm.container import ModelFileError
     from dask_gmm.data.source import DataError
-    from dask_gmm.data.store_errors import verdict
+    from dask_gmm.data.store_errors import StoreUnfitError, verdict
     from dask_gmm.engine.waiting import ClusterError, WorkersKilledError
     from dask_gmm.model.mstep import CollapsedComponentError
 
@@ -101,8 +101,8 @@ def exit_code(error: Exception) -> int:
         return UNAVAILABLE
     of_store = verdict(error)
     # Those that were judged already have a kind of their own.
-    given = (FileNotFoundError, FileExistsError, PermissionError, NotADirectoryError)
-    if of_store in ("missing", "refused") or isinstance(error, given):
+    given = (FileNotFoundError, FileExistsError, PermissionError, NotADirectoryError, StoreUnfitError)
+    if of_store in ("missing", "refused", "unfit") or isinstance(error, given):
         return USAGE
     if of_store is not None or isinstance(error, OSError):
         return UNAVAILABLE

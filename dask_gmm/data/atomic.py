@@ -13,7 +13,6 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from dask_gmm.data.secrets import public_url
-from dask_gmm.data.source import DataError
 
 _TEMPORARY = re.compile(r"[0-9a-f]{32}")
 
@@ -56,8 +55,8 @@ def read_whole(
     ------
     FileNotFoundError
         Naming the URL without its credentials.
-    DataError
-        A folder.
+    IsADirectoryError
+        It is a folder.
     """
     filesystem, path = url_to_fs(os.fspath(url), **(storage_options or {}))
     try:
@@ -65,11 +64,13 @@ def read_whole(
             beginning: bytes = file.read(len(prefix))
             rest: bytes = file.read() if beginning == prefix else b""
             return beginning + rest
-    except IsADirectoryError:
-        raise DataError(f"{public_url(os.fspath(url))} is a folder; give a file.") from None
     except FileNotFoundError:
         # fsspec's own message may hold a signed URL.
         raise FileNotFoundError(f"There is no file {public_url(os.fspath(url))}") from None
+    except IsADirectoryError as error:
+        raise IsADirectoryError(
+            error.errno, "This is a folder, and a file is asked for", public_url(path)
+        ) from None
 
 
 def remove_remains(path: Path) -> None:

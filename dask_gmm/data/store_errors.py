@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from dask_gmm.data.source import DataError
 
-Verdict = Literal["passing", "refused", "missing", "lasting"]
+Verdict = Literal["passing", "refused", "missing", "lasting", "unfit"]
 
 _CLIENTS = {
     "adlfs", "aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google", "http", "obstore", "requests",
@@ -27,11 +27,14 @@ _CODE_IN_WORDS = re.compile(r"<Code>(\w+)</Code>")
 # Errors that no answer of a server is behind.
 _REFUSED = re.compile(r"PermissionDenied|Unauth(enticated|orized)|Credential|NoRegion|InvalidRegion|Login")
 _MISSING = re.compile(r"^(Resource)?NotFound(Error)?$")
-_LASTING = re.compile(r"Checksum|Config|Validation|Unsupported|NotSupported|InvalidURL|InvalidPath")
-# A full or read-only disk and the like.
-_LASTING_NUMBERS = {
-    errno.EDQUOT, errno.EEXIST, errno.EFBIG, errno.EISDIR, errno.ENAMETOOLONG, errno.ENOLCK, errno.ENOSPC,
-    errno.ENOTDIR, errno.EROFS,
+_LASTING = re.compile(r"Checksum")
+_UNFIT = re.compile(r"Config|Validation|Unsupported|NotSupported|InvalidURL|InvalidPath")
+# A full disk: somebody may make room, but not soon.
+_LASTING_NUMBERS = {errno.EDQUOT, errno.ENOLCK, errno.ENOSPC}
+# A path that cannot be what is asked of it, whenever that is asked.
+_UNFIT_NUMBERS = {
+    errno.EEXIST, errno.EFBIG, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR,
+    errno.ENOTEMPTY, errno.EROFS,
 }  # fmt: skip
 
 
@@ -47,9 +50,14 @@ class StoreMissingError(StoreError, FileNotFoundError):
     """An object, or its bucket, is not there."""
 
 
+class StoreUnfitError(StoreError):
+    """What is asked of a store cannot be had, now or later: a folder for a file, a name it cannot have."""
+
+
 STORE_ERRORS: Mapping[Verdict, type[StoreError]] = {
     "passing": StoreError,
     "lasting": StoreError,
+    "unfit": StoreUnfitError,
     "refused": StoreRefusedError,
     "missing": StoreMissingError,
 }
@@ -118,6 +126,7 @@ def _by_name(error: BaseException) -> Verdict | None:
         (_MISSING, "missing"),
         (_REFUSED, "refused"),
         (_LASTING, "lasting"),
+        (_UNFIT, "unfit"),
     )
     return next((found for pattern, found in rules if any(map(pattern.search, names))), None)
 
@@ -132,6 +141,8 @@ def _by_system(error: BaseException) -> Verdict | None:
         return "passing"
     # Without a number it is a library's complaint about the content.
     if isinstance(error, OSError) and error.errno is not None:
+        if error.errno in _UNFIT_NUMBERS:
+            return "unfit"
         return "lasting" if error.errno in _LASTING_NUMBERS else "passing"
     return None
 

@@ -54,6 +54,78 @@ def test_paths_that_are_not_there(run: Any, stored: Path, tmp_path: Path) -> Non
     assert "no folder" in ended.stderr
 
 
+@pytest.fixture
+def foreign(tmp_path: Path) -> Path:
+    """A folder of things that are neither Zarr nor Parquet, nor models."""
+    folder = tmp_path / "foreign"
+    (folder / "empty.zarr").mkdir(parents=True)
+    (folder / "empty.parquet").mkdir()
+    (folder / "photo.jpg").write_bytes(b"\xff\xd8" * 100)
+    (folder / "text.csv").write_text("a,b\n1,2\n")
+    (folder / "cut.parquet").write_bytes(b"PAR1")
+    return folder
+
+
+TOO_LONG = "a" * 300
+FOREIGN = ["", "empty.zarr", "empty.parquet", "photo.jpg", "text.csv", "text.csv/x", "cut.parquet", TOO_LONG]
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_sources_that_are_none(run: Any, foreign: Path, tmp_path: Path, name: str) -> None:
+    ended = run("fit", foreign / name, *LOCAL, "--out", tmp_path / "m.gmm")
+    assert ended.code in (2, 3)
+    assert name in ended.stderr
+    assert not (tmp_path / "m.gmm").exists()
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+@pytest.mark.parametrize("command", ["info", "score", "predict", "convert", "fit"])
+def test_models_that_are_none(
+    run: Any, stored: Path, foreign: Path, tmp_path: Path, command: str, name: str
+) -> None:
+    model, out = foreign / name, tmp_path / "out.skops"
+    ended = {
+        "info": lambda: run("info", model),
+        "score": lambda: run("score", stored, model, "--n-workers", 0),
+        "predict": lambda: run("predict", stored, model, tmp_path / "p.zarr", "--n-workers", 0),
+        "convert": lambda: run("convert", model, out),
+        "fit": lambda: run("fit", stored, *LOCAL, "--out", out, "--warm-start", model),
+    }[command]()
+    assert ended.code in (2, 3)
+    assert name in ended.stderr
+    assert not out.exists()
+
+
+def test_a_folder_is_called_one(run: Any, foreign: Path) -> None:
+    ended = run("info", foreign)
+    assert ended.code == 2
+    assert "This is a folder, and a file is asked for" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--out", "foreign"),
+        ("--checkpoint", "foreign"),
+        ("--checkpoint", "foreign/text.csv/c"),
+        ("--checkpoint", "foreign/text.csv"),
+        ("--means-init", "foreign"),
+        ("--sample-weight", "foreign/"),
+        ("--scheduler-file", "foreign/text.csv"),
+    ],
+)
+def test_paths_of_another_kind(
+    run: Any, stored: Path, foreign: Path, tmp_path: Path, options: tuple[str, str]
+) -> None:
+    name, path = options
+    out = () if name == "--out" else ("--out", tmp_path / "m.gmm")
+    place = ("--n-components", 2) if name == "--scheduler-file" else LOCAL
+    ended = run("fit", stored, *place, *out, name, tmp_path / path)
+    assert ended.code in (2, 3)
+    assert (foreign / "text.csv").read_text() == "a,b\n1,2\n"
+    assert not (tmp_path / "m.gmm").exists()
+
+
 def test_bad_rows(run: Any, with_nan: Path, tmp_path: Path) -> None:
     ended = run("fit", with_nan, *LOCAL, "--out", tmp_path / "m.gmm")
     assert ended.code == 3
@@ -99,6 +171,7 @@ def test_errors_by_their_kind() -> None:
     assert exit_code(WorkersKilledError("workers died")) == 75
     assert exit_code(OSError(28, "No space left on device")) == 69
     assert exit_code(PermissionError(13, "Access Denied")) == 2
+    assert exit_code(OSError(36, "File name too long")) == exit_code(IsADirectoryError(21, "folder")) == 2
     assert exit_code(ConnectionResetError("by peer")) == 69
     assert exit_code(TypeError("a defect")) == exit_code(AssertionError()) == 1
 

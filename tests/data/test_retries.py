@@ -76,6 +76,12 @@ MISSING = {
 LASTING = {
     "full disk": OSError(errno.ENOSPC, "No space left on device"),
     "checksum": of_client("botocore.exceptions", "ChecksumError"),
+}
+UNFIT = {
+    "folder": IsADirectoryError(errno.EISDIR, "Is a directory"),
+    "file": NotADirectoryError(errno.ENOTDIR, "Not a directory"),
+    "name": OSError(errno.ENAMETOOLONG, "File name too long"),
+    "read-only": OSError(errno.EROFS, "Read-only file system"),
     "region": of_client("botocore.exceptions", "InvalidS3UsEast1RegionalEndpointConfigError"),
 }
 OTHERS = {
@@ -95,6 +101,7 @@ OTHERS = {
         ("refused", REFUSED),
         ("missing", MISSING),
         ("lasting", LASTING),
+        ("unfit", UNFIT),
         (None, OTHERS),
     ],
     ids=str,

@@ -96,12 +96,6 @@ def test_commands_take_every_path(tmp_path: Path, name: str) -> None:
     assert zarr.open_group(target)["labels"].shape == (60,)
 
 
-def test_a_folder_is_no_model_and_trying_again_would_not_help(tmp_path: Path) -> None:
-    ran = CliRunner().invoke(gmm, ["info", str(tmp_path)])
-    assert ran.exit_code == 3
-    assert "is a folder; give a file" in ran.output
-
-
 @pytest.mark.parametrize("scheme", ["", "memory://globbed"])
 def test_a_name_that_is_there_goes_before_the_glob(tmp_path: Path, scheme: str) -> None:
     root = scheme or str(tmp_path)
