@@ -38,6 +38,9 @@ QUIET = {
     "distributed.admin.system-monitor.interval": "60 s",
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.terminate": False,
+    # So many take long to begin on a processor or two.
+    "distributed.comm.timeouts.connect": "300 s",
+    "distributed.scheduler.worker-ttl": None,
 }
 N_ROWS, CHUNKS_A_GROUP = 20, 4
 IDLE_SECONDS = 10.0
@@ -159,6 +162,7 @@ def main() -> None:
     works = [EStep(Density.of(mixture(options.components, options.features)), np.dtype(np.float64))]
     taken, first = [], None
     with (
+        dask.config.set(settings),
         started(run_scheduler, settings) as (address, scheduler),
         started(run_workers, settings, address, options.workers) as (_, workers),
         Client(address, set_as_default=False) as client,
