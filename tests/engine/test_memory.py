@@ -69,7 +69,7 @@ def test_a_task_has_what_it_computes_no_more_often_than_announced(make_source, K
     def task():
         payload = dumps([EStep(density, rows.dtype) for density in densities])
         works = loads(payload)
-        values = run_group(Reading.of(source, [0, 1]).begin(), works)
+        values = run_group(Reading.of(source, [0, 1], 0).begin(), works)
         return len(payload), works, values
 
     task()  # compiles

@@ -113,12 +113,13 @@ def test_any_steps_have_the_bits_of_the_tree(n_parts):
         done = []
 
         def merge(below, at_once=at_once, done=done):
-            assert len(below) <= at_once
-            total = 0.0
-            for part in below:
-                total += part.number
-            done.append(SimpleNamespace(key=len(done), number=total))
-            return done[-1]
+            assert all(len(few) <= at_once for few in below)
+            for few in below:
+                total = 0.0
+                for part in few:
+                    total += part.number
+                done.append(SimpleNamespace(key=len(done), number=total))
+            return done[-len(below) :]
 
         parts = [SimpleNamespace(key=f"part {n}", number=number) for n, number in enumerate(numbers)]
         tree = MergeTree(parts, merge, at_once)
