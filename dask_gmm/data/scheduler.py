@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dask.base import get_scheduler
-from distributed import get_client
+from distributed import Client, get_client
 
 _ASYNCHRONOUS = (
     "The current Dask client is asynchronous, and this call waits for what it computes, which would stop the "
@@ -36,6 +36,18 @@ def current_scheduler() -> Callable[..., Any] | None:
             raise
         raise AsynchronousClientError(_ASYNCHRONOUS) from error
     return scheduler
+
+
+def current_client() -> Client | None:
+    """Return the client whose cluster computes what is computed now, None without one.
+
+    Raises
+    ------
+    AsynchronousClientError
+        See `current_scheduler`.
+    """
+    client = getattr(current_scheduler(), "__self__", None)
+    return client if isinstance(client, Client) else None
 
 
 def _client_is_asynchronous() -> bool:

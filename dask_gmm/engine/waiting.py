@@ -17,6 +17,7 @@ from distributed import Client, Future
 from distributed.client import ClosedClientError
 from distributed.scheduler import KilledWorker
 
+from dask_gmm.data.source import DataError
 from dask_gmm.engine.pressure import Relief
 
 _Workers = Mapping[str, Mapping[str, Any]]
@@ -24,6 +25,8 @@ _Workers = Mapping[str, Mapping[str, Any]]
 _LOGGER = logging.getLogger("dask_gmm")
 
 _GO_ON = "Fit again on a cluster with workers; with a checkpoint the fit goes on from the last pass."
+# Dask's word for it in a `FutureCancelledError`.
+_LOST_DEPENDENCIES = "lost dependencies"
 # Between two looks at the cluster while a pass runs.
 _LOOK_SECONDS = 5.0
 # Between two calls of what is to be done meanwhile.
@@ -101,6 +104,8 @@ class Patience:
         ------
         ClusterError
             One of the kinds above.
+        DataError
+            The scheduler answers, but what the tasks are made of is lost.
         Exception
             What the task itself raised.
         """
@@ -178,5 +183,12 @@ class Patience:
         return since
 
 
-def _lost(error: BaseException) -> SchedulerLostError:
+def _lost(error: BaseException) -> Exception:
+    # Dask calls it cancelled too when the scheduler, which answers, does not know what a task is made of.
+    if getattr(error, "reason", None) == _LOST_DEPENDENCIES:
+        return DataError(
+            f"What X or its weights are computed from is not on this cluster any more ({error}) It was "
+            "persisted or scattered through a client that was closed since, or was released, or lost with a "
+            "worker. Make X again, and persist it with the client that is used now."
+        )
     return SchedulerLostError(f"The scheduler does not answer any more ({type(error).__name__}). {_GO_ON}")

@@ -8,10 +8,11 @@ from types import SimpleNamespace
 import dask
 import pytest
 from distributed import Client, LocalCluster
-from distributed.client import ClosedClientError
+from distributed.client import ClosedClientError, FutureCancelledError
 from distributed.comm import CommClosedError
 from distributed.scheduler import KilledWorker
 
+from dask_gmm.data.source import DataError
 from dask_gmm.engine import waiting
 from dask_gmm.engine.waiting import (
     ClusterError,
@@ -46,6 +47,16 @@ def test_calls_to_a_scheduler_that_is_gone(error):
         raise error
     assert told.value.__cause__ is error
     assert isinstance(told.value, ClusterError)
+
+
+def test_what_tasks_are_made_of_may_be_lost_while_the_scheduler_answers():
+    with (
+        pytest.raises(DataError, match=r"not on this cluster any more.*persist it with the client"),
+        connected(),
+    ):
+        raise FutureCancelledError("gmm-pass-0", "lost dependencies")
+    with pytest.raises(SchedulerLostError), connected():
+        raise FutureCancelledError("gmm-pass-0", "scheduler-connection-lost")
 
 
 def test_other_errors_are_left_alone():
