@@ -27,7 +27,13 @@ from dask_gmm.data.grid import (
 from dask_gmm.data.grid_chunks import GridChunks
 from dask_gmm.data.grid_weights import grid_weights
 from dask_gmm.data.source import Answer, Block, Chunk, working_dtype
-from dask_gmm.data.weights import WeightedReader, WeightReader, WeightSource, align_weights
+from dask_gmm.data.weights import (
+    WeightedReader,
+    WeightReader,
+    WeightSource,
+    align_weights,
+    needs_row_counts,
+)
 
 
 def from_array(
@@ -134,8 +140,15 @@ class DaskArraySource:
         weights = {} if self._weights is None else self._weights.futures(indices)
         return {**self._graphs.futures(indices), **weights}
 
+    def lengths(self) -> list[int]:
+        """Compute a table and return the number of rows of each chunk."""
+        return self._graphs.lengths(axis=1 - self.feature_axis)
+
     def with_weights(self, sample_weight: Any) -> DaskArraySource:
         """Return the same rows with weights of the samples' shape, or flat.
+
+        Where the chunks of a table have unknown lengths, weights in memory or in another number of chunks
+        need a count of the rows, which computes X once.
 
         Raises
         ------
@@ -144,7 +157,10 @@ class DaskArraySource:
         """
         weighted = copy.copy(self)
         if self.grid is None:
-            weighted._weights = align_weights(sample_weight, [chunk.n_rows for chunk in self.chunks])
+            n_rows = [chunk.n_rows for chunk in self.chunks]
+            if self.x.ndim == 2 and needs_row_counts(sample_weight, len(n_rows)):
+                n_rows = [*self.lengths()]
+            weighted._weights = align_weights(sample_weight, n_rows)
         else:
             weighted._weights = grid_weights(sample_weight, self.grid)
         return weighted

@@ -11,12 +11,14 @@ from typing import Any
 import dask.dataframe as dd
 import numpy as np
 import pandas as pd
+from dask._expr import Expr
 from numpy.typing import NDArray
+from sklearn.utils.validation import _get_feature_names
 
 from dask_gmm.data.answering import checked_answer
+from dask_gmm.data.frame_partitions import can_be_paired, optimized, paired
 from dask_gmm.data.graphs import ChunkGraphs, GraphReader
 from dask_gmm.data.grid import unknown_numbers
-from dask_gmm.data.scheduler import computed
 from dask_gmm.data.source import Answer, Block, Chunk, DataError
 from dask_gmm.data.weights import WeightedReader, WeightReader, WeightSource, align_weights, needs_row_counts
 
@@ -32,7 +34,7 @@ class DaskFrameSource:
     Raises
     ------
     TypeError
-        Columns that are not numeric.
+        Columns that are not numeric; names of which some are strings and some are not.
     """
 
     in_memory = False
@@ -43,8 +45,7 @@ class DaskFrameSource:
         self.frame = frame
         self.n_features = len(frame.columns)
         self.dtype = _rows_dtype(frame.dtypes)
-        names = tuple(frame.columns)
-        self.feature_names = names if all(isinstance(name, str) for name in names) else None
+        self.feature_names = _feature_names(tuple(frame.columns))
         self._n_rows: list[int] | None = None
         self._series: dd.Series | None = None
         self._weights: WeightSource | None = None
@@ -66,26 +67,30 @@ class DaskFrameSource:
     @property
     def chunks(self) -> Sequence[Chunk]:
         """The partitions."""
-        names = [_name(index) for index in range(self.frame.npartitions)]
+        names = [_name(index) for index in range(self._computed.npartitions)]
         if self._n_rows is None:
             return [Chunk(name, None, None) for name in names]
         row_bytes = self.n_features * self.dtype.itemsize
         return [Chunk(name, n, n * row_bytes) for name, n in zip(names, self._n_rows, strict=True)]
 
     def __repr__(self) -> str:
-        partitions = self.frame.npartitions
+        partitions = self._computed.npartitions
         return f"DaskFrameSource({partitions} partitions, {self.n_features} features, {self.dtype})"
 
     @cached_property
-    def _graphs(self) -> ChunkGraphs:
+    def _computed(self) -> Expr:
+        """The frame, paired with its weights if they are a Series, as it will be computed."""
         if self._series is None:
-            return ChunkGraphs(self.frame)
-        # One graph for both: what rows and weights are computed from is computed once.
-        return ChunkGraphs(
-            self.frame.map_partitions(
-                _pair, self._series, align_dataframes=False, enforce_metadata=False, meta=self.frame._meta
-            )
-        )
+            return optimized(self.frame)
+        return paired(self.frame, self._series)
+
+    @cached_property
+    def _graphs(self) -> ChunkGraphs:
+        return ChunkGraphs(self._computed)
+
+    def lengths(self) -> list[int]:
+        """Compute the frame and return the number of rows of each partition."""
+        return self._graphs.lengths()
 
     def reader(self, indices: Sequence[int]) -> WeightReader:
         """Return a reader with the tasks of the partitions `indices`."""
@@ -107,31 +112,33 @@ class DaskFrameSource:
         Parameters
         ----------
         sample_weight : dask Series, dask array, Source or array-like
-            Dask collections need as many partitions as the frame, and are aligned with them one by one.
-            For values in memory the rows of each partition are counted first, which computes the frame once.
+            Dask collections with as many partitions as the frame are aligned with them one by one. For
+            others, and for values in memory, the rows of each partition are counted first, which computes
+            the frame once.
 
         Raises
         ------
         DataError
-            The lengths or the numbers of partitions do not agree.
+            The lengths do not agree.
         """
         weighted = copy.copy(self)
-        weighted.__dict__.pop("_graphs", None)
         weighted._series = weighted._weights = None
+        if self._series is not None:
+            _forget(weighted)
         if isinstance(sample_weight, dd.Series):
-            _refuse_other_partitions(sample_weight, self.frame)
             _refuse_others(pd.Series({"sample_weight": sample_weight.dtype}))
-            weighted._series = sample_weight
-            return weighted
-        if needs_row_counts(sample_weight):
-            counts = computed(self.frame.map_partitions(len, meta=pd.Series(dtype=np.int64)))
-            weighted._n_rows = [int(count) for count in counts]
+            if can_be_paired(self.frame, sample_weight):
+                weighted._series = sample_weight
+                _forget(weighted)
+                return weighted
+        if weighted._n_rows is None and needs_row_counts(sample_weight, weighted._computed.npartitions):
+            weighted._n_rows = weighted.lengths()
         weighted._weights = align_weights(sample_weight, [chunk.n_rows for chunk in weighted.chunks])
         return weighted
 
     def apply(self, answer: Answer) -> Any:
         """Return the answer as a lazy Series, or DataFrame of `answer.n_columns`, with the frame's index."""
-        index = self.frame._meta.index
+        index = self.frame._meta.index[:0]
         meta: pd.Series[Any] | pd.DataFrame
         if answer.n_columns is None:
             meta = pd.Series(np.empty(0, answer.dtype), index=index)
@@ -206,15 +213,18 @@ def _name(index: int) -> str:
     return f"partition {index} of the dask DataFrame"
 
 
-def _pair(frame: pd.DataFrame, weights: pd.Series[Any]) -> tuple[pd.DataFrame, pd.Series[Any]]:
-    return frame, weights
-
-
 def _answer_partition(frame: pd.DataFrame, answer: Answer, dtype: np.dtype[Any]) -> Any:
     name = "a partition of the dask DataFrame"
     block = Block(_rows(frame, dtype, name), None, partial(unknown_numbers, 0, len(frame)), None, name)
     kind = pd.Series if answer.n_columns is None else pd.DataFrame
     return kind(checked_answer(block, answer), index=frame.index)
+
+
+def _feature_names(columns: tuple[Any, ...]) -> tuple[str, ...] | None:
+    """Return names that are all strings, None where none is; scikit-learn refuses a mixture of both."""
+    # Equal names are no trouble here, but they are to what scikit-learn looks with.
+    names = _get_feature_names(pd.DataFrame(columns=list(dict.fromkeys(columns))))
+    return None if names is None else columns
 
 
 def _refuse_others(dtypes: pd.Series[Any]) -> None:
@@ -235,12 +245,10 @@ def _rows_dtype(dtypes: pd.Series[Any]) -> np.dtype[Any]:
     return np.dtype(np.float32 if single and len(dtypes) else np.float64)
 
 
-def _refuse_other_partitions(weights: dd.Series, frame: dd.DataFrame) -> None:
-    if weights.npartitions != frame.npartitions:
-        raise DataError(
-            f"sample_weight has {weights.npartitions} partitions, X has {frame.npartitions}: they are "
-            "matched one by one. Take the weights from the same frame, for example as one of its columns."
-        )
+def _forget(source: DaskFrameSource) -> None:
+    """Let a copy with other weights make its own graphs."""
+    for name in ("_computed", "_graphs"):
+        source.__dict__.pop(name, None)
 
 
 def _rows(frame: pd.DataFrame, dtype: np.dtype[Any], name: str) -> NDArray[Any]:

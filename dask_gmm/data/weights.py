@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dask_gmm.data.fingerprint import joined, of_array
+from dask_gmm.data.recut import RecutRows
 from dask_gmm.data.source import Block, Chunk, DataError, Reader
 
 
@@ -52,7 +53,8 @@ def align_weights(sample_weight: Any, n_rows: Sequence[int | None]) -> WeightSou
     Parameters
     ----------
     sample_weight : array-like, dask array, dask Series, or Source of one feature
-        Arrays in memory need known row counts; everything lazy is aligned chunk by chunk without them.
+        Arrays in memory need known row counts, and so do lazy ones in another number of chunks; else what is
+        lazy is aligned chunk by chunk without them.
     n_rows : sequence of int or None
         Rows of each chunk of X, None where unknown.
 
@@ -73,6 +75,7 @@ def align_weights(sample_weight: Any, n_rows: Sequence[int | None]) -> WeightSou
         if values.dtype.kind == "c":
             raise ValueError(f"Complex data not supported: sample_weight has dtype {values.dtype}.")
         weights = _Slices(_one_dimensional(values.astype(np.float64)), n_rows)
+    weights = _cut_anew(weights, n_rows)
     _check_chunks(weights, n_rows)
     return weights
 
@@ -116,9 +119,16 @@ class WeightedReader:
         self.weights.supply(results)
 
 
-def needs_row_counts(sample_weight: Any) -> bool:
-    """Tell whether these weights are in memory, so that the rows of each chunk must be counted first."""
-    return not (isinstance(sample_weight, (da.Array, dd.Series)) or hasattr(sample_weight, "reader"))
+def needs_row_counts(sample_weight: Any, n_chunks: int) -> bool:
+    """Tell whether these weights can only be aligned with `n_chunks` chunks whose rows were counted.
+
+    So it is for those in memory, and for lazy ones in another number of chunks.
+    """
+    if isinstance(sample_weight, dd.Series):
+        return len(_from_dask_series(sample_weight).chunks) != n_chunks
+    if isinstance(sample_weight, da.Array):
+        return bool(sample_weight.ndim == 1 and sample_weight.numblocks[0] != n_chunks)
+    return not hasattr(sample_weight, "reader") or len(sample_weight.chunks) != n_chunks
 
 
 def _from_dask_array(weights: da.Array, n_rows: Sequence[int | None]) -> WeightSource:
@@ -135,6 +145,20 @@ def _from_dask_series(weights: dd.Series) -> WeightSource:
     from dask_gmm.data.frames import DaskFrameSource
 
     return DaskFrameSource(weights.to_frame(name="sample_weight"))
+
+
+def _cut_anew(weights: WeightSource, n_rows: Sequence[int | None]) -> WeightSource:
+    """Return weights that have another number of chunks in those of X, where its rows are known."""
+    wanted = [count for count in n_rows if count is not None]
+    if weights.n_features != 1 or len(weights.chunks) == len(n_rows) or len(wanted) < len(n_rows):
+        return weights
+    counts = [chunk.n_rows for chunk in weights.chunks if chunk.n_rows is not None]
+    if len(counts) < len(weights.chunks):
+        if not hasattr(weights, "lengths"):
+            return weights
+        counts = weights.lengths()
+    _check_length(sum(counts), n_rows)
+    return RecutRows(weights, counts, wanted)
 
 
 def _one_dimensional(weights: Any) -> Any:

@@ -8,6 +8,7 @@ import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn.mixture
 from distributed import Client
 
 from dask_gmm.data.frames import DaskFrameSource
@@ -82,6 +83,15 @@ def test_a_frame_of_one_float_type_is_not_copied():
 
 def test_only_string_names_are_feature_names(table):
     assert DaskFrameSource(dd.from_pandas(pd.DataFrame(np.ones((4, 2))), npartitions=1)).feature_names is None
+
+
+def test_names_of_which_some_are_no_strings_are_refused_as_in_scikit_learn():
+    table = pd.DataFrame({"x": [1.0, 2.0], 3: [4.0, 5.0]})
+    with pytest.raises(TypeError) as expected:
+        sklearn.mixture.GaussianMixture().fit(table)
+    with pytest.raises(TypeError) as told:
+        DaskFrameSource(dd.from_pandas(table, npartitions=1))
+    assert str(told.value) == str(expected.value)
 
 
 def test_equal_names_are_separate_features():
@@ -247,7 +257,7 @@ def test_wrong_lengths_are_refused(frame, table):
     source = DaskFrameSource(frame[["a"]])
     with pytest.raises(DataError, match="sample_weight has 90 values, X has 100 rows"):
         source.with_weights(np.ones(90))
-    with pytest.raises(DataError, match="sample_weight has 3 partitions, X has 4"):
+    with pytest.raises(DataError, match="sample_weight has 75 values, X has 100 rows"):
         source.with_weights(frame["w"].partitions[:3])
     with pytest.raises(
         DataError, match="partition 3 of the dask DataFrame: sample_weight has 24 values here"

@@ -709,7 +709,7 @@ def test_wrong_lengths_of_a_lazy_series_are_found_where_they_are(weighted):
     source = read_parquet(path, columns=FEATURES).with_weights(series)
     with pytest.raises(DataError, match=r"row group 0: sample_weight has 29 values here, X has 30 rows"):
         read_all(source)
-    with pytest.raises(DataError, match="has 2 chunks, X has 4"):
+    with pytest.raises(DataError, match="sample_weight has 58 values, X has 100 rows"):
         read_parquet(path, columns=FEATURES).with_weights(series.partitions[:2])
 
 

@@ -155,7 +155,8 @@ class ParquetSource:
             planned = plan(self.store, self.files, columns, self.row_filter)
             return ParquetSource(self.store, self.files, columns, self.row_filter, planned)
         pieces: Sequence[Piece] = self.pieces
-        if needs_row_counts(sample_weight) and not self.numbered and self.row_filter is not None:
+        uncounted = not self.numbered and needs_row_counts(sample_weight, len(pieces))
+        if uncounted and self.row_filter is not None:
             pieces = count_rows(self.store, pieces, self.row_filter)
         weights = align_weights(sample_weight, [piece.n_rows for piece in pieces])
         return ParquetSource(self.store, self.files, self.columns, self.row_filter, pieces, weights)
