@@ -47,7 +47,11 @@ def training_source(estimator: Any, X: Any, sample_weight: Any) -> tuple[Source,
     witness = copy.copy(estimator)
     source = _checked_source(witness, X, sample_weight, reset=True)
     if source.n_features == 0:
-        raise DataError("Found array with 0 feature(s) while a minimum of 1 is required by GaussianMixture.")
+        rows = ", ".join("unknown" if length is None else str(length) for length in source.sample_shape)
+        raise DataError(
+            f"Found array with 0 feature(s) (shape=({rows}, 0)) while a minimum of 1 is required by "
+            f"{type(estimator).__name__}."
+        )
     n_positions = known_rows(source)
     if n_positions is not None:
         # Dropping rows with NaN can only leave fewer.

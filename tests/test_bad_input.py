@@ -405,3 +405,11 @@ def test_predictions_refuse_times_as_scikit_learn_does(dtype, wrap):
         fitted = estimator.fit(rows)
         with pytest.raises(TypeError):
             fitted.predict(times)
+
+
+def test_no_features_has_the_words_of_scikit_learn():
+    with pytest.raises(ValueError, match="feature") as expected:
+        sklearn.mixture.GaussianMixture().fit(np.ones((12, 0)))
+    with pytest.raises(ValueError, match="feature") as told:
+        GaussianMixture().fit(da.ones((12, 0)))
+    assert str(told.value) == str(expected.value)
