@@ -34,7 +34,7 @@ from dask_gmm.data.cluster_graphs import (
     restricted,
     shuffles,
 )
-from dask_gmm.data.scheduler import current_client, current_scheduler
+from dask_gmm.data.scheduler import computed, current_client, current_scheduler
 from dask_gmm.data.source import DataError
 
 Graph = dict[Any, Any]
@@ -109,7 +109,7 @@ class ChunkGraphs:
         """Compute every chunk and return its length along an axis."""
         counts = {("gmm-length", number): (_length, key, axis) for number, key in enumerate(self.keys)}
         graph = {**self._graph, **self._futures, **counts, "gmm-lengths": list(counts)}
-        (lengths,) = dask.compute(Delayed("gmm-lengths", graph))
+        lengths = computed(Delayed("gmm-lengths", graph))
         return list(lengths)
 
     def _cut(self, graph: Graph) -> None:
