@@ -15,6 +15,7 @@ from dask_gmm.engine.choose import choose_engine
 from dask_gmm.engine.cluster import ClusterEngine
 from dask_gmm.engine.memory import PassBytes
 from dask_gmm.engine.threads import ThreadsEngine
+from dask_gmm.fitting.checksums import Checksum
 from dask_gmm.fitting.passes import Engine, Rows
 from dask_gmm.fitting.settings import FitSettings
 from dask_gmm.fitting.survey import Sample
@@ -68,8 +69,16 @@ def rows_of(source: Source, most_to_start: int) -> Rows:
     sample = Sample(source.rows, source.weights) if at_hand and isinstance(source, ArraySource) else None
     sizes = byte_counts(source.chunks, unknown=-1)
     n_bytes = None if sizes.min(initial=0) < 0 else int(sizes.sum())
+    # What lies in an array of the user's is his to leave alone.
+    checksum = None if isinstance(source, ArraySource) else Checksum(source.n_features, source.stored)
     return Rows(
-        known_rows(source), source.n_features, source.dtype, arithmetic(source.dtype), n_bytes, sample
+        known_rows(source),
+        source.n_features,
+        source.dtype,
+        arithmetic(source.dtype),
+        n_bytes,
+        sample,
+        checksum,
     )
 
 

@@ -71,6 +71,7 @@ class ClusterEngine:
     ) -> None:
         self.plan = Plan.of(source)
         self.n_groups = len(self.plan.groups)
+        self._chunks = source.chunks
         self._client = client
         memory = TaskMemory.of(source, computed)
         self._suitable = Suitable(client, memory)
@@ -144,6 +145,10 @@ class ClusterEngine:
         self.kept_bytes = self._bytes_to_keep
         self._last = _Ended(tree, self._n_passes, self.n_groups, perf_counter() - began)
         return values
+
+    def group_name(self, number: int) -> str:
+        """Return what an error calls group `number`."""
+        return self.plan.name(number, self._chunks)
 
     def close(self) -> None:
         """Let the cluster forget the plan, the rows that stay and the last pass."""

@@ -51,6 +51,12 @@ class Plan:
         target = max(smallest, -(-int(sizes.sum()) // most))
         return cls(tuple(_consecutive(sizes, target)))
 
+    def name(self, number: int, chunks: Sequence[Chunk]) -> str:
+        """Return what an error calls group `number`, which is of these chunks."""
+        group = self.groups[number]
+        first, last = chunks[group[0]].name, chunks[group[-1]].name
+        return first if len(group) == 1 else f"{first} to {last}"
+
 
 def _consecutive(sizes: NDArray[np.int64], target: int) -> list[range]:
     """Cut into runs whose ends are the chunk ends nearest to multiples of an even share of about `target`."""

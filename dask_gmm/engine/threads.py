@@ -40,6 +40,7 @@ class ThreadsEngine:
         _check_chunks(source)
         self.plan = Plan.of(source)
         self.n_groups = len(self.plan.groups)
+        self._chunks = source.chunks
         self._keep = keep and not source.in_memory
         self._n_bytes = int(byte_counts(source.chunks, unknown=0).sum())
         ahead = look_ahead(source)
@@ -78,6 +79,10 @@ class ThreadsEngine:
         if self._keep:
             self.kept_bytes = self._n_bytes
         return values
+
+    def group_name(self, number: int) -> str:
+        """Return what an error calls group `number`."""
+        return self.plan.name(number, self._chunks)
 
     def close(self) -> None:
         """Let go of the threads, and of the rows that stay."""

@@ -91,6 +91,8 @@ def _fitted(
     if keeper is not None and saved is not None:
         candidates = [Candidate(*pair) for pair in zip(settings, saved.restarts, strict=True)]
         passes.moments, passes.records, passes.sampling = saved.moments, saved.records, saved.sampling
+        if passes.comparison is not None:
+            passes.comparison.first = saved.checksums
         if not (keeper.data_known or any(candidate.active for candidate in candidates)):
             # No pass would see other rows.
             passes.check_rows()

@@ -158,7 +158,8 @@ def _leapt(candidate: Candidate, before: Candidate, passes: Passes, leaps: Leaps
 def state_of(passes: Passes, candidates: Sequence[Candidate]) -> FitState:
     """Return what a later process needs to go on."""
     restarts = tuple(candidate.restarts for candidate in candidates)
-    return FitState(restarts, passes.moments, passes.records, passes.sampling)
+    checksums = None if passes.comparison is None else passes.comparison.first
+    return FitState(restarts, passes.moments, passes.records, passes.sampling, checksums)
 
 
 def _after_race(restarts: tuple[Run | Collapse, ...]) -> tuple[Run | Collapse, ...]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from dask_gmm.data.source import DataError
 from dask_gmm.fitting.checks import check_enough_rows
+from dask_gmm.fitting.checksums import Checksum, Comparison
 from dask_gmm.fitting.convergence import LOOSEST_TOL, negligible_gap
 from dask_gmm.fitting.em import Collapse, Run, Stopping, advanced, without_trial
 from dask_gmm.fitting.evaluation import Evaluation, entropy
@@ -58,6 +59,9 @@ class Engine(Protocol):
     def run(self, works: Sequence[Any], group_done: GroupDone | None = None) -> list[Any]:
         """Run one pass and return the value of each work."""
 
+    def group_name(self, number: int) -> str:
+        """Return what an error calls a group of chunks, in the order of the rows."""
+
 
 class Observer(Protocol):
     """Hears of a fit's progress; see `dask_gmm.reporting`."""
@@ -90,6 +94,8 @@ class Rows:
         Of all rows, None where only reading tells.
     sample : Sample or None
         All rows, where they are in memory, checked and few enough to start from.
+    checksum : Checksum or None
+        What shows that rows change from pass to pass; None where they are in this process's memory.
     """
 
     n_rows: int | None
@@ -98,6 +104,7 @@ class Rows:
     arithmetic: np.dtype[Any]
     n_bytes: int | None
     sample: Sample | None
+    checksum: Checksum | None = None
 
 
 class Passes:
@@ -128,6 +135,9 @@ class Passes:
         self.moments: Moments | None = None
         self.records: tuple[PassRecord, ...] = ()
         self.sampling: Sampling | None = None
+        self.comparison = (
+            None if rows.checksum is None else Comparison(rows.checksum, rows.dtype, engine.group_name)
+        )
         # What `sampling` draws, while it is needed; another process draws it again.
         self.sample: Sample | None = None
 
@@ -234,8 +244,18 @@ class Passes:
         n_bytes = self.rows.n_bytes
         if n_bytes is not None:
             n_bytes -= self._engine.kept_bytes
-        values = self._engine.run(works, self._observer.pass_begins(name))
+        values = self._compared(works, self._observer.pass_begins(name))
         self.records += (PassRecord(perf_counter() - began, n_bytes),)
+        return values
+
+    def _compared(self, works: list[Any], group_done: GroupDone | None) -> list[Any]:
+        comparison = self.comparison
+        if comparison is None:
+            return self._engine.run(works, group_done)
+        *values, checksums = self._engine.run([*works, comparison.work], group_done)
+        if not comparison.holds(checksums, self.moments):
+            *values, checksums = self._engine.run([*works, comparison.work])
+            comparison.holds(checksums, self.moments)
         return values
 
     def _survey(self, sampling: Sampling | None) -> Survey:

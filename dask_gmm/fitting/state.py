@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dask_gmm.fitting.acceleration import Acceleration
+from dask_gmm.fitting.checksums import Checksums
 from dask_gmm.fitting.coordinates import Coordinates
 from dask_gmm.fitting.em import Collapse, Iteration, Run
 from dask_gmm.fitting.passes import PassRecord
@@ -39,12 +40,15 @@ class FitState:
         The passes so far.
     sampling : Sampling or None
         How the rows to start from were drawn; None where they were not.
+    checksums : Checksums or None
+        What the first pass read; None where nothing was compared, as in checkpoints of earlier releases.
     """
 
     restarts: tuple[tuple[Run | Collapse, ...], ...]
     moments: Moments | None
     records: tuple[PassRecord, ...]
     sampling: Sampling | None = None
+    checksums: Checksums | None = None
 
 
 _CLASSES: dict[str, Any] = {
@@ -60,6 +64,7 @@ _CLASSES: dict[str, Any] = {
         Moments,
         Parameters,
         Sampling,
+        Checksums,
     )
 }
 

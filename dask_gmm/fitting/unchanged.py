@@ -61,25 +61,26 @@ def check_same_rows(before: Moments, now: Moments, dtype: np.dtype[Any]) -> None
     least = before.weight * (1e-12 * before.mean) ** 2
     if not np.allclose(now.squares, before.squares, rtol=_ROUNDING[np.dtype(dtype)], atol=least):
         feature = int(np.argmax(np.abs(now.squares - before.squares)))
-        raise DataError(_changed(f"the variance of feature {feature} is another"))
+        raise changed(f"the variance of feature {feature} is another")
 
 
 def _check_counts(moments: Moments, n_rows: int, weight: float) -> None:
     if n_rows != moments.n_rows:
-        raise DataError(_changed(f"{moments.n_rows} rows in the first pass, {n_rows} in this one"))
+        raise changed(f"{moments.n_rows} rows in the first pass, {n_rows} in this one")
     if not np.isclose(weight, moments.weight, rtol=1e-12, atol=0.0):
-        raise DataError(_changed(f"weights summed to {moments.weight!r}, now to {weight!r}"))
+        raise changed(f"weights summed to {moments.weight!r}, now to {weight!r}")
 
 
 def _check_means(moments: Moments, distances: Array, reach: Array, dtype: np.dtype[Any]) -> None:
     tolerance = _ROUNDING[np.dtype(dtype)] * reach + 1e-12 * np.abs(moments.mean) + np.finfo(dtype).tiny
     if (np.abs(distances) > tolerance).any():
         feature = int(np.argmax(np.abs(distances) - tolerance))
-        raise DataError(_changed(f"the mean of feature {feature} moved by {distances[feature]:.3g}"))
+        raise changed(f"the mean of feature {feature} moved by {distances[feature]:.3g}")
 
 
-def _changed(what: str) -> str:
-    return (
+def changed(what: str) -> DataError:
+    """Return the error of data that are no longer what they were."""
+    return DataError(
         f"The data changed during the fit: {what}. Fit again once they are at rest; a checkpoint of this "
         "fit does not fit them any more."
     )
