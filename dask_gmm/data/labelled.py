@@ -10,12 +10,15 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Literal
 
 import dask.array as da
+import numpy as np
 import xarray as xr
 from dask.array.core import normalize_chunks
 
 from dask_gmm.data.collections import DaskArraySource
+from dask_gmm.data.dataset_variables import check_variables
 from dask_gmm.data.grid_weights import by_name
-from dask_gmm.data.source import Answer, Chunk, DataError
+from dask_gmm.data.masks import unmasked_chunks
+from dask_gmm.data.source import Answer, Chunk, DataError, working_dtype
 from dask_gmm.data.weights import WeightReader
 
 #: The dimension of probabilities.
@@ -36,8 +39,8 @@ def from_xarray(
     Parameters
     ----------
     data : xarray.DataArray or xarray.Dataset
-        The variables of a Dataset are the features, broadcast against each other. Dask arrays in it stay
-        lazy.
+        The variables of a Dataset are the features; one that lacks a dimension of the samples is repeated
+        along it. Dask arrays in it stay lazy.
     feature_dim : hashable, optional
         The dimension of a DataArray along which the features lie; the last without it.
     nan : {"error", "drop"}, default="error"
@@ -51,9 +54,10 @@ def from_xarray(
     Raises
     ------
     ValueError
-        A dimension that does not exist, no sample dimension, no variable.
+        A dimension that does not exist, no sample dimension, no variable. Variables of a Dataset that are
+        not over the samples: scalars, cell bounds, grid mappings.
     TypeError
-        Values that are not real numbers.
+        Values that are not real numbers, such as dates; the error names the variables.
 
     Examples
     --------
@@ -153,7 +157,7 @@ class LabelledSource:
             _, weights = xr.align(self._samples, weights, join="exact", copy=False)
         except ValueError as error:
             raise DataError(f"sample_weight does not belong to the coordinates of X: {error}") from error
-        return weights.broadcast_like(self._samples).transpose(*dims).data
+        return _unmasked(weights).broadcast_like(self._samples).transpose(*dims).data
 
     def apply(self, answer: Answer) -> xr.DataArray:
         """Return the answer with the samples' dimensions and coordinates; probabilities along 'component'."""
@@ -192,11 +196,8 @@ def _of_array(
 def _of_dataset(
     dataset: xr.Dataset,
 ) -> tuple[da.Array, xr.DataArray, tuple[str, ...] | None, bool]:
-    if not dataset.data_vars:
-        raise ValueError("The Dataset has no variables.")
-    arrays = xr.broadcast(*dataset.data_vars.values())
-    if not arrays[0].ndim:
-        raise ValueError("The variables of the Dataset have no dimension of samples.")
+    check_variables(dataset)
+    arrays = xr.broadcast(*map(_unmasked, dataset.data_vars.values()))
     names = tuple(dataset.data_vars)
     values = da.stack([_lazy(array.variable) for array in arrays], axis=-1)
     texts = all(isinstance(name, str) for name in names)
@@ -204,12 +205,21 @@ def _of_dataset(
     return values, arrays[0], tuple(map(str, names)) if texts else None, in_memory
 
 
+def _unmasked(array: xr.DataArray) -> xr.DataArray:
+    """Return the array without hidden masks, which broadcasting would leave out."""
+    if array.chunks is None:
+        return array
+    dtype = working_dtype(array.dtype, f"variable {array.name!r}")
+    return array.copy(data=unmasked_chunks(array.data, dtype))
+
+
 def _lazy(variable: xr.Variable) -> da.Array:
     """Return the values as a dask array; what is in memory is cut into views of it."""
     if variable.chunks is not None:
         lazy: da.Array = variable.data
         return lazy
-    values = variable.values
+    # Numbers in Python objects have no size that chunks could be made of.
+    values = variable.values if variable.dtype != object else variable.values.astype(np.float64)
     chunks = normalize_chunks("auto", values.shape, limit=_BLOCK_BYTES, dtype=values.dtype)
     # Without a name of its own Dask would read all values to make one.
     return da.from_array(values, chunks=chunks, name=False)
