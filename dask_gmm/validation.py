@@ -19,6 +19,7 @@ from sklearn.utils.validation import (
 
 from dask_gmm.data.arrays import ArraySource
 from dask_gmm.data.dispatch import lazy_source
+from dask_gmm.data.masks import refuse_masked
 from dask_gmm.data.scheduler import computed
 from dask_gmm.data.source import DataError, Source
 from dask_gmm.fitting.checks import check_enough_rows
@@ -81,6 +82,7 @@ def _checked_source(estimator: Any, X: Any, sample_weight: Any, *, reset: bool) 
 
 
 def _array_source(estimator: Any, X: Any, sample_weight: Any, *, reset: bool) -> Source:
+    refuse_masked(X, "X")
     least = {"ensure_min_samples": 2} if reset else {}
     if not reset:
         _refuse_times(X)
@@ -89,6 +91,7 @@ def _array_source(estimator: Any, X: Any, sample_weight: Any, *, reset: bool) ->
         return ArraySource(rows)
     if hasattr(sample_weight, "compute"):
         sample_weight = computed(sample_weight)
+    refuse_masked(sample_weight, "sample_weight")
     return ArraySource(
         rows, _check_sample_weight(sample_weight, rows, dtype=np.float64, ensure_non_negative=True)
     )
@@ -124,6 +127,8 @@ def start_settings(estimator: Any, n_features: int) -> tuple[StartSettings, Mapp
         Wrong shape or range, weights that do not sum to one, precisions that are not positive definite.
     """
     n_components, covariance_type = estimator.n_components, estimator.covariance_type
+    for name in ("weights_init", "means_init", "precisions_init"):
+        refuse_masked(getattr(estimator, name), name)
     given: dict[str, Any] = {}
     if estimator.weights_init is not None:
         given["weights_init"] = _checked_weights(estimator.weights_init, n_components)

@@ -189,7 +189,10 @@ BAD_DATA: dict[str, tuple[Make, str]] = {
     "a dask Series": (lambda _: dd.from_pandas(FRAME, 2)["c0"], "X is a dask Series; give a two-dim"),
     "a bag": (lambda _: db.from_sequence([1, 2]), "X is a dask Bag; give a two-dimensional dask array"),
     "a Delayed": (lambda _: dask.delayed(ROWS), "X is a dask Delayed.*; give a two-dimensional dask array"),
-    "masked": (lambda _: da.ma.masked_greater(as_dask(ROWS), 1), "consists of MaskedArray objects"),
+    "masked": (
+        lambda _: da.ma.masked_greater(as_dask(ROWS), 1),
+        "Input X contains NaN.*Values behind a mask count as NaN",
+    ),
     "unknown features": (
         lambda _: as_dask(ROWS)[:, as_dask(ROWS)[0] > 0],
         "number of features is not known; call x.compute_chunk_sizes",

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dask_gmm.data.fingerprint import joined, of_array
+from dask_gmm.data.masks import refuse_masked
 from dask_gmm.data.parallel import Threads
 from dask_gmm.data.scheduler import computed
 from dask_gmm.data.source import Answer, Block, Chunk, DataError
@@ -88,6 +89,7 @@ class ArraySource:
         """Return the same rows with weights; lazy ones are computed."""
         if hasattr(sample_weight, "compute"):
             sample_weight = computed(sample_weight)
+        refuse_masked(sample_weight, "sample_weight")
         weights = np.asarray(sample_weight, dtype=np.float64)
         if weights.ndim != 1:
             raise ValueError(f"Sample weights must be 1D array or scalar, got {weights.ndim}D array.")

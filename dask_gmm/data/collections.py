@@ -26,6 +26,7 @@ from dask_gmm.data.grid import (
 )
 from dask_gmm.data.grid_chunks import GridChunks
 from dask_gmm.data.grid_weights import grid_weights
+from dask_gmm.data.masks import unmasked
 from dask_gmm.data.source import Answer, Block, Chunk, working_dtype
 from dask_gmm.data.weights import (
     WeightedReader,
@@ -88,10 +89,10 @@ class DaskArraySource:
         self.nan = nan
         self.feature_axis = normal_feature_axis(feature_axis, x.ndim, "the dask array")
         self.dtype = working_dtype(x.dtype, "the dask array")
-        if type(x._meta) is not np.ndarray:
+        if type(x._meta) not in (np.ndarray, np.ma.MaskedArray):
             raise TypeError(
                 f"The dask array consists of {type(x._meta).__name__} objects; it needs NumPy arrays. "
-                "Convert it with map_blocks (masked values to NaN, with nan='drop')."
+                "Convert it with map_blocks."
             )
         if math.isnan(x.shape[self.feature_axis]):
             raise ValueError("The number of features is not known; call x.compute_chunk_sizes() first.")
@@ -122,7 +123,8 @@ class DaskArraySource:
 
     def reader(self, indices: Sequence[int]) -> WeightReader:
         """Return a reader with the tasks of the chunks `indices`."""
-        drop_nan = self.nan == "drop" and self.x.dtype.kind == "f"
+        # Integers too may be masked.
+        drop_nan = self.nan == "drop"
         blocks = tuple(len(axis) for axis in self._sizes)
         reader = DaskArrayReader(
             self._graphs.reader(indices),
@@ -219,7 +221,7 @@ class DaskArrayReader:
     def read(self, index: int) -> Block:
         """Compute chunk `index`."""
         name = _name(tuple(int(i) for i in np.unravel_index(index, self.blocks)))
-        piece = np.asarray(self.graphs.compute(index))
+        piece = unmasked(self.graphs.compute(index), name)
         shape: list[int | None] = (
             [None] * len(self.blocks) if self.grid is None else [*self.grid.cell_shape(index)]
         )
@@ -239,6 +241,8 @@ def _answer_piece(
     feature_axis: int, dtype: np.dtype[Any], drop_nan: bool, answer: Answer, piece: NDArray[Any]
 ) -> NDArray[Any]:
     """Return the answer for one chunk, in the shape of its samples."""
+    piece = unmasked(piece, "A chunk of the dask array")
+    check_piece(piece, [None] * piece.ndim, "A chunk of the dask array")
     rows = as_rows(piece, feature_axis, dtype)
     block = as_block(rows, partial(unknown_numbers, 0, len(rows)), "chunk", drop_nan)
     values = checked_answer(block, answer)

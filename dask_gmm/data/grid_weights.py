@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from dask_gmm.data.fingerprint import of_array
 from dask_gmm.data.grid import SampleGrid
 from dask_gmm.data.grid_chunks import GridChunks
+from dask_gmm.data.masks import refuse_masked
 from dask_gmm.data.source import Answer, Block, Chunk, DataError, working_dtype
 from dask_gmm.data.weights import WeightReader, WeightSource, align_weights, check_column
 
@@ -45,6 +46,7 @@ def grid_weights(sample_weight: Any, grid: SampleGrid, dims: Sequence[Any] = ())
     if hasattr(sample_weight, "to_dask_array"):
         sample_weight = sample_weight.to_dask_array()
     if not isinstance(sample_weight, da.Array):
+        refuse_masked(sample_weight, "sample_weight")
         return _GridSlices(_shaped(np.asarray(sample_weight), grid), grid)
     if math.isnan(math.prod(sample_weight.shape)):
         return align_weights(sample_weight, grid.row_counts().tolist())

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dask_gmm.data.fingerprint import joined, of_array
+from dask_gmm.data.masks import refuse_masked
 from dask_gmm.data.recut import RecutRows
 from dask_gmm.data.source import Block, Chunk, DataError, Reader
 
@@ -71,6 +72,7 @@ def align_weights(sample_weight: Any, n_rows: Sequence[int | None]) -> WeightSou
     elif hasattr(sample_weight, "reader"):
         weights = sample_weight
     else:
+        refuse_masked(sample_weight, "sample_weight")
         values = np.asarray(sample_weight)
         if values.dtype.kind == "c":
             raise ValueError(f"Complex data not supported: sample_weight has dtype {values.dtype}.")
