@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+import pickle
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from numba import njit, types
-from numba.core.caching import FunctionCache
+from numba.core.caching import CompileResultCacheImpl, FunctionCache
+from numba.core.serialize import dumps
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_LOGGER = logging.getLogger("dask_gmm")
 
 #: For all. `contract` allows fused multiply-add and nothing else: infinities and NaN keep their meaning, and
 #: sums their order, so that the same rows give the same bits.
@@ -51,8 +57,44 @@ def read_only(dtype: types.Type, ndim: int, layout: str = "A") -> types.Array:
     return types.Array(dtype, ndim, layout, readonly=True)
 
 
+class _Checked(CompileResultCacheImpl):  # type: ignore[misc]
+    """What is kept of a compiled function, with a checksum: damaged machine code would end the process."""
+
+    def reduce(self, compiled: Any) -> tuple[bytes, bytes]:
+        content = dumps(super().reduce(compiled))
+        return hashlib.sha256(content).digest(), content
+
+    def rebuild(self, target_context: Any, reduced: tuple[bytes, bytes]) -> Any:
+        digest, content = reduced
+        if hashlib.sha256(content).digest() != digest:
+            raise ValueError("damaged")
+        return super().rebuild(target_context, pickle.loads(content))
+
+
 class _Cache(FunctionCache):  # type: ignore[misc]
-    """numba's cache on disk, which by itself only notices changes to the file of the entry point."""
+    """numba's cache on disk, which by itself only notices changes to the file of the entry point.
+
+    One that is damaged, full or not to be written costs a compilation, never a fit.
+    """
+
+    _impl_class = _Checked
+
+    def load_overload(self, signature: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(signature, target_context)
+        except Exception:  # whatever unpickling other bytes raises
+            _LOGGER.warning(
+                "The cache of compiled kernels in %s is damaged; they are compiled.", self.cache_path
+            )
+            with suppress(OSError):
+                self.flush()
+            return None
+
+    def save_overload(self, signature: Any, compiled: Any) -> None:
+        try:
+            super().save_overload(signature, compiled)
+        except Exception as error:  # of the disk, or of an index that another process damaged meanwhile
+            _LOGGER.info("Compiled kernels are not kept in %s: %r", self.cache_path, error)
 
     def _index_key(self, signature: Any, codegen: Any) -> tuple[Any, ...]:
         return (*super()._index_key(signature, codegen), _sources_digest())
