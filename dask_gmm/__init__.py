@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from dask_gmm.data.parquet import read_parquet
     from dask_gmm.data.source import ChunkTooLargeError, DataError
     from dask_gmm.data.zarr import from_zarr
+    from dask_gmm.engine.environment import WorkersDifferError
     from dask_gmm.engine.waiting import ClusterError
     from dask_gmm.mixture import GaussianMixture
     from dask_gmm.model.mstep import CollapsedComponentError
@@ -27,6 +28,7 @@ __all__ = [
     "GaussianMixture",
     "GaussianMixtureIC",
     "ModelFileError",
+    "WorkersDifferError",
     "from_array",
     "from_xarray",
     "from_zarr",
@@ -46,6 +48,7 @@ _MODULES = {
     "GaussianMixture": "mixture",
     "GaussianMixtureIC": "selection",
     "ModelFileError": "container",
+    "WorkersDifferError": "engine.environment",
     "from_array": "data.collections",
     "from_xarray": "data.labelled",
     "from_zarr": "data.zarr",

@@ -24,6 +24,7 @@ from dask_gmm.engine.allocator import keep_freed_memory
 from dask_gmm.engine.blas import SingleBlasThread
 from dask_gmm.engine.blocks import KeptBlocks, Reading, look_ahead
 from dask_gmm.engine.cache import Cache, groups_to_keep
+from dask_gmm.engine.environment import Environments, check_environments, check_releases
 from dask_gmm.engine.group import merge_values, run_group
 from dask_gmm.engine.memory import PassBytes, TaskMemory
 from dask_gmm.engine.merging import MergeTree, merged_at_once
@@ -77,6 +78,7 @@ class ClusterEngine:
         self._suitable = Suitable(client, memory)
         with connected():
             workers = self._suitable.check()
+            check_releases(client, client.scheduler_info(n_workers=-1)["workers"])
         self._memory = replace(memory, chunk_name="")
         self._patience = Patience(client, memory.note([limit for limit, _ in workers]), self._suitable.look)
         kept = groups_to_keep(source, self.plan.groups, cache, memory, workers)
@@ -90,6 +92,7 @@ class ClusterEngine:
         self._token = uuid4().hex[:12]
         self._span = new_span()
         self._n_passes = 0
+        self._warned = False
         self._last: _Ended | None = None
         self._absence = Absence()
         with dask.annotate(**self._suitable.annotations()):
@@ -126,7 +129,7 @@ class ClusterEngine:
         self._absence.begin()
         began = perf_counter()
         with connected(), dask.annotate(span=self._span, **self._suitable.annotations()):
-            tree, progress = self._submitted(works, group_done)
+            tree, progress = self._submitted([*works, Environments()], group_done)
         self._leave_last()
 
         def meanwhile() -> None:
@@ -134,13 +137,15 @@ class ClusterEngine:
             if progress is not None:
                 progress.report()
 
+        values: list[Any]
         try:
-            values: list[Any] = self._patience.result(tree.root, [*self._keys, *tree.keys], meanwhile)
+            *values, environments = self._patience.result(tree.root, [*self._keys, *tree.keys], meanwhile)
         except BaseException:
             tree.close()
             raise
         if progress is not None:
             progress.finish()
+        self._warned = self._warned or check_environments(environments)
         self._n_passes += 1
         self.kept_bytes = self._bytes_to_keep
         self._last = _Ended(tree, self._n_passes, self.n_groups, perf_counter() - began)
