@@ -51,6 +51,7 @@ def candidate_settings(estimator: Any, most_to_start: int, *, shared_passes: boo
             most_to_start,
             shared_passes=shared_passes,
             accelerate=estimator.accelerate,
+            criterion=estimator.criterion,
         )
         for covariance_type, n_components in grid_of(estimator)
     ]
@@ -120,7 +121,7 @@ def warn_of(
     told = [(UserWarning, text) for text in _of_collapses(candidates)]
     if estimator.max_iter > 0:
         told += [(ConvergenceWarning, text) for text in _of_unfinished(candidates, estimator.accelerate)]
-    told += [(ConvergenceWarning, text) for text in _of_gaps(candidates, evaluations, estimator.tol)]
+    told += [(ConvergenceWarning, text) for text in _of_gaps(estimator, candidates, evaluations)]
     for category, text in told:
         warnings.warn(text, category, stacklevel=stacklevel + 1)
 
@@ -145,19 +146,20 @@ def _of_unfinished(candidates: Sequence[Candidate], accelerated: bool) -> Iterat
 
 
 def _of_gaps(
-    candidates: Sequence[Candidate], evaluations: Sequence[Evaluation | None], tol: float | str
+    estimator: Any, candidates: Sequence[Candidate], evaluations: Sequence[Evaluation | None]
 ) -> Iterator[str]:
     gaps = {
         _name(candidate): candidate.best.remaining * evaluation.weight
         for candidate, evaluation in zip(candidates, evaluations, strict=True)
         if evaluation is not None
         and candidate.best.converged
-        and candidate.best.remaining > negligible_gap(evaluation.n_free, evaluation.weight)
+        and candidate.best.remaining
+        > negligible_gap(estimator.criterion, evaluation.n_free, evaluation.weight)
     }
     if gaps:
         yield (
-            f"tol={tol} was met, but up to {max(gaps.values()):.1g} nats are left to gain over all rows, "
-            f"more than a tenth of BIC's penalty: {', '.join(gaps)}. "
+            f"tol={estimator.tol} was met, but up to {max(gaps.values()):.1g} nats are left to gain over all "
+            f"rows, more than a tenth of the penalty of {estimator.criterion.upper()}: {', '.join(gaps)}. "
             "That may decide the choice. Set tol='auto'."
         )
 

@@ -33,7 +33,7 @@ class GaussianMixtureIC(
 
     Parameters
     ----------
-    n_components : int or sequence of int, default=range(1, 11)
+    n_components : int or sequence of int, default=(1, 2, ..., 10)
         Numbers of components to try.
     covariance_type : str or sequence of str, default=("full",)
         Covariance types to try: 'full', 'tied', 'diag', 'spherical'.
@@ -41,9 +41,10 @@ class GaussianMixtureIC(
         What chooses; the lowest wins. BIC finds how many components describe the density, ICL how many
         clusters can be told apart, AIC how many predict best.
     tol : float or 'auto', default='auto'
-        As in `GaussianMixture`. 'auto' goes on until the estimate of what is left to gain is a tenth of
-        BIC's penalty, p ln n / (20 n) nats a row for p parameters and n rows. A fixed tolerance leaves more
-        than that where n is large, and what it leaves then decides the choice.
+        As in `GaussianMixture`. 'auto' goes on until the estimate of what is left to gain is a tenth of the
+        penalty of `criterion`: for p parameters and n rows p ln n / (20 n) nats a row with BIC and ICL,
+        p / (10 n) with AIC. A fixed tolerance leaves more than that where n is large, and what it leaves then
+        decides the choice.
     reg_covar, max_iter, n_init, init_params, random_state, cache, checkpoint, accelerate
         As in `GaussianMixture`, for each candidate. All start from the same `random_state`. `max_iter` is
         1000 unless given; ``accelerate=True`` saves most of these passes.
@@ -97,7 +98,7 @@ class GaussianMixtureIC(
 
     def __init__(
         self,
-        n_components: int | Sequence[int] = range(1, 11),
+        n_components: int | Sequence[int] = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10),
         *,
         covariance_type: str | Sequence[str] = ("full",),
         criterion: str = "bic",

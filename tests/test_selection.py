@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import clone
+from sklearn.datasets import load_iris
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from dask_gmm import GaussianMixture, GaussianMixtureIC
@@ -55,7 +57,7 @@ def test_a_table_of_all_candidates(selected):
     assert table.bic.argmin() == selected.best_index_
     assert table.converged.all()
     assert (table.error == "").all()
-    allowed = [negligible_gap(n_free, 3000) for n_free in table.n_parameters]
+    allowed = [negligible_gap("bic", n_free, 3000) for n_free in table.n_parameters]
     assert (table.remaining < allowed).all()
 
 
@@ -254,11 +256,42 @@ def test_the_default_tolerance_leaves_too_much(seed):
     assert (stopped.n_components_, done.n_components_) == (5, 4)
 
 
-@parametrize_with_checks(
-    [GaussianMixtureIC(n_components=(1, 2), max_iter=20)],
-    expected_failed_checks=lambda estimator: {
-        "check_parameters_default_constructible": "A range, its first default, is as immutable as a tuple."
-    },
-)
+@pytest.mark.parametrize("criterion", ["aic", "bic", "icl"])
+def test_a_sweep_ends_where_its_own_criterion_is_decided(criterion, rows):
+    # On iris EM with five components rests on a plateau, from which it climbs by forty in AIC.
+    flowers = load_iris().data
+    ended, done = (
+        GaussianMixtureIC(range(1, 6), criterion=criterion, tol=tol, max_iter=5000, random_state=0).fit(
+            flowers
+        )
+        for tol in ("auto", 1e-9)
+    )
+    assert ended.n_components_ == done.n_components_ == (5 if criterion == "aic" else 2)
+    # AIC charges less than BIC for as many parameters, so less may be left to gain.
+    results = GaussianMixtureIC((3, 4), criterion=criterion, random_state=0).fit(rows).results_
+    allowed = [negligible_gap(criterion, n_free, 3000) for n_free in results["n_parameters"]]
+    assert (results["remaining"] < allowed).all()
+
+
+@pytest.mark.parametrize("criterion", ["aic", "bic", "icl"])
+def test_what_a_tolerance_leaves_is_weighed_by_the_criterion(criterion, rows):
+    with pytest.warns(
+        ConvergenceWarning, match=f"a tenth of the penalty of {criterion.upper()}: 6 components"
+    ):
+        GaussianMixtureIC(6, criterion=criterion, tol=5e-3, random_state=0).fit(rows)
+    # Some four nats: too much for AIC, which charges a third of what BIC does.
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        GaussianMixtureIC(5, criterion=criterion, tol=1e-2, random_state=0).fit(rows)
+    assert bool(caught) == (criterion == "aic")
+
+
+@parametrize_with_checks([GaussianMixture(), GaussianMixtureIC(n_components=(1, 2), max_iter=20)])
 def test_scikit_learns_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.long
+@parametrize_with_checks([GaussianMixtureIC()])
+def test_scikit_learns_checks_with_the_defaults(estimator, check):
     check(estimator)

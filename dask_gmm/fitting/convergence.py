@@ -6,9 +6,10 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
-# The tolerance, in nats a row, of a fit that goes on until the gap is negligible: in its first iterations,
-# while the gains still shrink fast, the estimate of the gap is too small.
-LOOSEST_TOL = 1e-3
+# The tolerance, in nats a row, of a fit that goes on until the gap is negligible. It decides where rows are
+# few for the parameters: a gap that is negligible there is wide, and on the way EM passes plateaus which look
+# as if it were done.
+LOOSEST_TOL = 1e-4
 # Gains below this part of the bound are rounding.
 _ROUNDING = 1e-13
 
@@ -17,8 +18,9 @@ def remaining_gap(gains: Sequence[float], bound: float) -> float:
     """Estimate by how much the bound is below its limit, in nats a row.
 
     Gains that shrink by a constant ratio add up to gain * ratio / (1 - ratio): Aitken's extrapolation, as
-    Böhning et al., The Distribution of the Likelihood Ratio for Mixtures (1994), use it for EM. The larger of
-    the last two ratios counts, since the ratio grows while the faster directions die out.
+    Böhning et al., The Distribution of the Likelihood Ratio for Mixtures (1994), use it for EM. The ratio
+    grows while the faster directions die out, so it is taken to grow once more as it did; where that makes it
+    one, EM is on a plateau, behind which gains may rise again.
 
     Parameters
     ----------
@@ -38,23 +40,32 @@ def remaining_gap(gains: Sequence[float], bound: float) -> float:
     last = [gain for gain in gains[-3:] if gain != math.inf]
     if len(last) < 2 or not all(gain > 0.0 for gain in last):
         return math.nan
-    ratio = max(after / before for before, after in pairwise(last))
+    ratios = [after / before for before, after in pairwise(last)]
+    ratio = max(*ratios, 2.0 * ratios[-1] - ratios[0])
     return last[-1] * ratio / (1.0 - ratio) if ratio < 1.0 else math.nan
 
 
-def negligible_gap(n_free: int, weight: float) -> float:
-    """Return the gap, in nats a row, that does not disturb a comparison of models: p ln n / (20 n).
-
-    A tenth of what the Bayesian information criterion charges for the model.
+def penalty(criterion: str, n_free: int, weight: float) -> float:
+    """Return what a criterion charges for a model, in nats over all rows: what it adds to -2 log L, halved.
 
     Parameters
     ----------
+    criterion : {'bic', 'aic', 'icl'}
+        BIC charges p ln n / 2, ICL the same besides the entropy, AIC p.
     n_free : int
         Free parameters p.
     weight : float
         Rows n, or the sum of their weights.
     """
-    return n_free * math.log(max(weight, 2.0)) / (20.0 * weight)
+    return float(n_free) if criterion == "aic" else 0.5 * n_free * math.log(max(weight, 2.0))
+
+
+def negligible_gap(criterion: str, n_free: int, weight: float) -> float:
+    """Return the gap, in nats a row, that does not disturb a comparison of models by a criterion.
+
+    A tenth of its `penalty`, which has the same parameters.
+    """
+    return 0.1 * penalty(criterion, n_free, weight) / weight
 
 
 def gap_advice(gain: float, remaining: float, n_free: int, weight: float, *, accelerated: bool) -> str | None:
@@ -73,13 +84,15 @@ def gap_advice(gain: float, remaining: float, n_free: int, weight: float, *, acc
     accelerated : bool
         Whether the fit was allowed to accelerate EM.
     """
-    allowed = negligible_gap(n_free, weight)
-    if not remaining > allowed:
+    if not remaining > negligible_gap("bic", n_free, weight):
         return None
+    charges = {name: penalty(name, n_free, weight) for name in ("bic", "aic")}
+    allowed = 0.1 * min(charges.values()) / weight
     # Gains shrink in proportion to what is left.
     tol = 10.0 ** math.floor(math.log10(max(allowed * min(gain / remaining, 1.0), 1e-12)))
     advice = f"set tol={tol:.0e} and a larger max_iter" + ("" if accelerated else ", and accelerate=True")
     return (
         f"About {remaining:.1g} nats a row are left to gain, {remaining * weight:.1g} over all rows, while "
-        f"BIC charges {10.0 * allowed * weight:.1g} nats for all parameters: to compare models, {advice}."
+        f"BIC charges {charges['bic']:.1g} nats for all parameters and AIC {charges['aic']:.1g}: to compare "
+        f"models, {advice}."
     )

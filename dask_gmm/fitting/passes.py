@@ -220,11 +220,7 @@ class Passes:
     ) -> Run | Collapse:
         assert self.moments is not None
         number = len(self.records) - 1
-        if settings.tol is None:
-            gap = negligible_gap(run.parameters.n_free, self.moments.weight)
-            stopping = Stopping(settings.max_iter, LOOSEST_TOL, gap)
-        else:
-            stopping = Stopping(settings.max_iter, settings.tol)
+        stopping = self._stopping(run, settings)
         if run.rejects(statistics.mean_log_likelihood):
             return without_trial(run, number, stopping)
         try:
@@ -238,6 +234,13 @@ class Passes:
         except CollapsedComponentError as error:
             return without_trial(run, number, stopping) if run.on_trial else Collapse(run.number, error)
         return advanced(run, statistics.mean_log_likelihood, maximized, number, stopping)
+
+    def _stopping(self, run: Run, settings: FitSettings) -> Stopping:
+        if settings.tol is not None:
+            return Stopping(settings.max_iter, settings.tol)
+        assert self.moments is not None
+        gap = negligible_gap(settings.criterion, run.parameters.n_free, self.moments.weight)
+        return Stopping(settings.max_iter, LOOSEST_TOL, gap)
 
     def _run(self, name: str, works: list[Any]) -> list[Any]:
         began = perf_counter()

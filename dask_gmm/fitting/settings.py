@@ -30,6 +30,8 @@ class FitSettings:
         Most rows that the start is found on.
     shared_passes : bool
         Whether restarts advance together, each chunk read once for all of them, or one after another.
+    criterion : {'bic', 'aic', 'icl'}
+        What will compare the model with others, where `tol` is None.
     """
 
     start: StartSettings
@@ -39,6 +41,7 @@ class FitSettings:
     start_rows: int
     shared_passes: bool
     accelerate: bool = False
+    criterion: str = "bic"
 
     def value_bytes(self, n_features: int) -> int:
         """Return the size of what an E-step computes, for all restarts that share a pass."""

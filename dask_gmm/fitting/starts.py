@@ -27,8 +27,9 @@ from dask_gmm.model.parameters import Parameters
 _ROWS_TO_EXPLORE = 50
 # ... and the number below which EM would fit the sample rather than the data.
 _LEAST_ROWS_A_PARAMETER = 10
-# Restarts on few rows for each one asked for.
+# Restarts on few rows for each one asked for, and the nats a row that are enough to tell which are better.
 _EXPLORERS = 4
+_EXPLORING_TOL = 1e-3
 # Nats a row to which the best are fitted: well below what the sample can tell, since EM that creeps may still
 # have far to go. In memory that costs little.
 _SAMPLE_TOL = 1e-5
@@ -107,7 +108,7 @@ def _sampled_restarts(
         return _restarts(sample, settings, random_state, settings.n_init)
     few = sample.narrowed(replace(sampling, limit=min(sampling.limit, _ROWS_TO_EXPLORE * n_free)))
     begun = _restarts(few, settings, random_state, _EXPLORERS * settings.n_init)
-    quick = replace(settings, tol=None, accelerate=False)
+    quick = replace(settings, tol=_EXPLORING_TOL, accelerate=False)
     explored = _fitted(few, quick, [run.parameters for run in begun if isinstance(run, Run)], engine_of)
     best = _distinct(explored)[: N_RACERS * settings.n_init if settings.max_iter else 1]
     thorough = replace(settings, tol=_SAMPLE_TOL, accelerate=True)

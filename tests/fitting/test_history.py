@@ -41,8 +41,17 @@ def test_a_gain_of_rounding_is_the_end():
 
 
 def test_what_does_not_disturb_a_comparison():
-    # A tenth of BIC's penalty, in nats a row.
-    assert negligible_gap(50, 1e6) == pytest.approx(0.1 * 50 * np.log(1e6) / 2 / 1e6)
+    # A tenth of the criterion's penalty, in nats a row.
+    for criterion in ("bic", "icl"):
+        assert negligible_gap(criterion, 50, 1e6) == pytest.approx(0.1 * 50 * np.log(1e6) / 2 / 1e6)
+    assert negligible_gap("aic", 50, 1e6) == pytest.approx(0.1 * 50 / 1e6)
+
+
+def test_a_ratio_that_grows_towards_one_is_a_plateau():
+    # 0.4, then 0.8: the next gain may well be larger than the last.
+    assert np.isnan(remaining_gap([1.0, 0.4, 0.32], -5.0))
+    # 0.4, then 0.5: 0.6 to come.
+    assert remaining_gap([1.0, 0.4, 0.2], -5.0) == pytest.approx(0.2 * 0.6 / 0.4)
 
 
 @pytest.mark.parametrize("accelerate", [False, True])
@@ -112,7 +121,9 @@ def test_nothing_is_advised_where_little_is_left():
 def test_advice_says_how_much_and_what_to_change():
     advice = gap_advice(1e-4, 2e-3, 50, 1e6, accelerated=False)
     assert "0.002 nats a row are left to gain, 2e+03 over all rows" in advice
-    assert "tol=1e-06" in advice
+    # A tenth of what AIC charges, which is less: so it is enough for both.
+    assert "BIC charges 3e+02 nats for all parameters and AIC 5e+01" in advice
+    assert "tol=1e-07" in advice
     assert "accelerate=True" in advice
     assert "accelerate=True" not in gap_advice(1e-4, 2e-3, 50, 1e6, accelerated=True)
 
@@ -126,7 +137,7 @@ def test_the_advised_tolerance_is_enough(make_rows):
     )
     tol = float(advice.split("tol=")[1].split()[0])
     better = fit(rows, tol=tol, max_iter=3000)
-    assert better.history_.remaining < negligible_gap(better._n_parameters(), len(rows))
+    assert better.history_.remaining < negligible_gap("aic", better._n_parameters(), len(rows))
 
 
 def test_rows_in_memory_warn_as_scikit_learn_does(make_rows, caplog):
