@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dask_gmm.fitting.em import Run
+from dask_gmm.model.covariance import covariance_structure
 from dask_gmm.model.density import Density
 from dask_gmm.model.parameters import Parameters
 
@@ -18,6 +20,8 @@ def fitted_attributes(run: Run, dtype: np.dtype[Any]) -> dict[str, Any]:
     parameters = run.parameters
     bounds = [dtype.type(bound) for bound in run.lower_bounds]
     return {
+        # A parameter may be set to something else afterwards; what was fitted stays.
+        "covariance_type_": parameters.covariance_type,
         "weights_": parameters.weights.astype(dtype),
         "means_": parameters.means.astype(dtype),
         "covariances_": parameters.covariances.astype(dtype),
@@ -30,16 +34,65 @@ def fitted_attributes(run: Run, dtype: np.dtype[Any]) -> dict[str, Any]:
     }
 
 
+def fitted_type(estimator: Any) -> str:
+    """Return the covariance type of what an estimator holds, which its parameter may not be any more."""
+    # Estimators whose attributes were set by hand, or fitted by an earlier release, have the parameter only.
+    return str(getattr(estimator, "covariance_type_", estimator.covariance_type))
+
+
+def check_type_kept(estimator: Any) -> None:
+    """Refuse an estimator whose parameter would give its attributes another meaning elsewhere.
+
+    Raises
+    ------
+    ValueError
+    """
+    if estimator.covariance_type != fitted_type(estimator):
+        raise ValueError(
+            f"covariance_type is {estimator.covariance_type!r}, but the mixture was fitted with "
+            f"{fitted_type(estimator)!r}. Set it back, or fit again."
+        )
+
+
 def fitted_parameters(estimator: Any) -> Parameters:
-    """Return the parameters that a fitted estimator holds."""
-    return Parameters(
-        # An estimator that chose has it as a fitted attribute.
-        getattr(estimator, "covariance_type_", estimator.covariance_type),
-        np.asarray(estimator.weights_, dtype=np.float64),
-        np.asarray(estimator.means_, dtype=np.float64),
-        np.asarray(estimator.covariances_, dtype=np.float64),
-        np.asarray(estimator.precisions_cholesky_, dtype=np.float64),
+    """Return a copy of the parameters that a fitted estimator holds.
+
+    A copy, because what is made of it (a lazy answer, say) must not follow when an attribute is changed in
+    place.
+
+    Raises
+    ------
+    ValueError
+        The attributes do not make a mixture, as when they were replaced by hand.
+    """
+    weights, means, covariances, factors = (
+        np.array(getattr(estimator, name), dtype=np.float64)
+        for name in ("weights_", "means_", "covariances_", "precisions_cholesky_")
     )
+    covariance_type = fitted_type(estimator)
+    shapes = attribute_shapes(covariance_type, means)
+    for name, array in (("weights_", weights), ("precisions_cholesky_", factors)):
+        if array.shape != shapes[name]:
+            raise ValueError(
+                f"{name} has shape {array.shape}, but means_ of shape {means.shape} and covariance_type="
+                f"{covariance_type!r} need {shapes[name]}. Set both again, or fit again."
+            )
+    return Parameters(covariance_type, weights, means, covariances, factors)
+
+
+def attribute_shapes(covariance_type: str, means: NDArray[Any]) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each parameter attribute that goes with `means`.
+
+    Raises
+    ------
+    ValueError
+        `means` is no table of at least one component and one feature.
+    """
+    if means.ndim != 2 or 0 in means.shape:
+        raise ValueError(f"means_ has shape {means.shape}, not (n_components, n_features)")
+    shape = covariance_structure(covariance_type).shape(*means.shape)
+    shapes = dict.fromkeys(PARAMETER_ATTRIBUTES, shape)
+    return shapes | {"weights_": means.shape[:1], "means_": means.shape}
 
 
 def fitted_density(estimator: Any) -> Density:

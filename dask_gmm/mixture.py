@@ -68,7 +68,8 @@ class GaussianMixture(
     random_state : int, RandomState instance or None, default=None
         Decides the start, and the rows that `sample` draws.
     warm_start : bool, default=False
-        Continue from the parameters of the last fit.
+        Continue from the parameters of the last fit, of as many components, features and the same covariance
+        type; `n_init` and everything about the start are not looked at again.
     verbose : int, default=0
         1 prints each `verbose_interval`-th iteration, 2 also changes and times.
     verbose_interval : int, default=10
@@ -89,6 +90,8 @@ class GaussianMixture(
 
     Attributes
     ----------
+    covariance_type_ : str
+        Covariance type of the fitted mixture, whatever `covariance_type` is set to since.
     weights_ : ndarray of shape (n_components,)
         Mixing proportions. Like all parameters in the dtype of the rows, float32 or float64.
     means_ : ndarray of shape (n_components, n_features)
@@ -228,6 +231,8 @@ class GaussianMixture(
             NaN, infinity or bad weights, with the chunk and the first bad row (a ValueError).
         CollapsedComponentError
             A covariance that is not positive definite, with its component (a ValueError).
+        ValueError
+            With `warm_start`, data or parameters that the last fit cannot be continued with.
 
         Warns
         -----

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 import dask_gmm
 from dask_gmm.container import Arrays
-from dask_gmm.fitted import PARAMETER_ATTRIBUTES
+from dask_gmm.fitted import PARAMETER_ATTRIBUTES, check_type_kept
 from dask_gmm.model.covariance import covariance_structure
 
 Estimator = TypeVar("Estimator")
@@ -43,6 +43,7 @@ def state_of(estimator: Any) -> tuple[dict[str, Any], Arrays]:
     TypeError, ValueError
         A parameter that a file cannot hold, or that no longer fits the fitted attributes.
     """
+    check_type_kept(estimator)
     parameters, arrays = _plain_parameters(_of_the_model(estimator))
     attributes = {
         name: plain(getattr(estimator, name)) for name, plain in _PLAIN.items() if hasattr(estimator, name)
@@ -79,6 +80,7 @@ def estimator_of(cls: type[Estimator], header: Mapping[str, Any], arrays: Arrays
         fitted["feature_names_in_"] = np.array(fitted["feature_names_in_"], dtype=object)
     fitted |= {name: arrays[name] for name in PARAMETER_ATTRIBUTES}
     fitted |= {"lower_bound_": arrays["lower_bound_"][()], "lower_bounds_": list(arrays["lower_bounds_"])}
+    fitted["covariance_type_"] = parameters["covariance_type"]
     for name, value in fitted.items():
         setattr(estimator, name, value)
     return estimator

@@ -15,6 +15,7 @@ from dask_gmm.container import MAGIC, ModelFileError, pack, unpack
 from dask_gmm.data.atomic import read_whole, write_atomically
 from dask_gmm.data.retries import patiently
 from dask_gmm.data.secrets import public_url
+from dask_gmm.fitted import check_type_kept
 from dask_gmm.model_state import FITTED, estimator_of, state_of
 
 Estimator = TypeVar("Estimator")
@@ -23,6 +24,8 @@ Url = str | os.PathLike[str]
 
 class PersistenceMixin:
     """The methods that take a fitted estimator to a file or to scikit-learn, and back."""
+
+    covariance_type_: str
 
     def save(self, url: Url, *, storage_options: Mapping[str, Any] | None = None) -> None:
         """Write the fitted estimator to one file, as a whole or not at all.
@@ -111,6 +114,8 @@ class PersistenceMixin:
         ------
         NotFittedError
             There is nothing to convert yet (a ValueError).
+        ValueError
+            `covariance_type` is not that of the fit any more.
 
         Examples
         --------
@@ -140,6 +145,7 @@ class PersistenceMixin:
 
 def _converted(estimator: Any, cls: type[Estimator]) -> Estimator:
     check_is_fitted(estimator)
+    check_type_kept(estimator)
     converted: Any = cls()
     known = converted.get_params(deep=False)
     # Copies, so that a later fit of one leaves the other alone.
@@ -148,5 +154,8 @@ def _converted(estimator: Any, cls: type[Estimator]) -> Estimator:
     for name in FITTED:
         if hasattr(estimator, name):
             setattr(converted, name, copy.deepcopy(getattr(estimator, name)))
+    if isinstance(converted, PersistenceMixin):
+        # Scikit-learn's class has no such attribute.
+        converted.covariance_type_ = estimator.covariance_type
     result: Estimator = converted
     return result

@@ -55,10 +55,7 @@ def sweep(estimator: Any, X: Any, y: Any, sample_weight: Any) -> None:
     seed = _seed(estimator.random_state)
 
     def attributes(run: Run) -> Mapping[str, Any]:
-        chosen = {
-            "n_components_": run.parameters.n_components,
-            "covariance_type_": run.parameters.covariance_type,
-        }
+        chosen = {"n_components_": run.parameters.n_components}
         return {**learned, **chosen, **fitted_attributes(run, source.dtype)}
 
     n_mixtures = len(settings) * estimator.n_init

@@ -14,17 +14,18 @@ from sklearn.utils import check_random_state
 from dask_gmm.checkpointing import Checkpoint, fit_identity
 from dask_gmm.data.source import Source
 from dask_gmm.engine.blas import SingleBlasThread
-from dask_gmm.fitted import fitted_attributes, fitted_parameters
+from dask_gmm.fitted import fitted_attributes
 from dask_gmm.fitting.convergence import gap_advice
 from dask_gmm.fitting.em import Run
 from dask_gmm.fitting.fit import fit_mixture
 from dask_gmm.fitting.history import History
 from dask_gmm.fitting.passes import Passes
-from dask_gmm.fitting.settings import FitSettings, WarmStart
+from dask_gmm.fitting.settings import FitSettings
 from dask_gmm.preparing import engine_for, engine_in_memory, fit_data, rows_of, start_rows
 from dask_gmm.reporting.callbacks import FitReport
 from dask_gmm.reporting.verbose import Verbose
 from dask_gmm.validation import start_settings, training_source
+from dask_gmm.warm_start import warm_start
 
 _LOGGER = logging.getLogger("dask_gmm")
 
@@ -50,6 +51,7 @@ def train(estimator: Any, X: Any, y: Any, sample_weight: Any) -> Source:
     estimator._validate_params()
     source, learned = training_source(estimator, X, sample_weight)
     start, replaced = start_settings(estimator, source.n_features)
+    warm = warm_start(estimator, source, learned)
     settings = FitSettings(
         start,
         estimator.tol,
@@ -84,7 +86,7 @@ def train(estimator: Any, X: Any, y: Any, sample_weight: Any) -> Source:
             scatter=estimator.covariance_type == "tied",
             least_rows=estimator.n_components,
         )
-        random_state, warm = check_random_state(estimator.random_state), _warm_start(estimator, source)
+        random_state = check_random_state(estimator.random_state)
         fitted = fit_mixture(passes, settings, random_state, warm, engine_in_memory, report, keeper)
     run = fitted.best
     for collapse in fitted.collapses:
@@ -128,15 +130,3 @@ def _tell_ending(estimator: Any, run: Run, passes: Passes, source: Source) -> No
         warnings.warn(f"tol={estimator.tol:g} was met. {advice}", ConvergenceWarning, stacklevel=5)
     elif advice is not None:
         _LOGGER.info(advice)
-
-
-def _warm_start(estimator: Any, source: Source) -> WarmStart | None:
-    if not (estimator.warm_start and hasattr(estimator, "converged_")):
-        return None
-    parameters = fitted_parameters(estimator)
-    if parameters.n_features != source.n_features:
-        raise ValueError(
-            f"warm_start=True continues from a fit with {parameters.n_features} features, but X has "
-            f"{source.n_features}. Fit a new estimator, or set warm_start=False."
-        )
-    return WarmStart(parameters, float(estimator.lower_bound_))
