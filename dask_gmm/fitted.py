@@ -2,36 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dask_gmm.data.source import DataError
 from dask_gmm.fitting.em import Run
 from dask_gmm.model.covariance import covariance_structure
 from dask_gmm.model.density import Density
 from dask_gmm.model.parameters import Parameters
 
-PARAMETER_ATTRIBUTES = ("weights_", "means_", "covariances_", "precisions_cholesky_", "precisions_")
+_PARAMETERS = ("weights", "means", "covariances", "precisions_cholesky", "precisions")
+PARAMETER_ATTRIBUTES = tuple(f"{name}_" for name in _PARAMETERS)
 
 
 def fitted_attributes(run: Run, dtype: np.dtype[Any]) -> dict[str, Any]:
     """Return the attributes that a fit sets, numbers in the dtype of the rows."""
     parameters = run.parameters
-    bounds = [dtype.type(bound) for bound in run.lower_bounds]
+    bounds = list(_of_dtype(np.array(run.lower_bounds), dtype))
     return {
         # A parameter may be set to something else afterwards; what was fitted stays.
         "covariance_type_": parameters.covariance_type,
-        "weights_": parameters.weights.astype(dtype),
-        "means_": parameters.means.astype(dtype),
-        "covariances_": parameters.covariances.astype(dtype),
-        "precisions_cholesky_": parameters.precisions_cholesky.astype(dtype),
-        "precisions_": parameters.precisions.astype(dtype),
+        **{f"{name}_": _of_dtype(getattr(parameters, name), dtype) for name in _PARAMETERS},
         "converged_": run.converged,
         "n_iter_": run.n_iter,
         "lower_bound_": bounds[-1] if bounds else -np.inf,
         "lower_bounds_": bounds,
     }
+
+
+def _of_dtype(array: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[Any]:
+    with np.errstate(over="ignore"):
+        return array.astype(dtype)
+
+
+def check_held(attributes: Mapping[str, Any]) -> None:
+    """Refuse a fit whose parameters the dtype of the rows cannot hold.
+
+    Raises
+    ------
+    DataError
+    """
+    for name in PARAMETER_ATTRIBUTES:
+        array = attributes[name]
+        if not np.isfinite(array).all():
+            advice = " or pass float64 data" if array.dtype == np.float32 else ""
+            raise DataError(
+                f"The fitted {name} are beyond what {array.dtype} can hold: the values of X are too large, "
+                "or too small, for their squares or the inverses of these. Scale the input data"
+                f"{advice}."
+            )
 
 
 def fitted_type(estimator: Any) -> str:

@@ -14,7 +14,7 @@ from sklearn.utils import check_random_state
 from dask_gmm.checkpointing import Checkpoint, fit_identity
 from dask_gmm.data.source import Source
 from dask_gmm.engine.blas import SingleBlasThread
-from dask_gmm.fitted import fitted_attributes
+from dask_gmm.fitted import check_held, fitted_attributes
 from dask_gmm.fitting.convergence import gap_advice
 from dask_gmm.fitting.em import Run
 from dask_gmm.fitting.fit import fit_mixture
@@ -106,7 +106,14 @@ def checkpoint_of(estimator: Any, source: Source) -> AbstractContextManager[Chec
 
 
 def set_fitted(estimator: Any, attributes: Mapping[str, Any]) -> None:
-    """Set what a fit found."""
+    """Set what a fit found.
+
+    Raises
+    ------
+    DataError
+        Parameters that the dtype of the rows cannot hold; nothing is set then.
+    """
+    check_held(attributes)
     # Rows without names forget those of an earlier fit.
     vars(estimator).pop("feature_names_in_", None)
     for name, value in attributes.items():

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from dask_gmm.data.source import DataError
-from dask_gmm.fitting.checks import check_enough_rows
+from dask_gmm.fitting.checks import check_enough_rows, check_squares
 from dask_gmm.fitting.checksums import Checksum, Comparison
 from dask_gmm.fitting.convergence import LOOSEST_TOL, negligible_gap
 from dask_gmm.fitting.em import Collapse, Run, Stopping, advanced, without_trial
@@ -269,6 +269,7 @@ class Passes:
         check_enough_rows(surveyed.moments.n_rows, self._least_rows)
         if not surveyed.moments.weight > 0:
             raise DataError("sample_weight is zero for every row: there is nothing to fit.")
+        check_squares(surveyed.moments)
         if self.moments is not None:
             check_same_rows(self.moments, surveyed.moments, self.rows.dtype)
         self.moments = surveyed.moments

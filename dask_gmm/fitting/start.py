@@ -6,8 +6,9 @@ same seed starts in the same place.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from sklearn.cluster import KMeans, kmeans_plusplus
 from dask_gmm.fitting.few_rows import estimate_from_few
 from dask_gmm.fitting.survey import Sample
 from dask_gmm.model.covariance import covariance_structure
-from dask_gmm.model.mstep import guarded, well_defined
+from dask_gmm.model.mstep import check_size, guarded, well_defined
 from dask_gmm.model.parameters import Parameters, n_free_parameters
 from dask_gmm.model.statistics import Statistics
 
@@ -86,7 +87,10 @@ def find_start(sample: Sample, settings: StartSettings, random_state: np.random.
     CollapsedComponentError
         A component without spread, where `reg_covar` does not help.
     """
-    covariance_type, reg_covar = settings.covariance_type, settings.reg_covar
+    # By a power of two, which changes no digit: squares of large rows are beyond their dtype.
+    scale = _scale(sample.rows)
+    sample = sample if scale == 1.0 else replace(sample, rows=sample.rows / sample.rows.dtype.type(scale))
+    covariance_type, reg_covar = settings.covariance_type, settings.reg_covar / scale / scale
     if settings.init_params in ("k-means++", "random_from_data"):
         chosen = _chosen_rows(sample, settings, random_state)
         nk, means, covariances = estimate_from_few(sample, chosen, covariance_type, reg_covar)
@@ -100,13 +104,25 @@ def find_start(sample: Sample, settings: StartSettings, random_state: np.random.
         means = origins + shift
         covariances = covariance_structure(covariance_type).estimate(statistics.second, nk, shift, reg_covar)
     weights = nk / sample.total_weight
+    with np.errstate(over="ignore"):
+        means, covariances = means * scale, covariances * scale * scale
     if settings.precisions is not None:
         # They replace the found covariances, which need not even be well defined.
         return _with_given_parts(
             settings, Parameters(covariance_type, weights, means, covariances, covariances)
         )
+    check_size(covariances)
     found = well_defined(covariance_type, weights, means, covariances, sample.rows.dtype)
     return _with_given_parts(settings, found)
+
+
+def _scale(rows: NDArray[Any]) -> float:
+    """Return the power of two to divide rows by where sums of their squares would overflow, else 1."""
+    reach = max(abs(float(rows.max(initial=0.0))), abs(float(rows.min(initial=0.0))))
+    # Distances are up to twice as large as rows.
+    if reach < math.sqrt(float(np.finfo(rows.dtype).max) / max(1, 4 * rows.size)):
+        return 1.0
+    return math.ldexp(1.0, math.frexp(reach)[1] - 1)
 
 
 def _with_given_parts(settings: StartSettings, found: Parameters | None) -> Parameters:

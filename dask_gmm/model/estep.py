@@ -51,8 +51,21 @@ class Kernel(Protocol):
 _KAPPA_DOUBLE = 1e5
 # ... and 1e-5 where float32 rows are multiplied in float32.
 _KAPPA_SINGLE = 100.0
+# Standard deviations, and their inverses, beyond which float32 might overflow.
+_REACH_SINGLE = 1e12
 # With fewer components than this share of the features, full covariances are faster one by one: measured.
 _FEATURES_A_COMPONENT = 12
+
+
+def _of_usual_size(density: Density) -> bool:
+    """Return whether squares of deviations, and of their inverses, are far from the ends of float32."""
+    unit, origin = np.eye(density.n_features), np.zeros(density.n_features)
+    for k in range(density.n_components):
+        whitened = density.structure.whitened(unit, origin, density.precisions_cholesky, k)
+        inverses = np.abs(whitened).max(axis=1)
+        if not ((inverses < _REACH_SINGLE) & (inverses > 1.0 / _REACH_SINGLE)).all():
+            return False
+    return True
 
 
 def choose_kernel(density: Density, dtype: np.dtype[Any]) -> Kernel:
@@ -66,11 +79,13 @@ def choose_kernel(density: Density, dtype: np.dtype[Any]) -> Kernel:
     dtype : dtype
         Of the products, float32 or float64: usually that of the rows.
     """
-    double, distance = np.dtype(np.float64), kappa(density)
+    double = np.dtype(np.float64)
+    with np.errstate(over="ignore"):
+        distance = kappa(density)
     few = density.covariance_type == "full" and (
         _FEATURES_A_COMPONENT * density.n_components <= density.n_features
     )
     if distance >= _KAPPA_DOUBLE or (few and dtype == double):
         return CompiledEvaluator.centred(density, double)
-    precise_enough = dtype == np.float32 and distance < _KAPPA_SINGLE
+    precise_enough = dtype == np.float32 and distance < _KAPPA_SINGLE and _of_usual_size(density)
     return CompiledEvaluator.quadratic(density, dtype if precise_enough else double)

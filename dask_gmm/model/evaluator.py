@@ -49,8 +49,39 @@ class CompiledEvaluator:
     ) -> None:
         self.density, self.origins, self.uses_scatter = density, origins, uses_scatter
         self._kernel, self._quick = kernel, quick
-        self.log_density = kernel.log_density
-        self.responsibilities = kernel.responsibilities
+
+    def log_density(self, rows: NDArray[Any], out: NDArray[Any]) -> None:
+        """Write each row's log density to `out`."""
+        self._kernel.log_density(rows, out)
+        far = np.flatnonzero(np.isnan(out))
+        if len(far):
+            answer = self._of_far(CentredKernel.log_density, rows[far], out[far])
+            # Nothing is left of a density whose logarithm is beyond float64.
+            answer[np.isnan(answer) & np.isfinite(rows[far]).all(axis=1)] = -np.inf
+            out[far] = answer
+
+    def responsibilities(self, rows: NDArray[Any], out: NDArray[Any]) -> None:
+        """Write each row's posterior probabilities to `out`."""
+        self._kernel.responsibilities(rows, out)
+        far = np.flatnonzero(np.isnan(out[:, 0]))
+        if len(far):
+            out[far] = self._of_far(CentredKernel.responsibilities, rows[far], out[far])
+
+    def _of_far(
+        self,
+        method: Callable[[CentredKernel, NDArray[Any], NDArray[Any]], None],
+        rows: NDArray[Any],
+        out: NDArray[Any],
+    ) -> NDArray[Any]:
+        """Return what float64 says, about each mean, where sums of infinite terms were no number."""
+        density, double = self.density, np.dtype(np.float64)
+        kernel = CentredKernel(
+            density.covariance_type, density.means, density.precisions_cholesky, density.peaks, double
+        )
+        answer = np.empty(out.shape)
+        method(kernel, rows.astype(double), answer)
+        with np.errstate(over="ignore"):
+            return answer.astype(out.dtype)
 
     @classmethod
     def quadratic(cls, density: Density, dtype: np.dtype[Any]) -> CompiledEvaluator:

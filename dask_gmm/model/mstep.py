@@ -20,8 +20,14 @@ _ILL_DEFINED = (
 _FLOAT32_HINT = " The numerical accuracy can also be improved by passing float64 data instead of float32."
 
 
+_TOO_LARGE = (
+    "Fitting the mixture model failed because a covariance, which is in squared units of X, is more than "
+    "float64 can hold. Scale the input data, for instance to unit variance."
+)
+
+
 class CollapsedComponentError(ValueError):
-    """A component's covariance is not positive definite any more.
+    """A component's covariance is not positive definite any more, or more than float64 can hold.
 
     Attributes
     ----------
@@ -66,7 +72,19 @@ def maximize(
     nk = guarded(statistics.nk, dtype)
     shift = statistics.first / nk[:, np.newaxis]
     covariances = covariance_structure(covariance_type).estimate(statistics.second, nk, shift, reg_covar)
+    check_size(covariances)
     return well_defined(covariance_type, nk / nk.sum(), origins + shift, covariances, dtype)
+
+
+def check_size(covariances: Array) -> None:
+    """Refuse covariances that overflow.
+
+    Raises
+    ------
+    CollapsedComponentError
+    """
+    if np.isinf(covariances).any():
+        raise CollapsedComponentError(_TOO_LARGE)
 
 
 def guarded(nk: Array, dtype: np.dtype[np.floating]) -> Array:
