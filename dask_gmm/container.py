@@ -32,6 +32,15 @@ _FIRST_LINE = re.compile(re.escape(MAGIC) + rb"(?P<version>[1-9][0-9]{0,5}) (?P<
 _DTYPES = {np.dtype(code).newbyteorder("<").str for code in "?bhiqBHIQefd"}
 
 
+#: What interpreting content of another structure raises.
+MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
+
+def reason(error: Exception) -> str:
+    """Return what a `MALFORMED` error says of a file; those of Python itself need their names."""
+    return str(error) if type(error) is ValueError and error.args else repr(error)
+
+
 class ModelFileError(ValueError):
     """A model file that cannot be used: not one of ours, damaged, of another version, or inconsistent."""
 
@@ -93,8 +102,10 @@ def unpack(content: bytes, where: str) -> tuple[dict[str, Any], Arrays]:
     line, _, numbers = body.partition(b"\n")
     try:
         header = json.loads(line)
+        if not isinstance(header, dict):
+            raise TypeError(f"a {type(header).__name__} as header")
         arrays = dict(_arrays(header.pop("arrays"), numbers))
-    except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+    except MALFORMED as error:
         # Nobody wrote this with `pack`.
         raise ModelFileError(f"{where} does not hold what it declares: {error!r}") from error
     return header, arrays
@@ -115,10 +126,15 @@ def _order(array: NDArray[Any]) -> str:
 def _arrays(listed: list[dict[str, Any]], numbers: bytes) -> Iterator[tuple[str, NDArray[Any]]]:
     """Check what is declared against the bytes that there are, before any memory is taken for it."""
     ends = [0]
+    names = [entry["name"] for entry in listed]
+    if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+        raise ValueError(f"names {names}")
     for entry in listed:
+        if entry["order"] not in ("C", "F"):
+            raise ValueError(f"order {entry['order']!r}")
         if entry["dtype"] not in _DTYPES:
             raise TypeError(f"dtype {entry['dtype']!r}")
-        if not all(isinstance(length, int) and 0 <= length <= len(numbers) for length in entry["shape"]):
+        if not all(type(length) is int and 0 <= length <= len(numbers) for length in entry["shape"]):
             raise ValueError(f"shape {entry['shape']}")
         ends.append(ends[-1] + np.dtype(entry["dtype"]).itemsize * math.prod(entry["shape"]))
     if ends[-1] != len(numbers):

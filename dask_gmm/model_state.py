@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import dask_gmm
+from dask_gmm.candidates import TYPES
 from dask_gmm.container import Arrays
-from dask_gmm.fitted import PARAMETER_ATTRIBUTES, check_type_kept
+from dask_gmm.fitted import PARAMETER_ATTRIBUTES, attribute_shapes, check_type_kept
 from dask_gmm.model.covariance import covariance_structure
 
 Estimator = TypeVar("Estimator")
@@ -45,6 +46,7 @@ def state_of(estimator: Any) -> tuple[dict[str, Any], Arrays]:
     """
     check_type_kept(estimator)
     parameters, arrays = _plain_parameters(_of_the_model(estimator))
+    estimator._validate_params()
     attributes = {
         name: plain(getattr(estimator, name)) for name, plain in _PLAIN.items() if hasattr(estimator, name)
     }
@@ -66,7 +68,7 @@ def estimator_of(cls: type[Estimator], header: Mapping[str, Any], arrays: Arrays
 
     Raises
     ------
-    AttributeError, LookupError, TypeError, ValueError
+    ArithmeticError, AttributeError, LookupError, TypeError, ValueError
         It is the state of something else.
     """
     if header["estimator"] != "GaussianMixture":
@@ -74,6 +76,7 @@ def estimator_of(cls: type[Estimator], header: Mapping[str, Any], arrays: Arrays
     parameters, attributes = header["parameters"], header["attributes"]
     _check_consistent(parameters, attributes, arrays)
     estimator = cls(**{name: _parameter(value, arrays) for name, value in parameters.items()})
+    estimator._validate_params()  # type: ignore[attr-defined]
     # By their names here, not there: a file decides about values only.
     fitted = {name: plain(attributes[name]) for name, plain in _PLAIN.items() if name in attributes}
     if "feature_names_in_" in fitted:
@@ -88,19 +91,48 @@ def estimator_of(cls: type[Estimator], header: Mapping[str, Any], arrays: Arrays
 
 def _check_consistent(parameters: Mapping[str, Any], attributes: Mapping[str, Any], arrays: Arrays) -> None:
     """Refuse, on both ways, numbers that do not make one mixture."""
-    n_components, n_features = arrays["means_"].shape
-    shape = covariance_structure(parameters["covariance_type"]).shape(n_components, n_features)
-    expected = {"weights_": (n_components,), "means_": (n_components, n_features), "lower_bound_": ()}
-    for name in (*PARAMETER_ATTRIBUTES, "lower_bound_"):
-        array = arrays[name]
-        if array.shape != expected.get(name, shape):
+    missing = [name for name in (*PARAMETER_ATTRIBUTES, *_BOUNDS) if name not in arrays]
+    if missing:
+        raise ValueError(f"it has no {', '.join(missing)}")
+    means, covariance_type = arrays["means_"], parameters["covariance_type"]
+    if covariance_type not in TYPES:
+        raise ValueError(f"its covariance type is {covariance_type!r}")
+    expected = {**attribute_shapes(covariance_type, means), "lower_bound_": ()}
+    for name, shape in expected.items():
+        if arrays[name].shape != shape:
             raise ValueError(
-                f"{name} has shape {array.shape} where {n_components} components of {n_features} features "
-                f"and covariance_type={parameters['covariance_type']!r} need {expected.get(name, shape)}"
+                f"{name} has shape {arrays[name].shape} where {len(means)} components of {means.shape[1]} "
+                f"features and covariance_type={covariance_type!r} need {shape}"
             )
-        if array.dtype not in (np.float32, np.float64):
-            raise TypeError(f"{name} has dtype {array.dtype}, which is neither float32 nor float64")
+    for name in (*expected, "lower_bounds_"):
+        if arrays[name].dtype not in (np.float32, np.float64):
+            raise TypeError(f"{name} has dtype {arrays[name].dtype}, which is neither float32 nor float64")
+    if arrays["lower_bounds_"].ndim != 1:
+        raise ValueError("lower_bounds_ is no list")
+    _check_values(covariance_type, arrays)
+    _check_attributes(attributes, means.shape[1])
+
+
+def _check_values(covariance_type: str, arrays: Arrays) -> None:
+    for name in PARAMETER_ATTRIBUTES:
+        if not np.isfinite(arrays[name]).all():
+            raise ValueError(f"{name} has values that are not finite")
+    if (arrays["weights_"] < 0.0).any():
+        raise ValueError("weights_ has values below zero")
+    factors = arrays["precisions_cholesky_"]
+    with np.errstate(all="ignore"):
+        log_det = covariance_structure(covariance_type).log_det(factors, *arrays["means_"].shape)
+    if not np.isfinite(log_det).all():
+        raise ValueError("precisions_cholesky_ has a factor of no positive definite matrix")
+
+
+def _check_attributes(attributes: Mapping[str, Any], n_features: int) -> None:
+    for name, kind in (("n_features_in_", int), ("n_iter_", int), ("converged_", bool)):
+        if type(attributes[name]) is not kind:
+            raise ValueError(f"{name} is {attributes[name]!r}")
     names = attributes.get("feature_names_in_")
+    if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise ValueError("feature_names_in_ is no list of names")
     if attributes["n_features_in_"] != n_features or (names is not None and len(names) != n_features):
         raise ValueError(f"its means have {n_features} features, and its attributes another number")
 

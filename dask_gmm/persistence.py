@@ -11,7 +11,7 @@ import sklearn.mixture
 from sklearn.utils.validation import check_is_fitted
 
 import dask_gmm
-from dask_gmm.container import MAGIC, ModelFileError, pack, unpack
+from dask_gmm.container import MAGIC, MALFORMED, ModelFileError, pack, reason, unpack
 from dask_gmm.data.atomic import read_whole, write_atomically
 from dask_gmm.data.retries import patiently
 from dask_gmm.data.secrets import public_url
@@ -100,11 +100,11 @@ class PersistenceMixin:
         header, arrays = unpack(content, where)
         try:
             return estimator_of(cls, header, arrays)
-        except (AttributeError, LookupError, TypeError, ValueError) as error:
+        except MALFORMED as error:
             # The checksum is right: another kind of model, another release, or made by other means.
             raise ModelFileError(
                 f"{where}, written by dask_gmm {header.get('release')}, holds no model that dask_gmm "
-                f"{dask_gmm.__version__} can use: {error}"
+                f"{dask_gmm.__version__} can use: {reason(error)}"
             ) from error
 
     def to_sklearn(self) -> sklearn.mixture.GaussianMixture:

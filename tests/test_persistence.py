@@ -126,7 +126,7 @@ def test_nothing_is_saved_that_could_not_be_loaded(tmp_path, rows, fitted):
         GaussianMixture().save(target)
     with pytest.raises(ValueError, match=r"covariance_type is 'diag', but .* fitted with 'full'"):
         GaussianMixture(2).fit(rows).set_params(covariance_type="diag").save(target)
-    with pytest.raises(TypeError, match="means_init has dtype object"):
+    with pytest.raises(TypeError, match="'means_init' parameter of GaussianMixture must be an array-like"):
         GaussianMixture(2).fit(rows).set_params(means_init=object()).save(target)
     pcg = np.random.RandomState(np.random.PCG64(0))
     with pytest.raises(TypeError, match="RandomState on PCG64"):

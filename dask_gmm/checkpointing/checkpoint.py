@@ -17,7 +17,7 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from dask_gmm.checkpointing.driver import LocalDriver, RemoteDriver
-from dask_gmm.container import ModelFileError, pack, unpack
+from dask_gmm.container import MALFORMED, ModelFileError, pack, reason, unpack
 from dask_gmm.data.atomic import read_whole, write_atomically
 from dask_gmm.data.retries import patiently
 from dask_gmm.data.secrets import public_url
@@ -76,8 +76,13 @@ class Checkpoint:
     def __exit__(self, *_: object) -> None:
         self._driver.end()
 
-    def load(self) -> FitState | None:
+    def load(self, check: Callable[[FitState], None] | None = None) -> FitState | None:
         """Return the saved state, None where there is none.
+
+        Parameters
+        ----------
+        check : callable, optional
+            Raises a ValueError that says why the fit cannot go on from a state.
 
         Raises
         ------
@@ -94,7 +99,7 @@ class Checkpoint:
             except ModelFileError as error:
                 failure = error
                 continue
-            return self._restored(header, arrays, public_url(url))
+            return self._restored(header, arrays, public_url(url), check)
         if failure is not None:
             raise CheckpointError(
                 f"The checkpoint {self._shown} cannot be used: {failure} "
@@ -130,18 +135,32 @@ class Checkpoint:
             return []
         return [f"{self._url}/{name}" for name in sorted(filter(str.isdigit, names), reverse=True)]
 
-    def _restored(self, header: Mapping[str, Any], arrays: Mapping[str, Any], where: str) -> FitState:
+    def _restored(
+        self,
+        header: Mapping[str, Any],
+        arrays: Mapping[str, Any],
+        where: str,
+        check: Callable[[FitState], None] | None,
+    ) -> FitState:
         try:
-            self._check(dict(header["identity"]), where)
+            identity, number = header["identity"], header["number"]
+            if not isinstance(identity, dict) or type(number) is not int or number < 0:
+                raise ValueError("it has no identity or number")
+            self._check(identity, where)
             state = from_plain(header["state"], arrays)
             if not isinstance(state, FitState):
-                raise TypeError(type(state).__name__)
-            self._number = int(header["number"])
+                raise TypeError(f"its state is a {type(state).__name__}")
+            if check is not None:
+                check(state)
         except CheckpointError:
             raise
-        except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
-            # Nobody wrote this with `save`; a model, say.
-            raise CheckpointError(f"{where} is no checkpoint of a fit: use another name.") from error
+        except MALFORMED as error:
+            # The checksum is right: a model, say, or made by other means than `save`.
+            raise CheckpointError(
+                f"{where} is no checkpoint that this fit can go on from: {reason(error)}. "
+                "Use another checkpoint, or delete this one to start from the beginning."
+            ) from error
+        self._number = number
         return state
 
     def _check(self, identity: Mapping[str, Any], where: str) -> None:

@@ -146,10 +146,12 @@ class RemoteDriver:
 
     def _note(self) -> dict[str, Any] | None:
         try:
-            note: dict[str, Any] = json.loads(self._filesystem.cat_file(self._place))
+            note: Any = json.loads(self._filesystem.cat_file(self._place))
         except (FileNotFoundError, ValueError):
             return None
-        return note
+        # What no driver wrote holds nobody up.
+        known = isinstance(note, dict) and isinstance(note.get("name"), str)
+        return note if known and isinstance(note.get("process"), int) else None
 
     def _is_mine(self, note: dict[str, Any] | None) -> bool:
         return note is None or note["name"] == self._name

@@ -14,6 +14,8 @@ from dask_gmm.fitting.on_sample import EngineOf
 from dask_gmm.fitting.passes import Observer, Passes
 from dask_gmm.fitting.settings import FitSettings, WarmStart
 from dask_gmm.fitting.starts import find_starts, new_run
+from dask_gmm.fitting.state import FitState
+from dask_gmm.fitting.state_checks import check_state
 
 
 def fit_mixture(
@@ -87,7 +89,10 @@ def _fitted(
     observer: Observer,
     keeper: Keeper | None,
 ) -> list[Candidate]:
-    saved = keeper.load() if keeper is not None else None
+    def check(state: FitState) -> None:
+        check_state(state, settings, passes.rows.n_features, scatter=passes.scatter)
+
+    saved = keeper.load(check) if keeper is not None else None
     if keeper is not None and saved is not None:
         candidates = [Candidate(*pair) for pair in zip(settings, saved.restarts, strict=True)]
         passes.moments, passes.records, passes.sampling = saved.moments, saved.records, saved.sampling

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -26,8 +26,8 @@ class Keeper(Protocol):
     def data_known(self) -> bool:
         """Whether a state is only loaded where all rows are known to be the same."""
 
-    def load(self) -> FitState | None:
-        """Return the saved state, if there is one."""
+    def load(self, check: Callable[[FitState], None]) -> FitState | None:
+        """Return the saved state, if there is one; `check` raises a ValueError where it cannot be used."""
 
     def save(self, state: FitState) -> None:
         """Save the state after a pass."""

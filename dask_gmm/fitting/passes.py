@@ -129,7 +129,7 @@ class Passes:
         self.rows = rows
         self._engine = engine
         self._observer = observer
-        self._scatter = scatter
+        self.scatter = scatter
         self._least_rows = least_rows
         # All that is known between two passes, with the restarts.
         self.moments: Moments | None = None
@@ -263,7 +263,7 @@ class Passes:
 
     def _survey(self, sampling: Sampling | None) -> Survey:
         checked = self.rows.sample is not None
-        return Survey(self.rows.n_features, self._scatter, sampling, checked=checked)
+        return Survey(self.rows.n_features, self.scatter, sampling, checked=checked)
 
     def _learn(self, surveyed: Surveyed, sampling: Sampling | None) -> None:
         check_enough_rows(surveyed.moments.n_rows, self._least_rows)

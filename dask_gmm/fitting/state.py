@@ -95,8 +95,9 @@ def from_plain(plain: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
 
     Raises
     ------
-    ValueError, LookupError, TypeError
-        Something that `to_plain` does not write.
+    ArithmeticError, AttributeError, LookupError, TypeError, ValueError
+        Something that `to_plain` does not write. What it returns is made of the right classes, but their
+        fields may hold anything; see `dask_gmm.fitting.state_checks`.
     """
     if plain is None or isinstance(plain, (str, bool, int)):
         return plain
