@@ -58,6 +58,9 @@ def sweep(estimator: Any, X: Any, y: Any, sample_weight: Any) -> None:
         chosen = {"n_components_": run.parameters.n_components}
         return {**learned, **chosen, **fitted_attributes(run, source.dtype)}
 
+    def so_far(run: Run, left: int | None) -> Mapping[str, Any]:
+        return {**attributes(run), "history_": History.of_run(run, passes.records, left)}
+
     n_mixtures = len(settings) * estimator.n_init
     with (
         # Starts and M-steps too shall have the same bits on any number of cores.
@@ -71,7 +74,7 @@ def sweep(estimator: Any, X: Any, y: Any, sample_weight: Any) -> None:
             fit_data(X, y, sample_weight),
             n_groups=engine.n_groups,
             most_passes=2 + estimator.max_iter,
-            attributes=attributes,
+            attributes=so_far,
         )
         passes = Passes(
             engine,

@@ -65,6 +65,9 @@ def train(estimator: Any, X: Any, y: Any, sample_weight: Any) -> Source:
     def attributes(run: Run) -> Mapping[str, Any]:
         return {**learned, **replaced, **fitted_attributes(run, source.dtype)}
 
+    def so_far(run: Run, left: int | None) -> Mapping[str, Any]:
+        return {**attributes(run), "history_": History.of_run(run, passes.records, left)}
+
     with (
         # Starts and M-steps too shall have the same bits on any number of cores.
         SingleBlasThread(),
@@ -77,7 +80,7 @@ def train(estimator: Any, X: Any, y: Any, sample_weight: Any) -> Source:
             fit_data(X, y, sample_weight),
             n_groups=engine.n_groups,
             most_passes=1 + estimator.max_iter * estimator.n_init,
-            attributes=attributes,
+            attributes=so_far,
         )
         passes = Passes(
             engine,

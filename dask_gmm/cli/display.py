@@ -8,8 +8,13 @@ from typing import Any, Self
 from dask_gmm.cli.log import Log
 from dask_gmm.cli.progress import PassDone
 
-# Shown as 100 %.
-_NEARLY = 0.9999
+# What passes were for that advanced no restart.
+_WITHOUT_BOUND = {
+    "start": "drew the rows to start from",
+    "check": "the rows are still the same",
+    "evaluation": "evaluated the candidates",
+    "pass": "every restart collapsed",
+}
 
 
 class Display:
@@ -44,9 +49,11 @@ class Display:
     def share_done(self, share: float) -> None:
         """Show how much of the running pass is done."""
         if self._bar is not None:
-            # The clock of a bar that is full would stand still, while a start may compute for long.
-            doing = "reading" if share < 1 else "computing"
-            self._bar.update(self._task, completed=min(share, _NEARLY), description=doing)
+            # Nobody knows for how long a start computes on its sample: a bar that pulses claims nothing.
+            reading = share < 1
+            self._bar.update(self._task, description="reading" if reading else "computing")
+            self._bar.tasks[0].total = 1.0 if reading else None
+            self._bar.update(self._task, completed=share if reading else 0.0)
 
     def pass_done(self, done: PassDone) -> None:
         """Show a pass."""
@@ -65,6 +72,7 @@ class Display:
             lower_bound=done.lower_bound,
             gain=done.gain,
             gap=done.gap,
+            undone=done.undone,
             seconds_left=None if done.seconds_left is None else round(done.seconds_left, 1),
         )
 
@@ -78,16 +86,22 @@ def pass_line(done: PassDone) -> str:
     ' 12  40.0M rows   800MB/s  bound -14.23000 +3e-04  gap 1e-03  0:32 left'
     """
     if done.lower_bound is None:
-        parts = [_rows(done), _speed(done), "found the start"]
+        parts = [_rows(done), _speed(done), _WITHOUT_BOUND[done.name]]
     else:
         parts = [
             _rows(done),
             _speed(done),
-            f"bound {done.lower_bound:.5f}" + ("" if done.gain is None else f" {done.gain:+.0e}"),
+            f"bound {done.lower_bound:.5f}{_gain(done)}",
             "" if done.gap is None else f"gap {done.gap:.0e}",
             "" if done.seconds_left is None else f"{clock(done.seconds_left)} left",
         ]
     return f"{done.number:3d}  " + "  ".join(part for part in parts if part)
+
+
+def _gain(done: PassDone) -> str:
+    if done.undone:
+        return " undone"
+    return "" if done.gain is None else f" {done.gain:+.0e}"
 
 
 def clock(seconds: float) -> str:
@@ -137,7 +151,7 @@ def _bar() -> Any:
     return Progress(
         TextColumn("{task.description:9}"),
         BarColumn(bar_width=None),
-        TaskProgressColumn(),
+        TaskProgressColumn(text_format_no_percentage="    "),
         TimeElapsedColumn(),
         console=Console(stderr=True),
         transient=True,

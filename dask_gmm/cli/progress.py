@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 from time import perf_counter
 from typing import Any
 
 from dask_gmm.data.source import Source, byte_counts
-from dask_gmm.fitting.convergence import remaining_gap
 from dask_gmm.validation import known_rows
 
 
@@ -23,18 +21,20 @@ class PassDone:
     number : int
         Counts the passes of the fit from one.
     name : str
-        'start' or 'pass'.
+        'start', 'pass', 'check' of rows that a checkpoint knows, or 'evaluation' of the candidates.
     seconds : float
     n_rows, n_bytes : int or None
         Read in the pass, None where only reading tells.
     lower_bound : float or None
-        Mean log-likelihood of the best restart so far, in nats a row; None after the start's pass.
+        Mean log-likelihood of the best restart so far, in nats a row; None where no restart advanced.
     gain : float or None
         Its last change.
     gap : float or None
-        What further passes may still add, if gains go on shrinking as they do.
+        Estimate of what further passes may still add.
     seconds_left : float or None
-        Until the gain falls below the tolerance, or the passes are used up.
+        Until all restarts and candidates are expected to be done.
+    undone : bool
+        The pass tried a leap, or a step of the acceleration, that lowered the bound.
     """
 
     number: int
@@ -46,6 +46,7 @@ class PassDone:
     gain: float | None
     gap: float | None
     seconds_left: float | None
+    undone: bool = False
 
     @property
     def bytes_per_second(self) -> float | None:
@@ -96,9 +97,11 @@ class PassReport:
         if not _is_pass(context):
             self._groups_done((context.task_id + 1) / context.parent.max_subtasks)
             return
-        bounds = [] if fitted_estimator is None else [float(b) for b in fitted_estimator.lower_bounds_]
         seconds = perf_counter() - self._began
-        left = passes_left(bounds, _tolerance(estimator), estimator.max_iter)
+        history = None if fitted_estimator is None else fitted_estimator.history_
+        # In float64 and without what was undone, unlike `lower_bounds_`.
+        last = history.to_dicts()[-1] if history is not None else {}
+        left = None if history is None else history.passes_left
         self._pass_done(
             PassDone(
                 number=context.task_id + 1,
@@ -106,9 +109,10 @@ class PassReport:
                 seconds=seconds,
                 n_rows=self._n_rows,
                 n_bytes=self._n_bytes,
-                lower_bound=bounds[-1] if bounds else None,
-                gain=bounds[-1] - bounds[-2] if len(bounds) > 1 else None,
-                gap=_gap(bounds),
+                lower_bound=last.get("lower_bound"),
+                gain=_finite(last.get("gain")),
+                gap=_finite(last.get("remaining")),
+                undone=last.get("rejected", False),
                 seconds_left=None if left is None else left * seconds,
             )
         )
@@ -118,41 +122,5 @@ def _is_pass(context: Any) -> bool:
     return context.parent is not None and context.parent.parent is None
 
 
-def passes_left(lower_bounds: Sequence[float], tol: float, max_iter: int) -> int | None:
-    """Return after how many more passes the gain is expected below `tol`, at most what `max_iter` leaves.
-
-    Examples
-    --------
-    >>> passes_left([-3.0, -2.0, -1.5], tol=0.1, max_iter=100)
-    3
-    """
-    if len(lower_bounds) < 2:
-        return None
-    most = max(0, max_iter - len(lower_bounds))
-    gain = abs(lower_bounds[-1] - lower_bounds[-2])
-    if gain < tol:
-        return 0
-    rate = _rate(lower_bounds)
-    if rate is None or tol == 0:
-        return most
-    return min(most, math.floor(math.log(tol / gain) / math.log(rate)) + 1)
-
-
-def _gap(lower_bounds: Sequence[float]) -> float | None:
-    if not lower_bounds:
-        return None
-    gap = remaining_gap([after - before for before, after in pairwise(lower_bounds)], lower_bounds[-1])
-    return gap if math.isfinite(gap) else None
-
-
-def _tolerance(estimator: Any) -> float:
-    # 'auto' depends on what is left to gain; the most passes are all that can be said.
-    return estimator.tol if isinstance(estimator.tol, (int, float)) else 0.0
-
-
-def _rate(lower_bounds: Sequence[float]) -> float | None:
-    """Return the ratio of the last two gains if it lies between 0 and 1."""
-    if len(lower_bounds) < 3:
-        return None
-    before, last = lower_bounds[-2] - lower_bounds[-3], lower_bounds[-1] - lower_bounds[-2]
-    return last / before if 0 < last < before else None
+def _finite(number: float | None) -> float | None:
+    return number if number is not None and math.isfinite(number) else None

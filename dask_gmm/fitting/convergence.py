@@ -10,6 +10,8 @@ from itertools import pairwise
 # few for the parameters: a gap that is negligible there is wide, and on the way EM passes plateaus which look
 # as if it were done.
 LOOSEST_TOL = 1e-4
+# By so many the ratio is judged by which gains shrink: those of accelerated steps jump.
+_LAST_GAINS = 5
 # Gains below this part of the bound are rounding.
 _ROUNDING = 1e-13
 
@@ -96,3 +98,44 @@ def gap_advice(gain: float, remaining: float, n_free: int, weight: float, *, acc
         f"BIC charges {charges['bic']:.1g} nats for all parameters and AIC {charges['aic']:.1g}: to compare "
         f"models, {advice}."
     )
+
+
+def passes_left(gains: Sequence[float], remaining: float, tol: float, gap: float | None) -> int | None:
+    """Return after how many more passes gains and gap are expected below their limits.
+
+    Parameters
+    ----------
+    gains : sequence of float
+        Of the last steps that were kept, in nats a row, the last one last.
+    remaining : float
+        Estimate of what is left to gain, in nats a row; NaN where there is none.
+    tol : float
+        Limit of the gain.
+    gap : float or None
+        Limit of `remaining`, where there is one.
+
+    Returns
+    -------
+    int or None
+        None where gains do not shrink, or nothing is known of what is left.
+
+    Examples
+    --------
+    >>> passes_left([1.0, 0.5], remaining=0.5, tol=0.1, gap=None)
+    3
+    >>> passes_left([1.0, 0.5], remaining=0.5, tol=0.1, gap=0.01)
+    6
+    """
+    last = [gain for gain in gains[-_LAST_GAINS:] if math.isfinite(gain)]
+    if not last:
+        return None
+    ahead = [(abs(last[-1]), tol)] if gap is None else [(abs(last[-1]), tol), (remaining, gap)]
+    if all(value < limit for value, limit in ahead):
+        return 0
+    if len(last) < 2 or not 0.0 < last[-1] < last[0] or any(math.isnan(value) for value, _ in ahead):
+        return None
+    if any(limit <= 0.0 for _, limit in ahead):
+        return None
+    log_ratio = (math.log(last[-1]) - math.log(last[0])) / (len(last) - 1)
+    steps = [math.log(limit / value) / log_ratio for value, limit in ahead if value >= limit]
+    return math.floor(max(steps)) + 1

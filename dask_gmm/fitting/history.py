@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from dask_gmm.fitting.em import Iteration
+from dask_gmm.fitting.em import Iteration, Run
 from dask_gmm.fitting.passes import PassRecord
 
 
@@ -23,11 +23,19 @@ class History:
         Iterations of each restart, by its number; none for one that collapsed.
     passes : tuple of PassRecord
         All passes over the data in order, the survey for the start included. Restarts may share one.
+    passes_left : int or None
+        How many more are expected, from what callbacks hear while a fit runs; None where that is unknown.
     """
 
     best: int
     restarts: tuple[tuple[Iteration, ...], ...]
     passes: tuple[PassRecord, ...]
+    passes_left: int | None = 0
+
+    @classmethod
+    def of_run(cls, run: Run, passes: tuple[PassRecord, ...], passes_left: int | None) -> History:
+        """Return the history of one restart that still runs, as callbacks hear of it."""
+        return cls(run.number, ((),) * run.number + (run.iterations,), passes, passes_left)
 
     def to_dicts(self, *, all_restarts: bool = False) -> list[dict[str, Any]]:
         """Return one dict an iteration, of the best restart or of all.

@@ -129,7 +129,7 @@ def iterate(
             candidate.following([next(taken) for _ in group])
             for candidate, group in zip(candidates, active, strict=True)
         ]
-        if observer.pass_done(advanced):
+        if observer.pass_done(advanced, _passes_left(passes, candidates)):
             candidates = [candidate.stopped() for candidate in candidates]
         elif leaps is not None and leaping:
             candidates = [
@@ -139,6 +139,16 @@ def iterate(
         if keeper is not None:
             keeper.save(state_of(passes, candidates))
     return candidates
+
+
+def _passes_left(passes: Passes, candidates: Sequence[Candidate]) -> int | None:
+    """Return how many more passes are expected, None where that is unknown."""
+    unfinished = sum(run.ending is None for candidate in candidates for run in candidate.runs)
+    active = [(run, candidate.settings) for candidate in candidates for run in candidate.active]
+    if len(active) < unfinished:
+        # Restarts that nobody has begun.
+        return None
+    return passes.passes_left([run for run, _ in active], [settings for _, settings in active])
 
 
 def _leapt(candidate: Candidate, before: Candidate, passes: Passes, leaps: Leaps) -> Candidate:

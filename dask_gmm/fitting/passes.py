@@ -12,7 +12,7 @@ import numpy as np
 from dask_gmm.data.source import DataError
 from dask_gmm.fitting.checks import check_enough_rows, check_squares
 from dask_gmm.fitting.checksums import Checksum, Comparison
-from dask_gmm.fitting.convergence import LOOSEST_TOL, negligible_gap
+from dask_gmm.fitting.convergence import LOOSEST_TOL, negligible_gap, passes_left
 from dask_gmm.fitting.em import Collapse, Run, Stopping, advanced, without_trial
 from dask_gmm.fitting.evaluation import Evaluation, entropy
 from dask_gmm.fitting.settings import FitSettings
@@ -28,6 +28,9 @@ from dask_gmm.model.parameters import Parameters
 from dask_gmm.model.statistics import Statistics
 
 GroupDone = Callable[[int], None]
+
+# So many times the passes that were seen, those to come are not foretold.
+_FURTHEST = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +78,14 @@ class Observer(Protocol):
     def begins(self, runs: Sequence[Run]) -> None:
         """Note which restarts advance now."""
 
-    def pass_done(self, restarts: Sequence[Run | Collapse]) -> bool:
-        """Note that these restarts made an iteration; return True to stop all."""
+    def pass_done(self, restarts: Sequence[Run | Collapse], passes_left: int | None) -> bool:
+        """Note that these restarts made an iteration, and how many passes are expected to follow.
+
+        Returns
+        -------
+        bool
+            True to stop all.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +188,26 @@ class Passes:
             self._advance(run, one, work, statistics)
             for run, one, (work, statistics) in zip(runs, settings, steps, strict=True)
         ]
+
+    def passes_left(self, runs: Sequence[Run], settings: Sequence[FitSettings]) -> int | None:
+        """Return how many more passes these unfinished runs are expected to need together.
+
+        None where that is unknown for one of them, at most what `max_iter` leaves.
+        """
+        left = [self._passes_left(run, one) for run, one in zip(runs, settings, strict=True)]
+        known = [n_passes for n_passes in left if n_passes is not None]
+        return max(known, default=0) if len(known) == len(left) else None
+
+    def _passes_left(self, run: Run, settings: FitSettings) -> int | None:
+        stopping = self._stopping(run, settings)
+        # Leaps and trials that were undone say nothing of the gains to come.
+        gains = [one.gain for one in run.iterations if not (one.leap or one.rejected)]
+        left = passes_left(gains, run.remaining, stopping.tol, stopping.gap)
+        if left is None:
+            return None
+        left = min(max(left, 1), stopping.max_iter - run.n_iter)
+        # Gains that hardly shrink reach any limit far off, or soon.
+        return left if left <= _FURTHEST * run.n_iter else None
 
     def evaluate(self, mixtures: Sequence[Parameters]) -> list[Evaluation]:
         """Return how good the mixtures are, in one pass over the data."""

@@ -13,7 +13,7 @@ from dask_gmm.fitting.em import Collapse, Run, best_of
 from dask_gmm.reporting.sweep import SweepVerbose
 from dask_gmm.reporting.verbose import Verbose
 
-Attributes = Callable[[Run], Mapping[str, Any]]
+Attributes = Callable[[Run, int | None], Mapping[str, Any]]
 
 
 class FitReport:
@@ -30,7 +30,7 @@ class FitReport:
     most_passes : int
         Passes that the fit makes at most.
     attributes : callable
-        Gives the fitted attributes for a run so far.
+        Gives the fitted attributes for a run so far, and the number of passes that are expected to follow.
     """
 
     def __init__(
@@ -72,12 +72,12 @@ class FitReport:
         """Close the task of a pass that advanced no restart."""
         self._pass.call_on_fit_task_end(estimator=self._estimator, **self._fit_data)
 
-    def pass_done(self, restarts: Sequence[Run | Collapse]) -> bool:
+    def pass_done(self, restarts: Sequence[Run | Collapse], passes_left: int | None) -> bool:
         """Close the task of a pass; True when a callback asks to stop."""
         runs = [restart for restart in restarts if isinstance(restart, Run)]
         for run in runs:
             self._verbose.iteration(run)
-        attributes = (lambda: self._attributes(best_of(runs))) if runs else None
+        attributes = (lambda: self._attributes(best_of(runs), passes_left)) if runs else None
         stop: bool = self._pass.call_on_fit_task_end(
             estimator=self._estimator, reconstruction_attributes=attributes, **self._fit_data
         )
@@ -87,6 +87,6 @@ class FitReport:
         """Close the task of the fit."""
         self._fit.call_on_fit_task_end(
             estimator=self._estimator,
-            reconstruction_attributes=lambda: self._attributes(run),
+            reconstruction_attributes=lambda: self._attributes(run, 0),
             **self._fit_data,
         )

@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture as Reference
 
 from dask_gmm import GaussianMixture
-from dask_gmm.fitting.convergence import gap_advice, negligible_gap, remaining_gap
+from dask_gmm.fitting.convergence import gap_advice, negligible_gap, passes_left, remaining_gap
 
 
 @pytest.fixture(scope="module")
@@ -166,3 +166,17 @@ def test_no_convergence_is_told_in_scikit_learns_words_first(rows):
     assert str(ours.message).startswith(str(theirs.message))
     assert "left to gain" in str(ours.message)
     assert ours.filename == __file__
+
+
+def test_passes_left():
+    assert passes_left([], np.nan, 1e-3, None) is None
+    assert passes_left([np.inf, 1.0], np.nan, 1e-3, None) is None
+    # Gains halve: 0.5 now, below 0.1 after three more.
+    assert passes_left([1.0, 0.5], 0.5, 0.1, None) == 3
+    assert passes_left([1.0, 0.05], 0.5, 0.1, None) == 0
+    # What is left halves too, and must be below 0.01.
+    assert passes_left([1.0, 0.5], 0.5, 0.1, 0.01) == 6
+    assert passes_left([1.0, 0.05], np.nan, 0.1, 0.01) is None
+    # Gains that grow, and a tolerance that is never met, say nothing.
+    assert passes_left([0.1, 0.9], 1.0, 0.1, None) is None
+    assert passes_left([1.0, 0.5], 0.5, 0.0, None) is None
