@@ -14,6 +14,7 @@ from sklearn.utils.validation import (
     _check_feature_names,
     _check_n_features,
     _check_sample_weight,
+    _get_feature_names,
     validate_data,
 )
 
@@ -47,16 +48,15 @@ def training_source(estimator: Any, X: Any, sample_weight: Any) -> tuple[Source,
     # scikit-learn's checks write attributes to the estimator; a failed fit must leave it as it was.
     witness = copy.copy(estimator)
     source = _checked_source(witness, X, sample_weight, reset=True)
+    n_positions, name = known_rows(source), type(estimator).__name__
     if source.n_features == 0:
-        rows = ", ".join("unknown" if length is None else str(length) for length in source.sample_shape)
+        n_rows = "unknown" if n_positions is None else n_positions
         raise DataError(
-            f"Found array with 0 feature(s) (shape=({rows}, 0)) while a minimum of 1 is required by "
-            f"{type(estimator).__name__}."
+            f"Found array with 0 feature(s) (shape=({n_rows}, 0)) while a minimum of 1 is required by {name}."
         )
-    n_positions = known_rows(source)
     if n_positions is not None:
         # Dropping rows with NaN can only leave fewer.
-        check_enough_rows(n_positions, int(np.max(estimator.n_components)))
+        check_enough_rows(n_positions, source.n_features, int(np.max(estimator.n_components)), name)
     return source, {name: value for name, value in vars(witness).items() if name in _FEATURE_ATTRIBUTES}
 
 
@@ -75,6 +75,9 @@ def _checked_source(estimator: Any, X: Any, sample_weight: Any, *, reset: bool) 
     source = lazy_source(X)
     if source is None:
         return _array_source(estimator, X, sample_weight, reset=reset)
+    if isinstance(getattr(X, "_meta", None), pd.DataFrame):
+        # Names of several types are refused, as scikit-learn does.
+        _get_feature_names(X._meta)
     template = _template(source)
     _check_feature_names(estimator, template, reset=reset)
     _check_n_features(estimator, template, reset=reset)
@@ -83,10 +86,13 @@ def _checked_source(estimator: Any, X: Any, sample_weight: Any, *, reset: bool) 
 
 def _array_source(estimator: Any, X: Any, sample_weight: Any, *, reset: bool) -> Source:
     refuse_masked(X, "X")
-    least = {"ensure_min_samples": 2} if reset else {}
-    if not reset:
+    if reset:
+        rows = validate_data(estimator, X, dtype=_FLOATS, ensure_min_samples=2)
+    else:
+        # Unlike `fit`, scikit-learn's predictions take no text for numbers.
         _refuse_times(X)
-    rows = validate_data(estimator, X, dtype=_FLOATS, reset=reset, **least)
+        rows = validate_data(estimator, X, reset=False)
+        rows = rows if rows.dtype in _FLOATS else rows.astype(np.float64)
     if sample_weight is None:
         return ArraySource(rows)
     if hasattr(sample_weight, "compute"):

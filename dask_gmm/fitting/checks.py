@@ -8,8 +8,10 @@ from dask_gmm.data.source import DataError
 from dask_gmm.model.moments import Moments
 
 
-def check_enough_rows(n_rows: int, n_components: int) -> None:
-    """Refuse fewer rows than components, or fewer than two.
+def check_enough_rows(
+    n_rows: int, n_features: int, n_components: int, estimator: str = "GaussianMixture"
+) -> None:
+    """Refuse fewer rows than components, or fewer than two, in scikit-learn's words.
 
     Raises
     ------
@@ -17,7 +19,8 @@ def check_enough_rows(n_rows: int, n_components: int) -> None:
     """
     if n_rows < 2:
         raise DataError(
-            f"Found array with {n_rows} sample(s) while a minimum of 2 is required by GaussianMixture."
+            f"Found array with {n_rows} sample(s) (shape=({n_rows}, {n_features})) while a minimum of 2 is "
+            f"required by {estimator}."
         )
     if n_rows < n_components:
         raise DataError(

@@ -295,7 +295,7 @@ class Passes:
         return Survey(self.rows.n_features, self.scatter, sampling, checked=checked)
 
     def _learn(self, surveyed: Surveyed, sampling: Sampling | None) -> None:
-        check_enough_rows(surveyed.moments.n_rows, self._least_rows)
+        check_enough_rows(surveyed.moments.n_rows, self.rows.n_features, self._least_rows)
         if not surveyed.moments.weight > 0:
             raise DataError("sample_weight is zero for every row: there is nothing to fit.")
         check_squares(surveyed.moments)
