@@ -143,7 +143,10 @@ class Checkpoint:
         check: Callable[[FitState], None] | None,
     ) -> FitState:
         try:
-            identity, number = header["identity"], header["number"]
+            if "state" not in header:
+                # A model, say, which nobody should be told to delete.
+                raise CheckpointError(f"{where} is no checkpoint of a fit: use another name.")
+            identity, number = header.get("identity"), header.get("number")
             if not isinstance(identity, dict) or type(number) is not int or number < 0:
                 raise ValueError("it has no identity or number")
             self._check(identity, where)
@@ -155,7 +158,7 @@ class Checkpoint:
         except CheckpointError:
             raise
         except MALFORMED as error:
-            # The checksum is right: a model, say, or made by other means than `save`.
+            # The checksum is right: of another release, or made by other means than `save`.
             raise CheckpointError(
                 f"{where} is no checkpoint that this fit can go on from: {reason(error)}. "
                 "Use another checkpoint, or delete this one to start from the beginning."
