@@ -6,12 +6,13 @@ the result the same to the last bit on any number of workers, in any order of ar
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dask_gmm.data.source import Source, byte_counts
+from dask_gmm.data.source import Chunk, Source, byte_counts
 
 # A group should cost far more than the few milliseconds that a scheduler spends on a task ...
 _GROUP_BYTES = 16 << 20
