@@ -14,7 +14,8 @@ from dask_gmm.engine.blas import SingleBlasThread
 from dask_gmm.engine.pressure import give_back_if_short
 from dask_gmm.fitted import fitted_density
 from dask_gmm.model.density import Density
-from dask_gmm.model.estep import Kernel, choose_kernel
+from dask_gmm.model.observation.base import Kernel
+from dask_gmm.model.observation.complete import COMPLETE
 from dask_gmm.precision import arithmetic
 
 Quantity = Literal["labels", "probabilities", "log_density"]
@@ -42,7 +43,7 @@ class Prediction:
     @cached_property
     def _kernel(self) -> Kernel:
         with SingleBlasThread():
-            return choose_kernel(self.density, self.arithmetic)
+            return COMPLETE.kernel(self.density, self.arithmetic)
 
     def __getstate__(self) -> dict[str, Any]:
         # The kernel is made anew where it is needed.

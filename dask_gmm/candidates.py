@@ -16,8 +16,7 @@ from dask_gmm.fitting.evaluation import Evaluation
 from dask_gmm.fitting.loop import Candidate
 from dask_gmm.fitting.settings import FitSettings
 from dask_gmm.fitting.start import StartSettings
-
-TYPES = ("full", "tied", "diag", "spherical")
+from dask_gmm.model.covariance import covariance_types
 
 
 def grid_of(estimator: Any) -> list[tuple[str, int]]:
@@ -69,9 +68,10 @@ def _numbers(given: Any) -> list[int]:
 
 def _types(given: Any) -> list[str]:
     types = [given] if isinstance(given, str) else list(given)
-    if not types or any(covariance_type not in TYPES for covariance_type in types):
+    known = covariance_types()
+    if not types or any(covariance_type not in known for covariance_type in types):
         raise ValueError(
-            f"covariance_type of GaussianMixtureIC must be one or more of {', '.join(TYPES)}; got {given!r}."
+            f"covariance_type of GaussianMixtureIC must be one or more of {', '.join(known)}; got {given!r}."
         )
     return list(dict.fromkeys(types))
 

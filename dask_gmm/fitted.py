@@ -112,9 +112,10 @@ def attribute_shapes(covariance_type: str, means: NDArray[Any]) -> dict[str, tup
     """
     if means.ndim != 2 or 0 in means.shape:
         raise ValueError(f"means_ has shape {means.shape}, not (n_components, n_features)")
-    shape = covariance_structure(covariance_type).shape(*means.shape)
-    shapes = dict.fromkeys(PARAMETER_ATTRIBUTES, shape)
-    return shapes | {"weights_": means.shape[:1], "means_": means.shape}
+    structure = covariance_structure(covariance_type)
+    shapes = dict.fromkeys(PARAMETER_ATTRIBUTES, structure.shape(*means.shape))
+    factors = structure.factor_shape(*means.shape)
+    return shapes | {"weights_": means.shape[:1], "means_": means.shape, "precisions_cholesky_": factors}
 
 
 def fitted_density(estimator: Any) -> Density:

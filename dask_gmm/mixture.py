@@ -11,6 +11,7 @@ from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from dask_gmm.engine.cache import Cache
+from dask_gmm.model.covariance import covariance_types
 from dask_gmm.persistence import PersistenceMixin
 from dask_gmm.predicting import PredictingMixin
 from dask_gmm.reporting.shown import ShownMixin
@@ -146,7 +147,7 @@ class GaussianMixture(
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
-        "covariance_type": [StrOptions({"full", "tied", "diag", "spherical"})],
+        "covariance_type": [StrOptions(set(covariance_types()))],
         "tol": [Interval(Real, 0.0, None, closed="left")],
         "reg_covar": [Interval(Real, 0.0, None, closed="left")],
         "max_iter": [Interval(Integral, 0, None, closed="left")],

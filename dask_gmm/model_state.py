@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import dask_gmm
-from dask_gmm.candidates import TYPES
 from dask_gmm.container import Arrays
 from dask_gmm.fitted import PARAMETER_ATTRIBUTES, attribute_shapes, check_type_kept
-from dask_gmm.model.covariance import covariance_structure
+from dask_gmm.model.covariance import covariance_structure, covariance_types
 
 Estimator = TypeVar("Estimator")
 
@@ -95,7 +94,7 @@ def _check_consistent(parameters: Mapping[str, Any], attributes: Mapping[str, An
     if missing:
         raise ValueError(f"it has no {', '.join(missing)}")
     means, covariance_type = arrays["means_"], parameters["covariance_type"]
-    if covariance_type not in TYPES:
+    if covariance_type not in covariance_types():
         raise ValueError(f"its covariance type is {covariance_type!r}")
     expected = {**attribute_shapes(covariance_type, means), "lower_bound_": ()}
     for name, shape in expected.items():

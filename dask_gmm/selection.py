@@ -11,9 +11,9 @@ from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from dask_gmm.candidates import TYPES
 from dask_gmm.engine.cache import Cache
 from dask_gmm.mixture import GaussianMixture
+from dask_gmm.model.covariance import covariance_types
 from dask_gmm.predicting import PredictingMixin
 from dask_gmm.reporting.shown import ShownMixin
 from dask_gmm.sweeping import SHARED, sweep
@@ -89,7 +89,7 @@ class GaussianMixtureIC(
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "n_components": [Interval(Integral, 1, None, closed="left"), "array-like"],
-        "covariance_type": [StrOptions(set(TYPES)), "array-like"],
+        "covariance_type": [StrOptions(set(covariance_types())), "array-like"],
         "criterion": [StrOptions({"bic", "aic", "icl"})],
         "tol": [Interval(Real, 0.0, None, closed="left"), StrOptions({"auto"})],
         "verbose": ["verbose"],

@@ -80,7 +80,7 @@ def sweep(estimator: Any, X: Any, y: Any, sample_weight: Any) -> None:
             engine,
             rows_of(source, start_rows(source)),
             report,
-            scatter=any(one.start.covariance_type == "tied" for one in settings),
+            scatter=any(one.needs_scatter for one in settings),
             least_rows=max(one.start.n_components for one in settings),
         )
         streams = [check_random_state(seed) for _ in settings]
@@ -107,10 +107,11 @@ def _seed(random_state: Any) -> int:
 
 def _evaluated(passes: Passes, candidates: Sequence[Candidate]) -> list[Evaluation | None]:
     """Return how good each candidate is, None for those that collapsed."""
-    mixtures = [candidate.best.parameters for candidate in candidates if candidate.runs]
-    if not mixtures:
+    fitted = [candidate for candidate in candidates if candidate.runs]
+    if not fitted:
         raise candidates[0].collapses[0].error
-    evaluations = iter(passes.evaluate(mixtures))
+    mixtures = [candidate.best.parameters for candidate in fitted]
+    evaluations = iter(passes.evaluate(mixtures, [candidate.settings for candidate in fitted]))
     return [next(evaluations) if candidate.runs else None for candidate in candidates]
 
 

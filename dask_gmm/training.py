@@ -86,7 +86,7 @@ def train(estimator: Any, X: Any, y: Any, sample_weight: Any) -> Source:
             engine,
             rows_of(source, settings.start_rows),
             report,
-            scatter=estimator.covariance_type == "tied",
+            scatter=settings.needs_scatter,
             least_rows=estimator.n_components,
         )
         random_state = check_random_state(estimator.random_state)

@@ -178,16 +178,11 @@ def _checked_weights(weights: Any, n_components: int) -> NDArray[Any]:
 def _checked_precisions(
     precisions: Any, covariance_type: str, n_components: int, n_features: int
 ) -> NDArray[Any]:
-    precisions = check_array(precisions, dtype=_FLOATS, ensure_2d=False, allow_nd=covariance_type == "full")
-    shape = covariance_structure(covariance_type).shape(n_components, n_features)
+    structure = covariance_structure(covariance_type)
+    shape = structure.shape(n_components, n_features)
+    precisions = check_array(precisions, dtype=_FLOATS, ensure_2d=False, allow_nd=len(shape) > 2)
     _check_shape(precisions, shape, f"{covariance_type} precision")
-    if covariance_type in ("diag", "spherical"):
-        if (precisions <= 0.0).any():
-            raise ValueError(f"'{covariance_type} precision' should be positive")
-        return np.asarray(precisions)
-    for matrix in precisions.reshape(-1, n_features, n_features):
-        if not (np.allclose(matrix, matrix.T) and (np.linalg.eigvalsh(matrix) > 0.0).all()):
-            raise ValueError(f"'{covariance_type} precision' should be symmetric, positive-definite")
+    structure.check_precisions(precisions)
     return np.asarray(precisions)
 
 

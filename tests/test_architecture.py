@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import dask_gmm
+from dask_gmm.model.covariance import covariance_types
 
 ROOT = Path(dask_gmm.__file__).parent
 # What each room may import of the project. The rooms that are not listed are upstairs: any of these.
@@ -52,7 +53,7 @@ def room(name: str) -> str:
 
 
 def test_there_are_modules():
-    assert {"dask_gmm", "dask_gmm.mixture", "dask_gmm.model.estep"} <= MODULES.keys()
+    assert {"dask_gmm", "dask_gmm.mixture", "dask_gmm.model.moments"} <= MODULES.keys()
     assert ALLOWED.keys() <= {room(name) for name in MODULES}
 
 
@@ -65,6 +66,43 @@ def test_dependencies_point_downwards(name):
 @pytest.mark.parametrize("name", [name for name in MODULES if room(name) in ("model", "fitting")])
 def test_the_mathematics_know_no_back_end(name):
     assert not {module.split(".")[0] for module in imports(name)} & FOREIGN
+
+
+def covariance_types_named(path: Path) -> list[int]:
+    """Return the lines where a module compares with a covariance type's name, or lists names of several.
+
+    A name alone, such as a default, decides nothing.
+    """
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, (ast.Compare, ast.MatchValue)):
+            least = 1
+        elif isinstance(node, (ast.List, ast.Tuple, ast.Set, ast.Dict)):
+            least = 2
+        else:
+            continue
+        values = {part.value for part in ast.walk(node) if isinstance(part, ast.Constant)}
+        if len(values & {*covariance_types()}) >= least:
+            found.append(node.lineno)
+    return found
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if ".model.covariance" not in name])
+def test_only_covariances_know_their_types(name):
+    assert not covariance_types_named(MODULES[name])
+
+
+def test_covariance_types_are_found_where_they_are_named(tmp_path):
+    module = tmp_path / "module.py"
+    module.write_text(
+        'default = "full"\n'
+        'if kind == "tied": pass\n'
+        'if kind in ("diag", other): pass\n'
+        'TYPES = ["full", "tied"]\n'
+        "match kind:\n"
+        '    case "full" | "diag": pass\n'
+    )
+    assert {*covariance_types_named(module)} == {2, 3, 4, 6}
 
 
 def test_no_module_is_its_own_ancestor():

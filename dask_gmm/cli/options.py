@@ -8,8 +8,10 @@ from typing import Any
 
 import click
 
+from dask_gmm.model.covariance import covariance_types
+
 Command = Callable[..., Any]
-COVARIANCE_TYPES = click.Choice(["full", "tied", "diag", "spherical"])
+COVARIANCE_TYPES = click.Choice(covariance_types())
 _ARRAY = click.Path()
 
 

@@ -74,30 +74,12 @@ def entropy(density: Density, statistics: Statistics, origins: Array) -> float:
     present = nk > 0.0
     counts = np.where(present, nk, 1.0)
     shift = statistics.first / counts[:, np.newaxis]
-    spread = density.structure.estimate(statistics.second, counts, shift, 0.0)
+    structure, factors = density.structure, density.precisions_cholesky
+    squares = structure.squared_distances(statistics.second, counts, nk, shift, factors)
     distances = origins + shift - density.means
-    squares = float(_traces(density, spread, nk).sum())
     for k in np.flatnonzero(present):
-        whitened = density.structure.whitened(
-            distances[k : k + 1], np.zeros(density.n_features), density.precisions_cholesky, int(k)
-        )
+        whitened = structure.whitened(distances[k : k + 1], np.zeros(density.n_features), factors, int(k))
         squares += nk[k] * float((whitened**2).sum())
     logs = density.log_factors[present] - 0.5 * density.n_features * math.log(2.0 * math.pi)
     complete = float(nk[present] @ logs) - 0.5 * squares
     return max(0.0, statistics.totals.log_likelihood - complete)
-
-
-def _traces(density: Density, spread: Array, nk: Array) -> Array:
-    """Return nk times the trace of precision times `spread`, component by component where they differ."""
-    precisions = density.structure.precisions(density.precisions_cholesky)
-    traces: Array
-    match density.covariance_type:
-        case "full":
-            traces = nk * np.einsum("kij,kij->k", precisions, spread)
-        case "tied":
-            traces = np.atleast_1d(nk.sum() * (precisions * spread).sum())
-        case "diag":
-            traces = nk * (precisions * spread).sum(axis=1)
-        case _:
-            traces = nk * precisions * spread * density.n_features
-    return traces

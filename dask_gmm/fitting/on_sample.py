@@ -63,6 +63,6 @@ def passes_over(sample: Sample, settings: FitSettings, engine_of: EngineOf) -> P
         engine_of(sample),
         Rows(n_rows, n_features, sample.rows.dtype, sample.rows.dtype, sample.rows.nbytes, sample),
         UNOBSERVED,
-        scatter=settings.start.covariance_type == "tied",
+        scatter=settings.needs_scatter,
         least_rows=settings.start.n_components,
     )

@@ -19,11 +19,9 @@ from dask_gmm.fitting.settings import FitSettings
 from dask_gmm.fitting.survey import Sample, Sampling, Survey, Surveyed
 from dask_gmm.fitting.unchanged import check_same_rows, check_unchanged
 from dask_gmm.fitting.works import EStep
-from dask_gmm.model.covariance import pack
-from dask_gmm.model.density import Density
-from dask_gmm.model.estep import Kernel
 from dask_gmm.model.moments import Moments
-from dask_gmm.model.mstep import CollapsedComponentError, maximize
+from dask_gmm.model.mstep import CollapsedComponentError
+from dask_gmm.model.observation.base import Kernel
 from dask_gmm.model.parameters import Parameters
 from dask_gmm.model.statistics import Statistics
 
@@ -127,7 +125,7 @@ class Passes:
     rows : Rows
     observer : Observer
     scatter : bool
-        Whether any mixture needs the scatter of all rows: those with a tied covariance do.
+        Whether any mixture needs the scatter of all rows.
     least_rows : int
         Fewer rows are an error.
     """
@@ -183,7 +181,7 @@ class Passes:
         sampling : Sampling, optional
             How to draw a sample on the way.
         """
-        steps = self._e_steps("pass", [run.parameters for run in runs], sampling)
+        steps = self._e_steps("pass", [run.parameters for run in runs], settings, sampling)
         return [
             self._advance(run, one, work, statistics)
             for run, one, (work, statistics) in zip(runs, settings, steps, strict=True)
@@ -209,9 +207,9 @@ class Passes:
         # Gains that hardly shrink reach any limit far off, or soon.
         return left if left <= _FURTHEST * run.n_iter else None
 
-    def evaluate(self, mixtures: Sequence[Parameters]) -> list[Evaluation]:
-        """Return how good the mixtures are, in one pass over the data."""
-        steps = self._e_steps("evaluation", mixtures)
+    def evaluate(self, mixtures: Sequence[Parameters], settings: Sequence[FitSettings]) -> list[Evaluation]:
+        """Return how good mixtures that were fitted with these settings are, in one pass over the data."""
+        steps = self._e_steps("evaluation", mixtures, settings)
         self._observer.pass_ends()
         return [
             Evaluation(
@@ -224,9 +222,16 @@ class Passes:
         ]
 
     def _e_steps(
-        self, name: str, mixtures: Sequence[Parameters], sampling: Sampling | None = None
+        self,
+        name: str,
+        mixtures: Sequence[Parameters],
+        settings: Sequence[FitSettings],
+        sampling: Sampling | None = None,
     ) -> list[tuple[EStep, Statistics]]:
-        works = [EStep(Density.of(mixture), self.rows.arithmetic) for mixture in mixtures]
+        works = [
+            EStep(one.estimation.density(mixture), self.rows.arithmetic, one.observation)
+            for mixture, one in zip(mixtures, settings, strict=True)
+        ]
         riding = [self._survey(sampling)] if self.moments is None or sampling is not None else []
         values = self._run(name, [*works, *riding])
         for surveyed in values[len(works) :]:
@@ -240,9 +245,7 @@ class Passes:
         """Check the statistics of a pass, and add what no iteration changes."""
         assert self.moments is not None
         check_unchanged(self.moments, statistics, kernel.origins, self.rows.dtype)
-        if kernel.uses_scatter:
-            statistics.second[...] = pack(self.moments.scatter_about(kernel.origins[0]))
-        return statistics
+        return kernel.completed(statistics, self.moments)
 
     def _advance(
         self, run: Run, settings: FitSettings, work: EStep, statistics: Statistics
@@ -250,11 +253,12 @@ class Passes:
         assert self.moments is not None
         number = len(self.records) - 1
         stopping = self._stopping(run, settings)
-        if run.rejects(statistics.mean_log_likelihood):
+        objective = settings.estimation.objective(run.parameters, statistics)
+        if run.rejects(objective):
             return without_trial(run, number, stopping)
         try:
-            maximized = maximize(
-                run.parameters.covariance_type,
+            maximized = settings.estimation.maximize(
+                run.parameters,
                 statistics,
                 work.kernel.origins,
                 reg_covar=settings.start.reg_covar,
@@ -262,7 +266,7 @@ class Passes:
             )
         except CollapsedComponentError as error:
             return without_trial(run, number, stopping) if run.on_trial else Collapse(run.number, error)
-        return advanced(run, statistics.mean_log_likelihood, maximized, number, stopping)
+        return advanced(run, objective, maximized, number, stopping)
 
     def _stopping(self, run: Run, settings: FitSettings) -> Stopping:
         if settings.tol is not None:

@@ -8,6 +8,10 @@ import numpy as np
 
 from dask_gmm.fitting.start import StartSettings
 from dask_gmm.model.covariance import covariance_structure
+from dask_gmm.model.estimation.base import Estimation
+from dask_gmm.model.estimation.likelihood import MAXIMUM_LIKELIHOOD
+from dask_gmm.model.observation.base import Observation
+from dask_gmm.model.observation.complete import COMPLETE
 from dask_gmm.model.parameters import Parameters
 
 # Starts that are found on a sample and race on all rows; as many as restarts are asked for, if that is more.
@@ -32,6 +36,10 @@ class FitSettings:
         Whether restarts advance together, each chunk read once for all of them, or one after another.
     criterion : {'bic', 'aic', 'icl'}
         What will compare the model with others, where `tol` is None.
+    observation : Observation
+        How the rows were observed, which decides the E-step's kernel.
+    estimation : Estimation
+        What is maximized, and how.
     """
 
     start: StartSettings
@@ -42,6 +50,13 @@ class FitSettings:
     shared_passes: bool
     accelerate: bool = False
     criterion: str = "bic"
+    observation: Observation = COMPLETE
+    estimation: Estimation = MAXIMUM_LIKELIHOOD
+
+    @property
+    def needs_scatter(self) -> bool:
+        """Whether the first pass has to gather the scatter of all rows."""
+        return covariance_structure(self.start.covariance_type).needs_scatter
 
     def value_bytes(self, n_features: int) -> int:
         """Return the size of what an E-step computes, for all restarts that share a pass."""

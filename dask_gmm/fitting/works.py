@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from dask_gmm.data.checks import check_rows, check_weights
 from dask_gmm.data.source import Block
 from dask_gmm.model.density import Density
-from dask_gmm.model.estep import Kernel, choose_kernel
+from dask_gmm.model.observation.base import Kernel, Observation
+from dask_gmm.model.observation.complete import COMPLETE
 from dask_gmm.model.statistics import Statistics, Totals
 
 Array = NDArray[np.float64]
@@ -28,18 +29,21 @@ class _Evaluation:
     density : Density
     dtype : dtype
         Of the products.
+    observation : Observation
+        How the rows were observed.
     """
 
     density: Density
     dtype: np.dtype[Any]
+    observation: Observation = COMPLETE
 
     @cached_property
     def kernel(self) -> Kernel:
         """The kernel that evaluates this mixture; made anew on every worker, the same one."""
-        return choose_kernel(self.density, self.dtype)
+        return self.observation.kernel(self.density, self.dtype)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"density": self.density, "dtype": self.dtype}
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 class EStep(_Evaluation):

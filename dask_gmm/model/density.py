@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dask_gmm.model.covariance import Covariance, covariance_structure
+from dask_gmm.model.covariance import covariance_structure
+from dask_gmm.model.covariance.base import Covariance
+from dask_gmm.model.kernels.prepared import Components
 from dask_gmm.model.parameters import Parameters
 
 Array = NDArray[np.float64]
@@ -20,10 +22,11 @@ class Density:
 
     Attributes
     ----------
-    covariance_type : {'full', 'tied', 'diag', 'spherical'}
+    covariance_type : str
     weights : ndarray of shape (n_components,)
     means : ndarray of shape (n_components, n_features)
     precisions_cholesky : ndarray
+        The factors that the covariance type makes of its covariances, see `dask_gmm.model.covariance`.
     """
 
     covariance_type: str
@@ -66,3 +69,9 @@ class Density:
         """Log-joint of each component at its own mean, in nats, shape (n_components,)."""
         peaks: Array = self.log_factors - 0.5 * self.n_features * math.log(2.0 * math.pi)
         return peaks
+
+    @property
+    def components(self) -> Components:
+        """What kernels are made from."""
+        centre = self.weights @ self.means / self.weights.sum()
+        return Components(centre, self.means, self.precisions_cholesky, self.peaks)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dask_gmm.model.covariance import NotPositiveDefiniteError, covariance_structure
+from dask_gmm.model.covariance.base import NotPositiveDefiniteError
 from dask_gmm.model.parameters import Parameters
 from dask_gmm.model.statistics import Statistics
 
@@ -41,7 +41,7 @@ class CollapsedComponentError(ValueError):
 
 
 def maximize(
-    covariance_type: str,
+    parameters: Parameters,
     statistics: Statistics,
     origins: Array,
     *,
@@ -55,7 +55,8 @@ def maximize(
 
     Parameters
     ----------
-    covariance_type : {'full', 'tied', 'diag', 'spherical'}
+    parameters : Parameters
+        Those that the rows were evaluated by.
     statistics : Statistics
     origins : ndarray of shape (n_components, n_features)
         What the moments in `statistics` are about.
@@ -71,9 +72,11 @@ def maximize(
     """
     nk = guarded(statistics.nk, dtype)
     shift = statistics.first / nk[:, np.newaxis]
-    covariances = covariance_structure(covariance_type).estimate(statistics.second, nk, shift, reg_covar)
+    covariances = parameters.structure.estimate(
+        statistics.second, nk, shift, reg_covar, previous=parameters.covariances
+    )
     check_size(covariances)
-    return well_defined(covariance_type, nk / nk.sum(), origins + shift, covariances, dtype)
+    return well_defined(parameters.covariance_type, nk / nk.sum(), origins + shift, covariances, dtype)
 
 
 def check_size(covariances: Array) -> None:

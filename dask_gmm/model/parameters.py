@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dask_gmm.model.covariance import Covariance, covariance_structure
+from dask_gmm.model.covariance import covariance_structure
+from dask_gmm.model.covariance.base import Covariance
 
 Array = NDArray[np.float64]
 
@@ -19,15 +20,15 @@ class Parameters:
 
     Attributes
     ----------
-    covariance_type : {'full', 'tied', 'diag', 'spherical'}
+    covariance_type : str
+        A name of `dask_gmm.model.covariance.covariance_types`.
     weights : ndarray of shape (n_components,)
         Mixing proportions.
     means : ndarray of shape (n_components, n_features)
     covariances : ndarray
         Of the shape that the covariance type gives, see `dask_gmm.model.covariance`.
     precisions_cholesky : ndarray
-        Same shape as `covariances`; the factor P with P P^T the precision (its square root for
-        'diag' and 'spherical').
+        The factors P with P P^T the precision, which the covariance type makes of its covariances.
     """
 
     covariance_type: str

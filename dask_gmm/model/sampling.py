@@ -45,17 +45,10 @@ def draw(
         )
     weights = parameters.weights / parameters.weights.sum()
     counts = random_state.multinomial(n_samples, weights)
-    X = np.vstack([_draw_component(parameters, k, count, random_state) for k, count in enumerate(counts)])
+    X = np.vstack(
+        [
+            parameters.structure.draw(mean, parameters.covariances, k, count, random_state)
+            for k, (mean, count) in enumerate(zip(parameters.means, counts, strict=True))
+        ]
+    )
     return X, np.repeat(np.arange(parameters.n_components), counts)
-
-
-def _draw_component(parameters: Parameters, k: int, count: int, random_state: np.random.RandomState) -> Array:
-    mean = parameters.means[k]
-    match parameters.covariance_type:
-        case "full":
-            return random_state.multivariate_normal(mean, parameters.covariances[k], count)
-        case "tied":
-            return random_state.multivariate_normal(mean, parameters.covariances, count)
-    deviations = random_state.standard_normal(size=(count, parameters.n_features))
-    scaled: Array = mean + deviations * np.sqrt(parameters.covariances[k])
-    return scaled

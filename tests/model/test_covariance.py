@@ -1,116 +1,109 @@
-"""What every covariance structure must hold to."""
+"""Each covariance type holds to the contract, and counts, checks and draws as scikit-learn does."""
 
 from __future__ import annotations
+
+import inspect
 
 import numpy as np
 import pytest
 from sklearn.mixture import GaussianMixture as Reference
 
-from dask_gmm.model.covariance import NotPositiveDefiniteError, covariance_structure, pack, unpack
-
-TYPES = ("full", "tied", "diag", "spherical")
-
-
-def drawn_covariances(covariance_type):
-    covariances = np.random.default_rng(0).uniform(
-        0.5, 2.0, size=covariance_structure(covariance_type).shape(3, 4)
-    )
-    if covariance_type in ("full", "tied"):
-        covariances = covariances @ np.swapaxes(covariances, -1, -2) + np.eye(4)
-    return covariances
+from dask_gmm.model.covariance import covariance_structure, covariance_types
+from dask_gmm.model.covariance.base import Covariance
+from dask_gmm.model.covariance.packing import pack, unpack
+from tests.model.covariance_contract import CovarianceContract
 
 
-def as_matrices(covariance_type, array):
-    """Return one matrix a component, whatever the structure."""
-    if covariance_type == "tied":
-        return np.stack([array] * 3)
-    if covariance_type == "full":
-        return array
-    return np.stack([np.diag(np.broadcast_to(entry, 4)) for entry in array])
+class LikeScikitLearn(CovarianceContract):
+    """The types that scikit-learn has too."""
+
+    @pytest.mark.parametrize("n_features", [1, 4])
+    def test_free_numbers_are_counted_alike(self, n_features):
+        reference = Reference(3, covariance_type=self.structure.name, random_state=0)
+        reference.fit(np.random.default_rng(0).normal(size=(50, n_features)))
+        assert self.structure.n_free(3, n_features) + 3 * n_features + 2 == reference._n_parameters()
+
+    def test_given_precisions_are_refused_in_the_same_words(self):
+        bad = self.spoiled(self.structure.precisions(self.structure.cholesky(self.covariances())), 1, -1.0)
+        reference = Reference(3, covariance_type=self.structure.name, precisions_init=bad)
+        with pytest.raises(ValueError) as expected:
+            reference.fit(np.random.default_rng(0).normal(size=(50, 4)))
+        with pytest.raises(ValueError) as found:
+            self.structure.check_precisions(bad)
+        assert str(found.value) == str(expected.value)
+
+    def test_the_same_rows_are_drawn(self):
+        covariances = self.covariances()
+        reference = Reference(3, covariance_type=self.structure.name, random_state=0)
+        reference.weights_, reference.means_ = np.array([0.0, 1.0, 0.0]), np.ones((3, 4))
+        reference.covariances_ = covariances
+        reference.precisions_cholesky_ = self.structure.cholesky(covariances)
+        expected, _ = reference.sample(10)
+        stream = np.random.RandomState(0)
+        stream.multinomial(10, reference.weights_)
+        for k, count in enumerate((0, 10, 0)):
+            found = self.structure.draw(np.ones(4), covariances, k, count, stream)
+            np.testing.assert_array_equal(found, expected[: len(found)])
 
 
-@pytest.mark.parametrize("covariance_type", TYPES)
-def test_factors_lead_back_to_the_covariances(covariance_type):
-    structure = covariance_structure(covariance_type)
-    covariances = drawn_covariances(covariance_type)
-    factors = structure.cholesky(covariances)
-    assert factors.shape == structure.shape(3, 4)
-    np.testing.assert_allclose(structure.inverse(factors), covariances, rtol=1e-12)
-    np.testing.assert_allclose(
-        structure.cholesky_of_precisions(structure.precisions(factors)), factors, rtol=1e-10, atol=1e-12
-    )
+class TestFull(LikeScikitLearn):
+    structure = covariance_structure("full")
+
+    def matrices(self, covariances, n_components, n_features):
+        return covariances
+
+    def test_factors_are_upper_triangular(self):
+        factors = self.structure.cholesky(self.covariances())
+        np.testing.assert_array_equal(factors, np.triu(factors))
+
+    def test_asymmetric_precisions_are_refused(self):
+        with pytest.raises(ValueError, match="symmetric"):
+            self.structure.check_precisions(np.tile([[2.0, 1.0], [0.0, 2.0]], (2, 1, 1)))
 
 
-@pytest.mark.parametrize("covariance_type", TYPES)
-def test_factors_are_upper_triangular_roots_of_the_inverses(covariance_type):
-    structure = covariance_structure(covariance_type)
-    covariances = drawn_covariances(covariance_type)
-    factors = structure.cholesky(covariances)
-    inverses = np.linalg.inv(as_matrices(covariance_type, covariances))
-    for factor, inverse in zip(as_matrices(covariance_type, factors), inverses, strict=True):
-        np.testing.assert_array_equal(factor, np.triu(factor))
-        np.testing.assert_allclose(factor @ factor.T, inverse, rtol=1e-11, atol=1e-12)
-    precisions = as_matrices(covariance_type, structure.precisions(factors))
-    np.testing.assert_allclose(precisions, inverses, rtol=1e-11, atol=1e-12)
-    log_det = structure.log_det(factors, 3, 4)
-    np.testing.assert_allclose(log_det, 0.5 * np.linalg.slogdet(inverses)[1], rtol=1e-12)
+class TestTied(LikeScikitLearn):
+    structure = covariance_structure("tied")
+    shared = True
+
+    def matrices(self, covariances, n_components, n_features):
+        return np.tile(covariances, (n_components, 1, 1))
+
+    def test_factors_are_upper_triangular(self):
+        factors = self.structure.cholesky(self.covariances())
+        np.testing.assert_array_equal(factors, np.triu(factors))
 
 
-@pytest.mark.parametrize("covariance_type", TYPES)
-def test_whitened_rows_have_mahalanobis_lengths(covariance_type):
-    structure = covariance_structure(covariance_type)
-    covariances = drawn_covariances(covariance_type)
-    inverses = np.linalg.inv(as_matrices(covariance_type, covariances))
-    rng = np.random.default_rng(1)
-    rows, mean = rng.normal(size=(7, 4)), rng.normal(size=4)
-    for k in range(3):
-        whitened = structure.whitened(rows, mean, structure.cholesky(covariances), k)
-        expected = np.einsum("ij,jk,ik->i", rows - mean, inverses[k], rows - mean)
-        np.testing.assert_allclose((whitened**2).sum(axis=1), expected, rtol=1e-11)
+class TestDiag(LikeScikitLearn):
+    structure = covariance_structure("diag")
+
+    def matrices(self, covariances, n_components, n_features):
+        return covariances[:, :, np.newaxis] * np.eye(n_features)
 
 
-@pytest.mark.parametrize("covariance_type", TYPES)
-def test_a_bad_covariance_is_told_by_its_component(covariance_type):
-    structure = covariance_structure(covariance_type)
-    covariances = drawn_covariances(covariance_type)
-    bad = covariances if covariance_type == "tied" else covariances[1:2]
-    bad[...] = -np.eye(4) if covariance_type in ("full", "tied") else -1.0
-    with pytest.raises(NotPositiveDefiniteError) as caught:
-        structure.cholesky(covariances)
-    assert caught.value.component == (None if covariance_type == "tied" else 1)
-    assert caught.value.smallest_eigenvalue == pytest.approx(-1.0)
-    assert structure.smallest_eigenvalues(covariances, 3)[1] == pytest.approx(-1.0)
+class TestSpherical(LikeScikitLearn):
+    structure = covariance_structure("spherical")
+
+    def matrices(self, covariances, n_components, n_features):
+        return covariances[:, np.newaxis, np.newaxis] * np.eye(n_features)
 
 
-@pytest.mark.parametrize("covariance_type", TYPES)
-def test_a_covariance_that_is_not_a_number_is_bad_too(covariance_type):
-    covariances = drawn_covariances(covariance_type)
-    covariances[-1] = np.nan
-    with pytest.raises(NotPositiveDefiniteError):
-        covariance_structure(covariance_type).cholesky(covariances)
+def test_every_type_has_a_contract():
+    tested = {
+        value.structure.name
+        for value in globals().values()
+        if inspect.isclass(value) and issubclass(value, CovarianceContract) and hasattr(value, "structure")
+    }
+    assert tested == set(covariance_types())
 
 
-@pytest.mark.parametrize("n_features", [1, 4])
-@pytest.mark.parametrize("covariance_type", TYPES)
-def test_free_numbers_are_counted_as_scikit_learn_does(covariance_type, n_features):
-    reference = Reference(3, covariance_type=covariance_type, random_state=0)
-    reference.fit(np.random.default_rng(0).normal(size=(50, n_features)))
-    found = covariance_structure(covariance_type).n_free(3, n_features)
-    assert found + 3 * n_features + 2 == reference._n_parameters()
+def test_unknown_types_are_refused():
+    with pytest.raises(KeyError):
+        covariance_structure("ful")
 
 
-@pytest.mark.parametrize("covariance_type", TYPES)
-def test_second_moments_add_up(covariance_type):
-    structure = covariance_structure(covariance_type)
-    rng = np.random.default_rng(2)
-    deviations, resp = rng.normal(size=(20, 4)), rng.uniform(size=20)
-    whole = np.zeros(structure.second_shape(3, 4))
-    parts = np.zeros_like(whole)
-    structure.add_second(whole, deviations, resp, 1)
-    for part in (slice(0, 5), slice(5, 20)):
-        structure.add_second(parts, deviations[part], resp[part], 1)
-    np.testing.assert_allclose(parts, whole, rtol=1e-13)
-    assert whole.any()
+def test_the_base_class_explains_every_method():
+    methods = [value for name, value in vars(Covariance).items() if not name.startswith("_")]
+    assert all(value.__doc__ for value in methods if callable(value))
 
 
 def test_packing_keeps_symmetric_matrices():

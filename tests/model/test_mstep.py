@@ -8,12 +8,17 @@ import pytest
 from dask_gmm.model.covariance import covariance_structure
 from dask_gmm.model.mstep import CollapsedComponentError, guarded, maximize
 from dask_gmm.model.statistics import Statistics, Totals
+from tests.model.mixtures import mixture
 
 TYPES = ("full", "tied", "diag", "spherical")
 RNG = np.random.default_rng(0)
 ROWS = RNG.normal(size=(80, 3))
 RESP = RNG.dirichlet(np.ones(2), size=80)
 DOUBLE = np.dtype(np.float64)
+
+
+def before(covariance_type):
+    return mixture(covariance_type, n_components=2)
 
 
 def statistics_about(origins, covariance_type, rows=ROWS, resp=RESP):
@@ -41,7 +46,7 @@ def expected_covariances(covariance_type, means):
 def test_whatever_the_moments_are_about(covariance_type, origin):
     origins = np.array([[origin] * 3, [-origin] * 3])
     statistics = statistics_about(origins, covariance_type)
-    found = maximize(covariance_type, statistics, origins, reg_covar=0.0, dtype=DOUBLE)
+    found = maximize(before(covariance_type), statistics, origins, reg_covar=0.0, dtype=DOUBLE)
     means = (RESP.T @ ROWS) / RESP.sum(axis=0)[:, np.newaxis]
     np.testing.assert_allclose(found.weights, RESP.mean(axis=0), rtol=1e-12)
     np.testing.assert_allclose(found.means, means, rtol=1e-12, atol=1e-14)
@@ -54,7 +59,11 @@ def test_reg_covar_is_added_to_the_variances(covariance_type):
     origins = np.zeros((2, 3))
     plain, more = (
         maximize(
-            covariance_type, statistics_about(origins, covariance_type), origins, reg_covar=r, dtype=DOUBLE
+            before(covariance_type),
+            statistics_about(origins, covariance_type),
+            origins,
+            reg_covar=r,
+            dtype=DOUBLE,
         )
         for r in (0.0, 0.25)
     )
@@ -65,7 +74,7 @@ def test_reg_covar_is_added_to_the_variances(covariance_type):
 
 def test_weights_add_up_to_one_whatever_the_unit_of_rows():
     statistics = statistics_about(np.zeros((2, 3)), "full", resp=1e-3 * RESP)
-    found = maximize("full", statistics, np.zeros((2, 3)), reg_covar=0.0, dtype=DOUBLE)
+    found = maximize(before("full"), statistics, np.zeros((2, 3)), reg_covar=0.0, dtype=DOUBLE)
     assert found.weights.sum() == pytest.approx(1.0, abs=1e-15)
 
 
@@ -74,7 +83,11 @@ def test_an_empty_component_stays_where_it_is(dtype):
     resp = np.stack([np.ones(80), np.zeros(80)], axis=1)
     origins = np.array([[0.0] * 3, [5.0] * 3])
     found = maximize(
-        "full", statistics_about(origins, "full", resp=resp), origins, reg_covar=1e-6, dtype=np.dtype(dtype)
+        before("full"),
+        statistics_about(origins, "full", resp=resp),
+        origins,
+        reg_covar=1e-6,
+        dtype=np.dtype(dtype),
     )
     np.testing.assert_array_equal(found.means[1], origins[1])
     np.testing.assert_allclose(found.covariances[1], 1e-6 * np.eye(3))
@@ -89,11 +102,13 @@ def test_a_collapse_names_the_component(covariance_type):
     origins = np.array([[0.0] * 3, [1.0, 2.0, 3.0]])
     statistics = statistics_about(origins, covariance_type, flat, resp)
     if covariance_type == "tied":
-        maximize("tied", statistics, origins, reg_covar=0.0, dtype=DOUBLE)  # The other component has spread.
+        maximize(
+            before("tied"), statistics, origins, reg_covar=0.0, dtype=DOUBLE
+        )  # The other component has spread.
         return
     with pytest.raises(CollapsedComponentError, match="Component 1 has weight") as caught:
-        maximize(covariance_type, statistics, origins, reg_covar=0.0, dtype=DOUBLE)
+        maximize(before(covariance_type), statistics, origins, reg_covar=0.0, dtype=DOUBLE)
     assert caught.value.component == 1
     assert "float64 data" not in str(caught.value)
     with pytest.raises(CollapsedComponentError, match="passing float64 data instead of float32"):
-        maximize(covariance_type, statistics, origins, reg_covar=0.0, dtype=np.dtype(np.float32))
+        maximize(before(covariance_type), statistics, origins, reg_covar=0.0, dtype=np.dtype(np.float32))

@@ -218,7 +218,7 @@ def collapse_papered_over():
     "test_accuracy.py::test_a_start_of_our_own_does_not_feel_offsets",
 )
 def raw_moments():
-    from dask_gmm.model.covariance import pack
+    from dask_gmm.model.covariance.packing import pack
 
     def about_zero(covariance_type, statistics, origins):
         nk, first = statistics.nk[:, np.newaxis], statistics.first
@@ -233,9 +233,9 @@ def raw_moments():
         return replace(statistics, first=first + nk * origins, second=statistics.second + more)
 
     def make(maximize):
-        def wrong(covariance_type, statistics, origins, **more):
-            raw = about_zero(covariance_type, statistics, origins)
-            return maximize(covariance_type, raw, np.zeros_like(origins), **more)
+        def wrong(parameters, statistics, origins, **more):
+            raw = about_zero(parameters.covariance_type, statistics, origins)
+            return maximize(parameters, raw, np.zeros_like(origins), **more)
 
         return wrong
 
@@ -244,10 +244,12 @@ def raw_moments():
 
 @noticed_by("test_against_sklearn.py::test_the_same_model_from_the_same_seed")
 def tied_from_responsibilities():
-    def make(spread):
-        return lambda sample, rows, *more: spread(replace(sample, rows=rows, weights=None), rows, *more)
+    def make(of_single_rows):
+        return lambda self, start, *more: of_single_rows(
+            self, replace(start, all_rows=start.rows, all_weights=None), *more
+        )
 
-    put("fitting.few_rows:_spread", make)
+    put("model.covariance.tied:Tied.of_single_rows", make)
 
 
 @noticed_by("test_against_sklearn.py::test_given_parts_of_the_start")
@@ -270,21 +272,19 @@ def no_tiny_number_for_empty_components():
 
 @noticed_by("test_against_sklearn.py::test_without_iterations_a_given_start_is_the_answer")
 def lower_factor_of_given_precisions():
-    put("model.covariance.matrices:_factor_of_precision", lambda f: np.linalg.cholesky)
+    put("model.covariance.matrices:factor_of_precision", lambda f: np.linalg.cholesky)
 
 
 @noticed_by("test_against_sklearn.py::test_reg_covar")
 def factors_not_transposed():
-    put("model.covariance.matrices:_inverse_transposed", lambda f: lambda lower: f(lower).T)
+    put("model.covariance.matrices:inverse_transposed", lambda f: lambda lower: f(lower).T)
 
 
 @noticed_by("test_against_sklearn.py::test_reg_covar")
 def spherical_variances_summed():
     put(
-        "model.covariance.variances:Spherical.estimate",
-        lambda f: (
-            lambda self, second, nk, shift, reg_covar: f(self, second, nk, shift, reg_covar) * shift.shape[1]
-        ),
+        "model.covariance.spherical:Spherical.estimate",
+        lambda f: lambda self, second, nk, shift, *more: f(self, second, nk, shift, *more) * shift.shape[1],
     )
 
 
@@ -293,7 +293,7 @@ def sums_of_single_precision_rows():
     on_blocks(lambda block: replace(block, rows=block.rows.astype(np.float32)))
 
 
-@noticed_by("model/test_estep.py::test_rows_far_from_everything")
+@noticed_by("model/observation/test_complete.py::TestChosen::test_rows_far_from_everything")
 def probabilities_in_linear_space():
     def normalized(log_joint):
         joint = np.exp(log_joint)
@@ -301,10 +301,13 @@ def probabilities_in_linear_space():
         with np.errstate(all="ignore"):
             return np.log(total)[:, 0], np.log(joint) - np.log(total)
 
-    from dask_gmm.model.centred import CentredKernel
+    from tests.model import reference
 
-    put("model.centred:normalized", lambda f: normalized)
-    put("model.estep:choose_kernel", lambda f: lambda density, dtype: CentredKernel(density))
+    reference.normalized = normalized
+    put(
+        "model.observation.complete:Complete.kernel",
+        lambda f: lambda self, density, dtype: reference.ReferenceKernel(density),
+    )
 
 
 # --- rows and weights ---------------------------------------------------------------------------------
@@ -318,8 +321,8 @@ def weights_ignored():
 @noticed_by("test_weights.py::test_a_weight_is_a_number_of_rows")
 def mixing_weights_not_normalized():
     def make(maximize):
-        def wrong(covariance_type, statistics, *args, **more):
-            found = maximize(covariance_type, statistics, *args, **more)
+        def wrong(parameters, statistics, *args, **more):
+            found = maximize(parameters, statistics, *args, **more)
             return replace(found, weights=statistics.nk / statistics.totals.n_rows)
 
         return wrong

@@ -1,4 +1,4 @@
-"""The four covariance structures: everything that depends on the covariance type lives here.
+"""Covariance types: everything that depends on the structure of a component's covariance lives here.
 
 Shapes, for K components of d features:
 
@@ -13,18 +13,45 @@ spherical (K,)               K            (K,): sum r |v|^2
 
 with v = x - origin of the component and r the responsibility times the sample weight. "Packed" is
 explained in `dask_gmm.model.covariance.packing`.
+
+`base.Covariance` says what a type has to say; `kernels.QuadraticOrCentred` is a base for those that the two
+compiled kernels evaluate; each type has a file of its own. Nobody else compares a type's name or lists the
+names: the table of this module is the one place that knows them. Options and validation read it without
+importing the types, which takes a second.
 """
 
-from dask_gmm.model.covariance.base import Covariance, NotPositiveDefiniteError
-from dask_gmm.model.covariance.matrices import Full, Tied
-from dask_gmm.model.covariance.packing import pack, triangle, unpack
-from dask_gmm.model.covariance.variances import Diag, Spherical
+from __future__ import annotations
 
-__all__ = ["Covariance", "NotPositiveDefiniteError", "covariance_structure", "pack", "triangle", "unpack"]
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-_STRUCTURES: dict[str, Covariance] = {rules.name: rules for rules in (Full(), Tied(), Diag(), Spherical())}
+if TYPE_CHECKING:
+    from dask_gmm.model.covariance.base import Covariance
+
+# Module and class of each type, by the name that users give it; this order is that of help texts.
+_REGISTERED = {
+    "full": "full:Full",
+    "tied": "tied:Tied",
+    "diag": "diag:Diag",
+    "spherical": "spherical:Spherical",
+}
 
 
+def covariance_types() -> tuple[str, ...]:
+    """Return the names of all covariance types."""
+    return tuple(_REGISTERED)
+
+
+@cache
 def covariance_structure(covariance_type: str) -> Covariance:
-    """Return the rules of 'full', 'tied', 'diag' or 'spherical'."""
-    return _STRUCTURES[covariance_type]
+    """Return the rules of the covariance type with this name.
+
+    Raises
+    ------
+    KeyError
+        No type has it.
+    """
+    module, name = _REGISTERED[covariance_type].split(":")
+    structure: Covariance = getattr(import_module(f"{__name__}.{module}"), name)()
+    return structure

@@ -1,122 +1,20 @@
-"""Covariances that are matrices: one for each component, or one for all."""
+"""What types with covariance matrices have in common: one matrix, shape (d, d), or many, (K, d, d)."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
-from dask_gmm.model.covariance.base import Covariance, NotPositiveDefiniteError
-from dask_gmm.model.covariance.packing import pack, unpack
+from dask_gmm.model.covariance.base import NotPositiveDefiniteError
 
 Array = NDArray[np.float64]
 
 
-class Full(Covariance):
-    """Each component has its own covariance matrix."""
-
-    name = "full"
-
-    def shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
-        return (n_components, n_features, n_features)
-
-    def n_free(self, n_components: int, n_features: int) -> int:
-        return n_components * n_features * (n_features + 1) // 2
-
-    def second_shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
-        return (n_components, n_features * (n_features + 1) // 2)
-
-    def cholesky(self, covariances: Array) -> Array:
-        try:
-            lowers = _lower_factor(covariances)
-        except np.linalg.LinAlgError:
-            # One by one, to tell which.
-            return np.stack([_factor(covariance, k) for k, covariance in enumerate(covariances)])
-        return np.stack([_inverse_transposed(lower) for lower in lowers])
-
-    def cholesky_of_precisions(self, precisions: Array) -> Array:
-        return np.stack([_factor_of_precision(precision) for precision in precisions])
-
-    def precisions(self, precisions_cholesky: Array) -> Array:
-        precisions: Array = np.matmul(precisions_cholesky, precisions_cholesky.transpose(0, 2, 1))
-        return precisions
-
-    def inverse(self, precisions_cholesky: Array) -> Array:
-        return np.stack([_inverse(factor) for factor in precisions_cholesky])
-
-    def log_det(self, precisions_cholesky: Array, n_components: int, n_features: int) -> Array:
-        diagonals = np.diagonal(precisions_cholesky, axis1=1, axis2=2)
-        log_det: Array = np.log(diagonals).sum(axis=1)
-        return log_det
-
-    def whitened(self, rows: Array, mean: Array, precisions_cholesky: Array, k: int) -> Array:
-        whitened: Array = (rows - mean) @ precisions_cholesky[k]
-        return whitened
-
-    def add_second(self, second: Array, deviations: Array, resp: Array, k: int) -> None:
-        second[k] += pack((resp[:, np.newaxis] * deviations).T @ deviations)
-
-    def estimate(self, second: Array, nk: Array, shift: Array, reg_covar: float) -> Array:
-        n_features = shift.shape[1]
-        covariances = unpack(second, n_features) / nk[:, np.newaxis, np.newaxis]
-        covariances -= shift[:, :, np.newaxis] * shift[:, np.newaxis, :]
-        covariances[:, range(n_features), range(n_features)] += reg_covar
-        return covariances
-
-    def smallest_eigenvalues(self, covariances: Array, n_components: int) -> Array:
-        smallest: Array = np.linalg.eigvalsh(covariances)[:, 0].astype(np.float64)
-        return smallest
-
-
-class Tied(Covariance):
-    """All components share one covariance matrix."""
-
-    name = "tied"
-
-    def shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
-        return (n_features, n_features)
-
-    def n_free(self, n_components: int, n_features: int) -> int:
-        return n_features * (n_features + 1) // 2
-
-    def second_shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
-        return (n_features * (n_features + 1) // 2,)
-
-    def cholesky(self, covariances: Array) -> Array:
-        return _factor(covariances, None)
-
-    def cholesky_of_precisions(self, precisions: Array) -> Array:
-        return _factor_of_precision(precisions)
-
-    def precisions(self, precisions_cholesky: Array) -> Array:
-        precision: Array = precisions_cholesky @ precisions_cholesky.T
-        return precision
-
-    def inverse(self, precisions_cholesky: Array) -> Array:
-        return _inverse(precisions_cholesky)
-
-    def log_det(self, precisions_cholesky: Array, n_components: int, n_features: int) -> Array:
-        return np.full(n_components, np.log(np.diagonal(precisions_cholesky)).sum())
-
-    def whitened(self, rows: Array, mean: Array, precisions_cholesky: Array, k: int) -> Array:
-        whitened: Array = (rows - mean) @ precisions_cholesky
-        return whitened
-
-    def add_second(self, second: Array, deviations: Array, resp: Array, k: int) -> None:
-        second += pack((resp[:, np.newaxis] * deviations).T @ deviations)
-
-    def estimate(self, second: Array, nk: Array, shift: Array, reg_covar: float) -> Array:
-        n_features = shift.shape[1]
-        covariance = unpack(second, n_features) - (nk[:, np.newaxis] * shift).T @ shift
-        covariance /= nk.sum()
-        covariance[range(n_features), range(n_features)] += reg_covar
-        return covariance
-
-    def smallest_eigenvalues(self, covariances: Array, n_components: int) -> Array:
-        return np.full(n_components, np.linalg.eigvalsh(covariances)[0])
-
-
-def _lower_factor(matrices: Array) -> Array:
+def lower_factor(matrices: Array) -> Array:
+    """Return the lower Cholesky factor of each matrix; LinAlgError where one has none."""
     lower = np.linalg.cholesky(matrices).astype(np.float64, copy=False)
     # LAPACK takes NaN for a positive number.
     if not np.isfinite(lower).all():
@@ -124,26 +22,86 @@ def _lower_factor(matrices: Array) -> Array:
     return lower
 
 
-def _factor(covariance: Array, component: int | None) -> Array:
+def precision_factor(covariance: Array, component: int | None) -> Array:
+    """Return the upper factor of the inverse of one matrix; the error is about `component`."""
     try:
-        lower = _lower_factor(covariance)
+        lower = lower_factor(covariance)
     except np.linalg.LinAlgError:
         smallest = float(np.linalg.eigvalsh(covariance)[0]) if np.isfinite(covariance).all() else np.nan
         raise NotPositiveDefiniteError(component, smallest) from None
-    return _inverse_transposed(lower)
+    return inverse_transposed(lower)
 
 
-def _inverse_transposed(lower: Array) -> Array:
+def inverse_transposed(lower: Array) -> Array:
+    """Return the transposed inverse of one lower triangular matrix."""
     inverse: Array
     inverse, _ = linalg.lapack.dtrtri(lower, lower=1)
     return inverse.T
 
 
-def _factor_of_precision(precision: Array) -> Array:
+def factor_of_precision(precision: Array) -> Array:
+    """Return the upper U with U U^T = precision, of one matrix."""
     # Reversing rows and columns turns the lower factor that LAPACK gives into the upper one wanted.
-    return _lower_factor(precision[::-1, ::-1])[::-1, ::-1].copy()
+    return lower_factor(precision[::-1, ::-1])[::-1, ::-1].copy()
 
 
-def _inverse(precision_cholesky: Array) -> Array:
-    root = _inverse_transposed(precision_cholesky.T)
+def covariance_of_factor(factor: Array) -> Array:
+    """Return the inverse of P P^T, of one matrix."""
+    root = inverse_transposed(factor.T)
     return root.T @ root
+
+
+def check_positive_definite(name: str, precisions: NDArray[Any]) -> None:
+    """Refuse matrices that are not symmetric or not positive definite, in scikit-learn's words."""
+    for matrix in precisions.reshape(-1, *precisions.shape[-2:]):
+        if not (np.allclose(matrix, matrix.T) and (np.linalg.eigvalsh(matrix) > 0.0).all()):
+            raise ValueError(f"'{name} precision' should be symmetric, positive-definite")
+
+
+def add_to_diagonals(matrices: NDArray[Any], value: float) -> None:
+    """Add a number to the diagonal of each matrix in place."""
+    diagonal = range(matrices.shape[-1])
+    matrices[..., diagonal, diagonal] += value
+
+
+def relative_triangles(factors: Array, origin: Array) -> Array:
+    """Return the lower triangle of T = L^-1 times another L for each matrix, with logs on the diagonal.
+
+    Parameters
+    ----------
+    factors, origin : ndarray of shape (d, d) or (K, d, d)
+        Precision factors; L is the lower one of the covariance, origin's the one inverted.
+
+    Returns
+    -------
+    ndarray of shape (K d (d + 1) / 2,)
+    """
+    # The transposes of T, all components at once.
+    relative = np.linalg.solve(_stacked(factors), _stacked(origin))
+    rows, columns = np.tril_indices(origin.shape[-1])
+    triangles: NDArray[Any] = relative[:, columns, rows]
+    triangles[:, rows == columns] = np.log(triangles[:, rows == columns])
+    return triangles.ravel()
+
+
+def with_relative_triangles(triangles: Array, origin: Array) -> Array:
+    """Undo `relative_triangles`."""
+    n_features = origin.shape[-1]
+    rows, columns = np.tril_indices(n_features)
+    packed = triangles.reshape(-1, len(rows)).copy()
+    packed[:, rows == columns] = np.exp(packed[:, rows == columns])
+    relative = np.zeros((len(packed), n_features, n_features))
+    relative[:, rows, columns] = packed
+    lowers = np.linalg.solve(relative, _stacked(origin).transpose(0, 2, 1))
+    factors: Array = np.triu(lowers.transpose(0, 2, 1)).reshape(origin.shape)
+    return factors
+
+
+def triangle_lengths(n_features: int) -> Array:
+    """Return what a unit of each number of `relative_triangles` measures where the weight is one."""
+    rows, columns = np.tril_indices(n_features)
+    return np.where(rows == columns, np.sqrt(2.0), 1.0)
+
+
+def _stacked(factors: Array) -> NDArray[Any]:
+    return factors.reshape(-1, *factors.shape[-2:])

@@ -1,28 +1,20 @@
-"""Covariances that are variances: one for each feature, or one for all features."""
+"""What types without covariances between features have in common."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dask_gmm.model.covariance.base import Covariance, NotPositiveDefiniteError
+from dask_gmm.model.covariance.base import NotPositiveDefiniteError, SingleRows
+from dask_gmm.model.covariance.kernels import QuadraticOrCentred
 
 Array = NDArray[np.float64]
 
 
-class Diag(Covariance):
-    """Each component has its own variance along each feature."""
-
-    name = "diag"
-
-    def shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
-        return (n_components, n_features)
-
-    def n_free(self, n_components: int, n_features: int) -> int:
-        return n_components * n_features
-
-    def second_shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
-        return (n_components, n_features)
+class Variances(QuadraticOrCentred):
+    """Variances along features: a component's, or its features', along the axes of the arrays."""
 
     def cholesky(self, covariances: Array) -> Array:
         bad = ~(covariances > 0.0).reshape(len(covariances), -1).all(axis=1)
@@ -34,57 +26,41 @@ class Diag(Covariance):
     def cholesky_of_precisions(self, precisions: Array) -> Array:
         return np.sqrt(precisions)
 
-    def precisions(self, precisions_cholesky: Array) -> Array:
-        return precisions_cholesky**2
+    def precisions(self, factors: Array) -> Array:
+        return factors**2
 
-    def inverse(self, precisions_cholesky: Array) -> Array:
-        return 1.0 / precisions_cholesky**2
+    def inverse(self, factors: Array) -> Array:
+        return 1.0 / factors**2
 
-    def log_det(self, precisions_cholesky: Array, n_components: int, n_features: int) -> Array:
-        log_det: Array = np.log(precisions_cholesky).sum(axis=1)
-        return log_det
+    def check_precisions(self, precisions: NDArray[Any]) -> None:
+        if (precisions <= 0.0).any():
+            raise ValueError(f"'{self.name} precision' should be positive")
 
-    def whitened(self, rows: Array, mean: Array, precisions_cholesky: Array, k: int) -> Array:
-        whitened: Array = (rows - mean) * precisions_cholesky[k]
+    def whitened(self, rows: Array, mean: Array, factors: Array, k: int) -> Array:
+        whitened: Array = (rows - mean) * factors[k]
         return whitened
 
-    def add_second(self, second: Array, deviations: Array, resp: Array, k: int) -> None:
-        second[k] += resp @ deviations**2
+    def of_single_rows_exactly(self, start: SingleRows, reg_covar: float) -> Array:
+        return np.full(self.shape(*start.rows.shape), reg_covar)
 
-    def estimate(self, second: Array, nk: Array, shift: Array, reg_covar: float) -> Array:
-        variances: Array = second / nk[:, np.newaxis] - shift**2 + reg_covar
-        return variances
+    def draw(
+        self, mean: Array, covariances: Array, k: int, count: int, random_state: np.random.RandomState
+    ) -> Array:
+        deviations = random_state.standard_normal(size=(count, len(mean)))
+        drawn: Array = mean + deviations * np.sqrt(covariances[k])
+        return drawn
 
-    def smallest_eigenvalues(self, covariances: Array, n_components: int) -> Array:
-        smallest: Array = covariances.min(axis=1)
-        return smallest
+    def spreads(self, factors: Array, origin: Array) -> Array:
+        spreads: Array = np.log(origin / factors).ravel()
+        return spreads
+
+    def with_spreads(self, spreads: Array, origin: Array) -> Array:
+        factors: Array = origin * np.exp(-spreads.reshape(origin.shape))
+        return factors
 
 
-class Spherical(Diag):
-    """Each component has one variance, the same in all directions."""
-
-    name = "spherical"
-
-    def shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
-        return (n_components,)
-
-    def n_free(self, n_components: int, n_features: int) -> int:
-        return n_components
-
-    def second_shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
-        return (n_components,)
-
-    def log_det(self, precisions_cholesky: Array, n_components: int, n_features: int) -> Array:
-        log_det: Array = n_features * np.log(precisions_cholesky)
-        return log_det
-
-    def add_second(self, second: Array, deviations: Array, resp: Array, k: int) -> None:
-        second[k] += resp @ np.einsum("ij,ij->i", deviations, deviations)
-
-    def estimate(self, second: Array, nk: Array, shift: Array, reg_covar: float) -> Array:
-        squared_shift = np.einsum("ij,ij->i", shift, shift)
-        variances: Array = (second / nk - squared_shift) / shift.shape[1] + reg_covar
-        return variances
-
-    def smallest_eigenvalues(self, covariances: Array, n_components: int) -> Array:
-        return covariances
+def variances_of_single_rows(start: SingleRows, reg_covar: float) -> NDArray[Any]:
+    """Return the variance of each component along each feature; see `Covariance.of_single_rows`."""
+    rows, weights, nk = start.rows, start.weights[:, np.newaxis], start.nk[:, np.newaxis]
+    variances: NDArray[Any] = weights * (rows * rows) / nk - start.means**2 + reg_covar
+    return variances

@@ -1,16 +1,14 @@
 """The E-step with every component seen from its own mean: accurate for any offset, spread and scale.
 
-With v = x - mean_k, log N(x | k) is a constant minus half the squared norm of v times the precision's
-Cholesky factor, and the statistics of the M-step are about the component's mean: the sums over rows of weight
+With v = x - mean_k, log N(x | k) is a constant minus half the squared norm of v times a factor of the
+precision, and the statistics of the M-step are about the component's mean: the sums over rows of weight
 times responsibility_k times
 
 ========= ========================================================================= ====================
-type      features of v, in this order                                              shape of the sums
+factors   features of v, in this order                                              shape of the sums
 ========= ========================================================================= ====================
-full,     1, v_1 .. v_d, v_i v_j for i <= j (row by row, as ``np.triu_indices``)    (K, (d + 1)(d + 2)/2)
-tied
-diag      1, v_1 .. v_d, v_1^2 .. v_d^2                                             (K, 2 d + 1)
-spherical 1, v_1 .. v_d, |v|^2                                                      (K, d + 2)
+matrices  1, v_1 .. v_d, v_i v_j for i <= j (row by row, as ``np.triu_indices``)    (K, (d + 1)(d + 2)/2)
+vectors   1, v_1 .. v_d, v_1^2 .. v_d^2                                             (K, 2 d + 1)
 ========= ========================================================================= ====================
 
 For large d it does the same number of operations as `quadratic`, and holds no products of features.
@@ -47,35 +45,24 @@ class CentredKernel(Kernel):
 
     Parameters
     ----------
-    covariance_type : {'full', 'tied', 'diag', 'spherical'}
     means : ndarray of shape (K, d), float64
         Subtracted from the rows in float64.
-    precisions_cholesky : ndarray, float64
-        Upper triangular (K, d, d) for 'full', (d, d) for 'tied'; (K, d) for 'diag', (K,) for 'spherical'.
+    factors : ndarray of shape (K, d, d) or (1, d, d), or of shape (K, d), float64
+        Upper triangular matrices, one for each component or one for all; or what features are multiplied by.
     peaks : ndarray of shape (K,), float64
         Log-joint at the mean, log(weight_k) + log N(mean_k | k), in nats; -inf for a weight of zero.
     dtype : {float64, float32}
         In which deviations and products are computed.
     """
 
-    def __init__(
-        self,
-        covariance_type: str,
-        means: Array,
-        precisions_cholesky: Array,
-        peaks: Array,
-        dtype: Any = np.float64,
-    ) -> None:
+    def __init__(self, means: Array, factors: Array, peaks: Array, dtype: Any = np.float64) -> None:
         super().__init__(means.shape[0], means.shape[1], dtype)
-        self._covariance_type = covariance_type
         self._means = np.ascontiguousarray(means, np.float64)
         self._peaks = BITS * np.asarray(peaks, np.float64)
-        self._matrices = covariance_type in ("full", "tied")
-        if self._matrices:
-            factors = packed(precisions_cholesky.reshape(-1, self.n_features, self.n_features), self.dtype)
-        else:
-            factors = np.broadcast_to(precisions_cholesky.reshape(self.n_components, -1), means.shape)
-        self._factors = np.ascontiguousarray(factors, self.dtype)
+        self._matrices = factors.ndim == 3
+        self._factors = np.ascontiguousarray(
+            packed(factors, self.dtype) if self._matrices else factors, self.dtype
+        )
 
     def statistics(self, rows: NDArray[Any], weights: Array | None) -> tuple[float, Array]:
         """Run the E-step: see `Kernel.statistics`, and the table above for the statistics."""
@@ -88,11 +75,7 @@ class CentredKernel(Kernel):
         if self._matrices:
             i, j = np.triu_indices(n_lines)
             return log_likelihood, sums[:, i, j]
-        statistics = sums[:, 0]
-        if self._covariance_type == "spherical":
-            second = statistics[:, n_lines:].sum(axis=1, keepdims=True)
-            statistics = np.concatenate([statistics[:, :n_lines], second], axis=1)
-        return log_likelihood, statistics
+        return log_likelihood, sums[:, 0]
 
     def _call(self, rows: NDArray[Any], given: list[NDArray[Any]], statistics: Array | None) -> float:
         n, d = rows.shape

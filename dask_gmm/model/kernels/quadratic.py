@@ -2,18 +2,19 @@ r"""The E-step as two matrix products: log-densities that are linear in quadrati
 
 With y = x - shift, a mixture's log-joint log(weight_k) + log N(x | k) is ``theta[k] @ phi(x)`` for
 
-========= ============================================== ==================== ================
-type      features phi(x), in this order                 P                    statistics
-========= ============================================== ==================== ================
-full      1, y_1 .. y_d, y_i y_j for i <= j              (d + 1)(d + 2) / 2   (K, P)
-          (row by row, as ``np.triu_indices``)
-diag      1, y_1 .. y_d, y_1^2 .. y_d^2                  2 d + 1              (K, P)
-spherical 1, y_1 .. y_d, \|y\|^2                         d + 2                (K, P)
-tied      1, z_1 .. z_d, \|z\|^2 with z = y @ whitening  d + 2                (K, d + 1)
-========= ============================================== ==================== ================
+=================== ============================================== ==================== ================
+`Features`          phi(x), in this order                          P                    statistics
+=================== ============================================== ==================== ================
+``products(d)``     1, y_1 .. y_d, y_i y_j for i <= j              (d + 1)(d + 2) / 2   (K, P)
+                    (row by row, as ``np.triu_indices``)
+``squares(d)``      1, y_1 .. y_d, y_1^2 .. y_d^2                  2 d + 1              (K, P)
+``norm()``          1, y_1 .. y_d, \|y\|^2                         d + 2                (K, P)
+``norm(whitening)`` 1, z_1 .. z_d, \|z\|^2 with z = y @ whitening  d + 2                (K, d + 1)
+=================== ============================================== ==================== ================
 
-and the statistics of the M-step are ``sum over rows of weight * responsibility_k * phi(x)``; for tied only
-those of 1 and y (not z): the sum of the components' second moments is that of all rows and never changes.
+and the statistics of the M-step are ``sum over rows of weight * responsibility_k * phi(x)``; with a whitening
+only those of 1 and y (not z): where components share it, the sum of their second moments is that of all rows
+and never changes.
 
 It is accurate while components are not far from `shift` in units of their own size: the rounding error of the
 log-joint is about kappa times the machine epsilon, kappa the largest squared Mahalanobis distance of `shift`
@@ -22,6 +23,7 @@ from a component's mean. Beyond that use `centred`.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -49,6 +51,43 @@ Indices = NDArray[np.intp]
 
 # Products of larger numbers might overflow in float32: then nothing is settled.
 _LARGEST = 1e15
+_NOTHING = np.zeros((0, 0))
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """Which features of a row a mixture is linear in: a line of the table above.
+
+    Attributes
+    ----------
+    left, right : ndarray of shape (P,), or (0,)
+        The two lines of 1, y_1 .. y_d whose product each feature is; empty where a norm is among them.
+    whitening : ndarray of shape (d, d), or (0, 0)
+        What y is multiplied by; empty for nothing.
+    """
+
+    left: Indices
+    right: Indices
+    whitening: Array
+
+    @classmethod
+    def products(cls, n_features: int) -> Features:
+        """Return 1, all y, and all products of two."""
+        left, right = np.triu_indices(n_features + 1)
+        return cls(left, right, _NOTHING)
+
+    @classmethod
+    def squares(cls, n_features: int) -> Features:
+        """Return 1, all y, and their squares."""
+        lines = np.arange(n_features + 1)
+        left, right = np.append(np.zeros_like(lines), lines[1:]), np.append(lines, lines[1:])
+        return cls(left, right, _NOTHING)
+
+    @classmethod
+    def norm(cls, whitening: Array | None = None) -> Features:
+        """Return 1, all z, and their squared norm, where z is y times `whitening` or y itself."""
+        none = np.zeros(0, np.intp)
+        return cls(none, none, _NOTHING if whitening is None else whitening)
 
 
 class QuadraticKernel(Kernel):
@@ -56,27 +95,24 @@ class QuadraticKernel(Kernel):
 
     Parameters
     ----------
-    covariance_type : {'full', 'tied', 'diag', 'spherical'}
+    features : Features
     shift : ndarray of shape (d,), float64
         Subtracted from the rows in float64, in units of the data.
     theta : ndarray of shape (K, P), float64
-        Coefficients of the features in the table above; -inf in the first column for a weight of zero.
-    whitening : ndarray of shape (d, d), float64, optional
-        For 'tied' only: Cholesky factor of the precision.
+        Coefficients of the features; -inf in the first column for a weight of zero.
     dtype : {float64, float32}
         In which features and products are computed.
     settles : bool
-        `labels` writes -1 for rows whose label rounding may have changed; for 'full' only. The bound is a
+        `labels` writes -1 for rows whose label rounding may have changed; for products only. The bound is a
         priori (Higham, Accuracy and Stability of Numerical Algorithms, 2002, section 3.1): each feature and
         coefficient is rounded, and so is the sum of their P products.
     """
 
     def __init__(
         self,
-        covariance_type: str,
+        features: Features,
         shift: Array,
         theta: Array,
-        whitening: Array | None = None,
         dtype: Any = np.float64,
         *,
         settles: bool = False,
@@ -84,8 +120,8 @@ class QuadraticKernel(Kernel):
         super().__init__(len(theta), len(shift), dtype)
         self._shift = np.ascontiguousarray(shift, np.float64)
         self._theta = packed(BITS * theta.T, self.dtype)
-        self._whitening = packed(np.zeros((0, 0)) if whitening is None else whitening, self.dtype)
-        self._left, self._right = _factors(covariance_type, self.n_features)
+        self._whitening = packed(features.whitening, self.dtype)
+        self._left, self._right = features.left, features.right
         self._n_expanded = theta.shape[1]
         self._rounding = _rounding(theta, self.n_features, self.dtype) if settles else np.zeros(0)
 
@@ -119,19 +155,6 @@ class QuadraticKernel(Kernel):
             scratch(n_columns, n_rows, self.dtype),
         )
         return log_likelihood
-
-
-def _factors(covariance_type: str, d: int) -> tuple[Indices, Indices]:
-    """Return the two lines of 1, y_1 .. y_d whose product each feature is; nothing for those with a norm."""
-    match covariance_type:
-        case "full":
-            left, right = np.triu_indices(d + 1)
-        case "diag":
-            lines = np.arange(d + 1)
-            left, right = np.append(np.zeros_like(lines), lines[1:]), np.append(lines, lines[1:])
-        case _:
-            left = right = np.zeros(0, np.intp)
-    return left, right
 
 
 def _rounding(theta: Array, d: int, dtype: np.dtype[Any]) -> Array:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from dask_gmm.model.kernels import compiled
 from dask_gmm.model.kernels import quadratic as quadratic_module
 from dask_gmm.model.kernels.centred import CentredKernel
-from dask_gmm.model.kernels.quadratic import QuadraticKernel
+from dask_gmm.model.kernels.quadratic import Features, QuadraticKernel
 
 D, K = 5, 3
 Kernel = QuadraticKernel | CentredKernel
@@ -25,12 +25,12 @@ Kernel = QuadraticKernel | CentredKernel
 
 def quadratic(dtype: Any = np.float64) -> Kernel:
     rng = np.random.default_rng(1)
-    return QuadraticKernel("full", np.ones(D), rng.normal(size=(K, 21)) / D, dtype=dtype)
+    return QuadraticKernel(Features.products(D), np.ones(D), rng.normal(size=(K, 21)) / D, dtype=dtype)
 
 
 def centred(dtype: Any = np.float64) -> Kernel:
     rng = np.random.default_rng(1)
-    return CentredKernel("full", rng.normal(size=(K, D)), np.stack([np.eye(D)] * K), np.zeros(K), dtype)
+    return CentredKernel(rng.normal(size=(K, D)), np.stack([np.eye(D)] * K), np.zeros(K), dtype)
 
 
 both = pytest.mark.parametrize("make", [quadratic, centred])
@@ -185,7 +185,7 @@ def test_processors_with_narrower_vectors() -> None:
     """On any processor numba can be told to compile for one without AVX."""
     tests = [str(Path(__file__).with_name(f"test_{name}.py")) for name in ("quadratic", "centred", "softmax")]
     environment = {**os.environ, "NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
-    selected = ["-k", "special or logarithm or sum_to or offsets or shape3-full"]
+    selected = ["-k", "special or logarithm or sum_to or offsets or shape3-products or shape3-matrices"]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *selected, *tests]
     finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stdout
@@ -194,8 +194,10 @@ def test_processors_with_narrower_vectors() -> None:
 @pytest.mark.long
 def test_the_cache_goes_where_it_can_be_written(tmp_path: Path) -> None:
     script = (
-        "import numpy as np; from dask_gmm.model.kernels.quadratic import QuadraticKernel, _compiled;"
-        "QuadraticKernel('diag', np.zeros(1), np.zeros((1, 3))).statistics(np.zeros((1, 1)), None);"
+        "import numpy as np; from dask_gmm.model.kernels.quadratic import Features, QuadraticKernel;"
+        "from dask_gmm.model.kernels.quadratic import _compiled;"
+        "kernel = QuadraticKernel(Features.squares(1), np.zeros(1), np.zeros((1, 3)));"
+        "kernel.statistics(np.zeros((1, 1)), None);"
         "print(sum(_compiled(np.dtype(float), np.dtype(float)).stats.cache_hits.values()))"
     )
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}

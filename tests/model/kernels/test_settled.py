@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from dask_gmm import GaussianMixture
 from dask_gmm.fitted import fitted_density
-from dask_gmm.model.estep import choose_kernel
 from dask_gmm.model.kernels import settled
-from dask_gmm.model.kernels.quadratic import QuadraticKernel
+from dask_gmm.model.kernels.quadratic import Features, QuadraticKernel
 from dask_gmm.model.kernels.settled import SettledLabels
+from dask_gmm.model.observation.complete import COMPLETE
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -23,8 +23,8 @@ def _few_numbers():
 
 
 def kernels(theta, d):
-    quick = QuadraticKernel("full", np.zeros(d), theta, dtype=np.float32, settles=True)
-    return quick, QuadraticKernel("full", np.zeros(d), theta)
+    quick = QuadraticKernel(Features.products(d), np.zeros(d), theta, dtype=np.float32, settles=True)
+    return quick, QuadraticKernel(Features.products(d), np.zeros(d), theta)
 
 
 def labels_of(kernel, rows):
@@ -69,7 +69,7 @@ def test_float32_alone_would_be_wrong():
     theta, rows = random_problem(0, 16, 8, 1.0, n=20_000)
     theta[1:] = theta[0] + 1e-5 * theta[1:]
     quick, expected = both(theta, rows)
-    single = labels_of(QuadraticKernel("full", np.zeros(16), theta, dtype=np.float32), rows)
+    single = labels_of(QuadraticKernel(Features.products(16), np.zeros(16), theta, dtype=np.float32), rows)
     wrong = single != expected
     assert wrong.sum() > 100
     assert (quick[wrong] == -1).all()
@@ -78,7 +78,7 @@ def test_float32_alone_would_be_wrong():
 def test_most_rows_of_a_mixture_are_settled(make_rows):
     rows = make_rows(4000, 16, 5, spread=3.0)
     gm = GaussianMixture(5, random_state=0).fit(rows)
-    kernel = choose_kernel(fitted_density(gm), np.dtype(np.float64))
+    kernel = COMPLETE.kernel(fitted_density(gm), np.dtype(np.float64))
     assert isinstance(kernel.labels, SettledLabels)
     assert (labels_of(kernel.labels._quick, rows) >= 0).mean() > 0.98
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dask_gmm.model.density import Density
+from dask_gmm.model.moments import Moments
 from dask_gmm.model.statistics import Statistics, Totals
 
 Array = NDArray[np.float64]
@@ -21,15 +22,13 @@ Array = NDArray[np.float64]
 _TILE_BYTES = 1 << 20
 
 
-class CentredKernel:
-    """Evaluates one mixture on rows.
+class ReferenceKernel:
+    """Evaluates one mixture on rows; see `dask_gmm.model.observation.base.Kernel` for the methods.
 
     Parameters
     ----------
     density : Density
     """
-
-    uses_scatter = False
 
     def __init__(self, density: Density) -> None:
         self.density = density
@@ -37,7 +36,6 @@ class CentredKernel:
         self.origins = density.means
 
     def accumulate(self, statistics: Statistics, rows: NDArray[Any], weights: Array | None) -> None:
-        """Add the statistics of `rows` (E-step and sums) to `statistics` in place."""
         density = self.density
         for start, tile in self._tiles(rows):
             log_prob_norm, log_resp = normalized(self.log_joint(tile))
@@ -54,6 +52,9 @@ class CentredKernel:
                 statistics.first[k] += resp[:, k] @ deviations
                 density.structure.add_second(statistics.second, deviations, resp[:, k], k)
             statistics.totals.add(Totals(float(log_prob_norm.sum()), weight, len(tile)))
+
+    def completed(self, statistics: Statistics, moments: Moments) -> Statistics:
+        return statistics
 
     def log_joint(self, rows: NDArray[Any]) -> Array:
         """Return log(weight_k) + log density_k of each row, shape (n, n_components), in nats.
@@ -72,17 +73,14 @@ class CentredKernel:
         return log_joint
 
     def labels(self, rows: NDArray[Any], out: NDArray[np.int64]) -> None:
-        """Write each row's most probable component to `out`, the first one of equals."""
         for start, tile in self._tiles(rows):
             out[start : start + len(tile)] = self.log_joint(tile).argmax(axis=1)
 
     def log_density(self, rows: NDArray[Any], out: NDArray[Any]) -> None:
-        """Write each row's log density, in nats, to `out`."""
         for start, tile in self._tiles(rows):
             out[start : start + len(tile)] = normalized(self.log_joint(tile))[0]
 
     def responsibilities(self, rows: NDArray[Any], out: NDArray[Any]) -> None:
-        """Write each row's posterior probabilities to `out`, shape (n, n_components)."""
         for start, tile in self._tiles(rows):
             out[start : start + len(tile)] = np.exp(normalized(self.log_joint(tile))[1])
 

@@ -1,0 +1,145 @@
+"""One covariance matrix for each component."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dask_gmm.model.covariance.base import SingleRows
+from dask_gmm.model.covariance.kernels import QuadraticForm, QuadraticOrCentred
+from dask_gmm.model.covariance.matrices import (
+    add_to_diagonals,
+    check_positive_definite,
+    covariance_of_factor,
+    factor_of_precision,
+    inverse_transposed,
+    lower_factor,
+    precision_factor,
+    relative_triangles,
+    triangle_lengths,
+    with_relative_triangles,
+)
+from dask_gmm.model.covariance.packing import pack, triangle, unpack
+from dask_gmm.model.kernels.quadratic import Features
+
+Array = NDArray[np.float64]
+
+# With fewer components than this share of the features, the centred kernel is the faster one: measured.
+_FEATURES_A_COMPONENT = 12
+
+
+class Full(QuadraticOrCentred):
+    """Each component has its own covariance matrix."""
+
+    name = "full"
+    settles_labels = True
+
+    def shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
+        return (n_components, n_features, n_features)
+
+    def second_shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
+        return (n_components, n_features * (n_features + 1) // 2)
+
+    def n_free(self, n_components: int, n_features: int) -> int:
+        return n_components * n_features * (n_features + 1) // 2
+
+    def cholesky(self, covariances: Array) -> Array:
+        try:
+            lowers = lower_factor(covariances)
+        except np.linalg.LinAlgError:
+            # One by one, to tell which.
+            return np.stack([precision_factor(covariance, k) for k, covariance in enumerate(covariances)])
+        return np.stack([inverse_transposed(lower) for lower in lowers])
+
+    def cholesky_of_precisions(self, precisions: Array) -> Array:
+        return np.stack([factor_of_precision(precision) for precision in precisions])
+
+    def precisions(self, factors: Array) -> Array:
+        precisions: Array = np.matmul(factors, factors.transpose(0, 2, 1))
+        return precisions
+
+    def inverse(self, factors: Array) -> Array:
+        return np.stack([covariance_of_factor(factor) for factor in factors])
+
+    def check_precisions(self, precisions: NDArray[Any]) -> None:
+        check_positive_definite(self.name, precisions)
+
+    def log_det(self, factors: Array, n_components: int, n_features: int) -> Array:
+        diagonals = np.diagonal(factors, axis1=1, axis2=2)
+        log_det: Array = np.log(diagonals).sum(axis=1)
+        return log_det
+
+    def whitened(self, rows: Array, mean: Array, factors: Array, k: int) -> Array:
+        whitened: Array = (rows - mean) @ factors[k]
+        return whitened
+
+    def quadratic_form(self, distances: Array, factors: Array) -> QuadraticForm:
+        precisions = self.precisions(factors)
+        linear: Array = np.einsum("kij,kj->ki", precisions, distances)
+        rows, columns = triangle(distances.shape[1])
+        # Off the diagonal a product stands for two entries of the symmetric matrix.
+        quadratic: Array = precisions[:, rows, columns] * np.where(rows == columns, -0.5, -1.0)
+        return QuadraticForm(Features.products(distances.shape[1]), linear, quadratic, distances)
+
+    def centred_factors(self, factors: Array, n_components: int, n_features: int) -> Array:
+        return factors
+
+    def prefers_centred(self, n_components: int, n_features: int) -> bool:
+        return _FEATURES_A_COMPONENT * n_components <= n_features
+
+    def pooled(self, sums: Array) -> Array:
+        return sums
+
+    def add_second(self, second: Array, deviations: Array, resp: Array, k: int) -> None:
+        second[k] += pack((resp[:, np.newaxis] * deviations).T @ deviations)
+
+    def estimate(
+        self, second: Array, nk: Array, shift: Array, reg_covar: float, previous: Array | None = None
+    ) -> Array:
+        covariances = unpack(second, shift.shape[1]) / nk[:, np.newaxis, np.newaxis]
+        covariances -= shift[:, :, np.newaxis] * shift[:, np.newaxis, :]
+        add_to_diagonals(covariances, reg_covar)
+        return covariances
+
+    def squared_distances(
+        self, second: Array, counts: Array, nk: Array, shift: Array, factors: Array
+    ) -> float:
+        spread = self.estimate(second, counts, shift, 0.0)
+        return float((nk * np.einsum("kij,kij->k", self.precisions(factors), spread)).sum())
+
+    def of_single_rows(self, start: SingleRows, reg_covar: float) -> NDArray[Any]:
+        deviations = start.rows - start.means
+        scaled = (start.weights / start.nk)[:, np.newaxis] * deviations
+        covariances: NDArray[Any] = scaled[:, :, np.newaxis] * deviations[:, np.newaxis, :]
+        add_to_diagonals(covariances, reg_covar)
+        return covariances
+
+    def of_single_rows_exactly(self, start: SingleRows, reg_covar: float) -> Array:
+        covariances = np.zeros(self.shape(*start.rows.shape))
+        add_to_diagonals(covariances, reg_covar)
+        return covariances
+
+    def draw(
+        self, mean: Array, covariances: Array, k: int, count: int, random_state: np.random.RandomState
+    ) -> Array:
+        return random_state.multivariate_normal(mean, covariances[k], count)
+
+    def whitened_moves(self, moves: Array, factors: Array) -> Array:
+        whitened: Array = np.einsum("kji,kj->ki", factors, moves)
+        return whitened
+
+    def unwhitened_moves(self, moves: Array, factors: Array) -> Array:
+        unwhitened = np.linalg.solve(factors.transpose(0, 2, 1), moves[:, :, np.newaxis])[:, :, 0]
+        return unwhitened.astype(np.float64, copy=False)
+
+    def spreads(self, factors: Array, origin: Array) -> Array:
+        return relative_triangles(factors, origin)
+
+    def with_spreads(self, spreads: Array, origin: Array) -> Array:
+        return with_relative_triangles(spreads, origin)
+
+    def spread_lengths(self, weights: Array, n_features: int) -> Array:
+        lengths: Array = np.outer(np.sqrt(weights), triangle_lengths(n_features)).ravel()
+        return lengths

@@ -1,0 +1,76 @@
+"""One variance for each component, the same along all features."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dask_gmm.model.covariance.base import SingleRows
+from dask_gmm.model.covariance.kernels import QuadraticForm
+from dask_gmm.model.covariance.variances import Variances, variances_of_single_rows
+from dask_gmm.model.kernels.quadratic import Features
+
+Array = NDArray[np.float64]
+
+
+class Spherical(Variances):
+    """Each component has one variance, the same in all directions."""
+
+    name = "spherical"
+
+    def shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
+        return (n_components,)
+
+    def second_shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
+        return (n_components,)
+
+    def n_free(self, n_components: int, n_features: int) -> int:
+        return n_components
+
+    def log_det(self, factors: Array, n_components: int, n_features: int) -> Array:
+        log_det: Array = n_features * np.log(factors)
+        return log_det
+
+    def quadratic_form(self, distances: Array, factors: Array) -> QuadraticForm:
+        precisions = factors[:, np.newaxis] ** 2
+        return QuadraticForm(Features.norm(), distances * precisions, -0.5 * precisions, distances)
+
+    def centred_factors(self, factors: Array, n_components: int, n_features: int) -> Array:
+        return np.broadcast_to(factors[:, np.newaxis], (n_components, n_features))
+
+    def pooled(self, sums: Array) -> Array:
+        # Squares along each feature, or their sum already.
+        pooled: Array = sums.sum(axis=1)
+        return pooled
+
+    def add_second(self, second: Array, deviations: Array, resp: Array, k: int) -> None:
+        second[k] += resp @ np.einsum("ij,ij->i", deviations, deviations)
+
+    def estimate(
+        self, second: Array, nk: Array, shift: Array, reg_covar: float, previous: Array | None = None
+    ) -> Array:
+        squared_shift = np.einsum("ij,ij->i", shift, shift)
+        variances: Array = (second / nk - squared_shift) / shift.shape[1] + reg_covar
+        return variances
+
+    def squared_distances(
+        self, second: Array, counts: Array, nk: Array, shift: Array, factors: Array
+    ) -> float:
+        spread = self.estimate(second, counts, shift, 0.0)
+        return float((nk * self.precisions(factors) * spread * shift.shape[1]).sum())
+
+    def of_single_rows(self, start: SingleRows, reg_covar: float) -> NDArray[Any]:
+        variances: NDArray[Any] = variances_of_single_rows(start, reg_covar).mean(axis=1)
+        return variances
+
+    def whitened_moves(self, moves: Array, factors: Array) -> Array:
+        return moves * factors[:, np.newaxis]
+
+    def unwhitened_moves(self, moves: Array, factors: Array) -> Array:
+        return moves / factors[:, np.newaxis]
+
+    def spread_lengths(self, weights: Array, n_features: int) -> Array:
+        lengths: Array = np.sqrt(2.0 * n_features) * np.sqrt(weights)
+        return lengths

@@ -1,0 +1,1 @@
+"""What is estimated from the statistics of a pass, and what it maximizes."""

@@ -1,0 +1,69 @@
+"""What a covariance type makes kernels from, and what it makes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dask_gmm.model.kernels.kernel import Kernel
+from dask_gmm.model.kernels.quadratic import QuadraticKernel
+from dask_gmm.model.kernels.settled import SettledLabels
+
+Array = NDArray[np.float64]
+Labels = Callable[[NDArray[Any], NDArray[np.int64]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Components:
+    """A mixture's components as arrays.
+
+    Attributes
+    ----------
+    centre : ndarray of shape (n_features,)
+        A point near all rows: the mixture's own mean.
+    means : ndarray of shape (n_components, n_features)
+    factors : ndarray
+        Of the precisions, in the covariance type's shape.
+    peaks : ndarray of shape (n_components,)
+        Log-joint of each component at its own mean, in nats.
+    """
+
+    centre: Array
+    means: Array
+    factors: Array
+    peaks: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A kernel for one mixture, with what is to be known of its sums.
+
+    Attributes
+    ----------
+    kernel : Kernel
+        Its statistics are, column by column, the sums of 1 and of x - origin, then whatever the covariance
+        type makes second moments from (`Covariance.pooled`).
+    origins : ndarray of shape (n_components, n_features)
+        What each component's sums are about.
+    far : callable
+        Returns a kernel in float64 for rows so far away that sums of infinite terms are no number.
+    second_of_scatter : callable or None
+        Where the kernel leaves second moments out since no iteration changes them: makes them from the
+        scatter of all rows about the origin, shape (n_features, n_features).
+    quick : callable or None
+        Returns a kernel that settles most labels faster.
+    """
+
+    kernel: Kernel
+    origins: Array
+    far: Callable[[], Kernel]
+    second_of_scatter: Callable[[Array], Array] | None = None
+    quick: Callable[[], QuadraticKernel] | None = None
+
+    def labels(self) -> Labels:
+        """Return what writes each row's most probable component to an array."""
+        return self.kernel.labels if self.quick is None else SettledLabels(self.quick(), self.kernel)

@@ -1,0 +1,1 @@
+"""How rows were observed: what one of them says of where it truly is, and what density it has."""
