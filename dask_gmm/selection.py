@@ -36,7 +36,7 @@ class GaussianMixtureIC(
     n_components : int or sequence of int, default=(1, 2, ..., 10)
         Numbers of components to try.
     covariance_type : str or sequence of str, default=("full",)
-        Covariance types to try: 'full', 'tied', 'diag', 'spherical'.
+        Covariance types to try, of those of `GaussianMixture`.
     criterion : {'bic', 'aic', 'icl'}, default='bic'
         What chooses; the lowest wins. BIC finds how many components describe the density, ICL how many
         clusters can be told apart, AIC how many predict best.

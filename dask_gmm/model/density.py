@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dask_gmm.model.covariance import covariance_structure
 from dask_gmm.model.covariance.base import Covariance
-from dask_gmm.model.kernels.prepared import Components
+from dask_gmm.model.kernels.components import Components
 from dask_gmm.model.parameters import Parameters
 
 Array = NDArray[np.float64]

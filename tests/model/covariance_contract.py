@@ -18,7 +18,7 @@ from dask_gmm import GaussianMixture, GaussianMixtureIC
 from dask_gmm.cli.options import COVARIANCE_TYPES
 from dask_gmm.model.covariance import covariance_structure, covariance_types
 from dask_gmm.model.covariance.base import Covariance, NotPositiveDefiniteError, SingleRows
-from dask_gmm.model.kernels.prepared import Components
+from dask_gmm.model.kernels.components import Components
 
 Array = NDArray[np.float64]
 SHAPES = [(3, 4), (1, 1), (2, 30), (4, 1)]

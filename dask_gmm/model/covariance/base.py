@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dask_gmm.model.kernels.prepared import Components, Prepared
+from dask_gmm.model.kernels.components import Components
+
+if TYPE_CHECKING:
+    # Compiled kernels are loaded by the types that use them.
+    from dask_gmm.model.kernels.prepared import Prepared
 
 Array = NDArray[np.float64]
 

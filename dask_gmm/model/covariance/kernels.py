@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from dask_gmm.model.covariance.base import Covariance
 from dask_gmm.model.kernels.centred import CentredKernel
-from dask_gmm.model.kernels.prepared import Components, Prepared
+from dask_gmm.model.kernels.components import Components
+from dask_gmm.model.kernels.prepared import Prepared
 from dask_gmm.model.kernels.quadratic import Features, QuadraticKernel
 
 Array = NDArray[np.float64]

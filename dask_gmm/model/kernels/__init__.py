@@ -7,7 +7,7 @@ Two classes are for use from outside, with the same methods (`kernel.Kernel`):
 * `centred.CentredKernel`: one component after the other, about its own mean. Accurate always, and the faster
   of the two for full covariances once d is about 12 times K or more.
 
-`prepared` has what a covariance type makes them from, and what it returns: see `Covariance.kernel`.
+`Covariance.kernel` makes a `prepared.Prepared` from `components.Components`.
 
 Below them, each file needs only those after it: `kernel` (what both have in common), `tiles` (how many rows
 at once, and how they get there), `products` and `softmax` (the mathematics of a tile), `registers` and

@@ -1,4 +1,4 @@
-"""What a covariance type makes kernels from, and what it makes."""
+"""A kernel that a covariance type made of a mixture."""
 
 from __future__ import annotations
 
@@ -15,27 +15,6 @@ from dask_gmm.model.kernels.settled import SettledLabels
 
 Array = NDArray[np.float64]
 Labels = Callable[[NDArray[Any], NDArray[np.int64]], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Components:
-    """A mixture's components as arrays.
-
-    Attributes
-    ----------
-    centre : ndarray of shape (n_features,)
-        A point near all rows: the mixture's own mean.
-    means : ndarray of shape (n_components, n_features)
-    factors : ndarray
-        Of the precisions, in the covariance type's shape.
-    peaks : ndarray of shape (n_components,)
-        Log-joint of each component at its own mean, in nats.
-    """
-
-    centre: Array
-    means: Array
-    factors: Array
-    peaks: Array
 
 
 @dataclass(frozen=True, slots=True)
