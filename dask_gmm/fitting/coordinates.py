@@ -64,5 +64,5 @@ class Coordinates:
         """What one unit of each natural change (a log, a standard deviation) measures, shape (p,)."""
         origin, n_features = self.origin, self.origin.n_features
         roots = np.sqrt(origin.weights)
-        spreads = origin.structure.spread_lengths(origin.weights, n_features)
+        spreads = origin.structure.spread_lengths(origin.weights, origin.precisions_cholesky, n_features)
         return np.concatenate([roots, np.repeat(roots, n_features), spreads])

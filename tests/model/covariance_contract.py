@@ -325,7 +325,7 @@ class CovarianceContract:
         """Half the square of a small step is the Kullback-Leibler divergence, weighted."""
         covariances, weights = self.covariances(), np.array([0.2, 0.3, 0.5])
         origin, rng = self.structure.cholesky(covariances), np.random.default_rng(10)
-        lengths = self.structure.spread_lengths(weights, 4)
+        lengths = self.structure.spread_lengths(weights, origin, 4)
         ours = self.matrices(covariances, 3, 4)
         for _ in range(5):
             step = rng.normal(size=len(lengths))

@@ -257,5 +257,14 @@ class Covariance(ABC):
         """Return the factors at these coordinates about `origin`: `spreads` undone."""
 
     @abstractmethod
-    def spread_lengths(self, weights: Array, n_features: int) -> Array:
-        """Return what a unit of each coordinate measures at mixing proportions `weights`, shape (p,)."""
+    def spread_lengths(self, weights: Array, origin: Array, n_features: int) -> Array:
+        """Return what a unit of each coordinate measures about `origin`, shape (p,).
+
+        Parameters
+        ----------
+        weights : ndarray of shape (n_components,)
+            Mixing proportions.
+        origin : ndarray of shape `factor_shape`
+            On which it does not depend where coordinates are relative to the origin in all respects.
+        n_features : int
+        """

@@ -68,5 +68,5 @@ class Diag(Variances):
     def unwhitened_moves(self, moves: Array, factors: Array) -> Array:
         return moves / factors
 
-    def spread_lengths(self, weights: Array, n_features: int) -> Array:
+    def spread_lengths(self, weights: Array, origin: Array, n_features: int) -> Array:
         return np.repeat(np.sqrt(2.0) * np.sqrt(weights), n_features)

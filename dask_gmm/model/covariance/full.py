@@ -140,6 +140,6 @@ class Full(QuadraticOrCentred):
     def with_spreads(self, spreads: Array, origin: Array) -> Array:
         return with_relative_triangles(spreads, origin)
 
-    def spread_lengths(self, weights: Array, n_features: int) -> Array:
+    def spread_lengths(self, weights: Array, origin: Array, n_features: int) -> Array:
         lengths: Array = np.outer(np.sqrt(weights), triangle_lengths(n_features)).ravel()
         return lengths

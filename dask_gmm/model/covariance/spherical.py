@@ -71,6 +71,6 @@ class Spherical(Variances):
     def unwhitened_moves(self, moves: Array, factors: Array) -> Array:
         return moves / factors[:, np.newaxis]
 
-    def spread_lengths(self, weights: Array, n_features: int) -> Array:
+    def spread_lengths(self, weights: Array, origin: Array, n_features: int) -> Array:
         lengths: Array = np.sqrt(2.0 * n_features) * np.sqrt(weights)
         return lengths

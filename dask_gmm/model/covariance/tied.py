@@ -131,5 +131,5 @@ class Tied(QuadraticOrCentred):
     def with_spreads(self, spreads: Array, origin: Array) -> Array:
         return with_relative_triangles(spreads, origin)
 
-    def spread_lengths(self, weights: Array, n_features: int) -> Array:
+    def spread_lengths(self, weights: Array, origin: Array, n_features: int) -> Array:
         return triangle_lengths(n_features)
