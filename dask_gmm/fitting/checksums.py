@@ -41,6 +41,8 @@ class Checksums:
 
     def changed_groups(self, now: Checksums) -> NDArray[np.intp]:
         """Return the numbers of the groups with other rows than in a later pass, to the last bit."""
+        if len(self.groups) != len(now.groups):
+            return np.arange(len(now.groups))
         return np.flatnonzero(self.groups != now.groups)
 
     def moved(self, now: Checksums, moments: Moments, dtype: np.dtype[Any]) -> NDArray[np.intp]:

@@ -62,6 +62,10 @@ def check_state(state: FitState, settings: Sequence[FitSettings], n_features: in
         _check_moments(state.moments, n_features, scatter=scatter)
     if state.sampling is not None:
         _check_sampling(state.sampling, max(one.start_rows for one in settings))
+    if state.checksums is not None:
+        _check(state.checksums.groups.ndim == 1, "checksums are no list")
+        sums = state.checksums.sums.shape
+        _check(sums == (n_features + 1,), f"sums of {n_features} features and weights have shape {sums}")
     runs = [run for restarts in state.restarts for run in restarts if isinstance(run, Run)]
     _check(state.sampling is not None or not any(run.leaping for run in runs), "a leap has no sample")
     _check(state.moments is not None or not any(run.iterations for run in runs), "iterations without moments")
@@ -95,7 +99,8 @@ def _is_of(value: Any, hint: Any) -> bool:
     if origin is Literal:
         return isinstance(value, str) and value in get_args(hint)
     if origin is np.ndarray:
-        return isinstance(value, np.ndarray) and value.dtype == np.float64
+        _, dtype = get_args(hint)
+        return isinstance(value, np.ndarray) and value.dtype == np.dtype(*get_args(dtype))
     if hint in (int, float, bool, str):
         # Neither True for 1 nor 1 for 1.0.
         return type(value) is hint
@@ -126,8 +131,9 @@ def _check_parameters(parameters: Parameters, settings: FitSettings, n_features:
     shape = parameters.structure.shape(start.n_components, n_features)
     _check_array("weights", parameters.weights, (start.n_components,))
     _check_array("means", parameters.means, (start.n_components, n_features))
-    for name in ("covariances", "precisions_cholesky"):
-        _check_array(name, getattr(parameters, name), shape)
+    _check_array("covariances", parameters.covariances, shape)
+    factor_shape = parameters.structure.factor_shape(start.n_components, n_features)
+    _check_array("precisions_cholesky", parameters.precisions_cholesky, factor_shape)
     _check(bool((parameters.weights >= 0.0).all()), "a weight is below zero")
     with np.errstate(all="ignore"):
         log_det = parameters.structure.log_det(parameters.precisions_cholesky, start.n_components, n_features)
