@@ -15,6 +15,8 @@ from dask_gmm.precision import arithmetic
 
 # They change what a fit tells or where rows are kept, not where it goes.
 _WITHOUT_EFFECT = frozenset({"cache", "checkpoint", "verbose", "verbose_interval"})
+# A list of chunks is what earlier releases know them by. More than this take too long to list.
+_MOST_LISTED = 100_000
 # Where a warm start continues.
 _CONTINUED = ("weights_", "means_", "precisions_cholesky_", "lower_bound_")
 
@@ -34,8 +36,8 @@ def fit_identity(estimator: Any, source: Source) -> dict[str, Any]:
 def source_identity(source: Source) -> dict[str, Any]:
     """Return what `source` is known by: its shape and chunks, and its fingerprint where it has one."""
     chunks = source.chunks
-    # A rule says it shorter than what follows from it.
-    listed = chunks if isinstance(chunks, GridChunks) else [(chunk.name, chunk.n_rows) for chunk in chunks]
+    by_rule = isinstance(chunks, GridChunks) and len(chunks) > _MOST_LISTED
+    listed = chunks if by_rule else [(chunk.name, chunk.n_rows) for chunk in chunks]
     digest = sha256(repr(listed).encode()).hexdigest()[:16]
     return {
         "shape of the samples": list(source.sample_shape),
