@@ -6,22 +6,28 @@ is therefore taken from the bytes: one compiled walk lists every field, and nump
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
 from numba import njit, types
+from numba.extending import register_jitable
 from numpy.typing import NDArray
 
 # A field is a number with the identifiers of its path as digits; whoever nests deeper is not read.
 _BASE = 64
 _DEEPEST = 8
+# As many bytes of footers a process reads sooner than it compiles anything.
+_BYTES_UNCOMPILED = 50_000
 # Types of the protocol, as it numbers them: true and false are values in a header.
 _TRUE, _FALSE, _BYTE, I32, I64, _DOUBLE, BINARY, LIST, _SET, STRUCT = 1, 2, 3, 5, 6, 7, 8, 9, 10, 12
 # Added to the type where the field is a list and this an element of it.
 _ELEMENT = 16
 _TYPES = 32
+
+_walked = Counter[str]()
 
 
 def field(kind: int, *identifiers: int, in_list: bool = False) -> int:
@@ -78,7 +84,9 @@ def walk(content: bytes) -> Fields:
     """
     # A field has a byte at least, and an element of a list too.
     numbers, values = np.empty((2, len(content) + 1), dtype=np.int64)
-    n_fields, complete = _compiled()(np.frombuffer(content, dtype=np.uint8), numbers, values)
+    _walked["bytes"] += len(content)
+    list_fields = _walk if _walked["bytes"] < _BYTES_UNCOMPILED else _compiled()
+    n_fields, complete = list_fields(np.frombuffer(content, dtype=np.uint8), numbers, values)
     if not complete:
         raise ValueError(f"no struct of Thrift's compact protocol: it breaks at field {n_fields}")
     return Fields(numbers[:n_fields].copy(), values[:n_fields].copy())
@@ -95,7 +103,7 @@ def _compiled() -> Any:
         return njit([signature], nogil=True)(_walk)
 
 
-@njit(nogil=True)  # type: ignore[untyped-decorator]
+@register_jitable  # type: ignore[untyped-decorator]
 def _varint(data: Any, at: Any) -> tuple[Any, Any]:
     """Return a number of seven bits a byte and where it ends, -1 if nowhere."""
     value, shift = np.int64(0), np.int64(0)

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dask_gmm import DataError, read_parquet
+from dask_gmm.data.parquet import thrift
 from dask_gmm.data.parquet.footer import parse_footer
 from dask_gmm.data.parquet.thrift import BINARY, I32, I64, LIST, STRUCT, field, walk
 
@@ -53,6 +54,32 @@ def varint(number: int) -> bytes:
 # --- the walk ---------------------------------------------------------------------------------------
 
 
+@pytest.fixture(params=["compiled", "not compiled"])
+def walked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Walk with the compiled function, or with the same in Python, as for the first few footers."""
+    uncompiled = 0 if request.param == "compiled" else sys.maxsize
+    monkeypatch.setattr(thrift, "_BYTES_UNCOMPILED", uncompiled)
+
+
+def test_both_walk_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    footers = [split(content(write_page_index=index))[1] for index in (False, True)]
+    rng = random.Random(0)
+    for _ in range(40):
+        footer = bytearray(rng.choice(footers))
+        for _ in range(3):
+            footer[rng.randrange(len(footer))] = rng.randrange(256)
+        found = []
+        for uncompiled in (0, sys.maxsize):
+            monkeypatch.setattr(thrift, "_BYTES_UNCOMPILED", uncompiled)
+            try:
+                fields = walk(bytes(footer))
+                found.append((fields.numbers.tolist(), fields.values.tolist()))
+            except ValueError as error:
+                found.append(str(error))
+        assert found[0] == found[1]
+
+
+@pytest.mark.usefixtures("walked")
 def test_a_struct_is_walked_field_by_field() -> None:
     # 1: i32 7, 2: list of two i64, 4: struct {1: text "ab", 40: true}, 5: list of two structs
     struct = bytes(
@@ -74,6 +101,7 @@ def test_a_struct_is_walked_field_by_field() -> None:
     ]
 
 
+@pytest.mark.usefixtures("walked")
 @pytest.mark.parametrize(
     "bad", [b"", b"\x15", b"\x18\x7f", b"\x19\xf6\xff\xff\xff\xff\x7f", b"\x1c" * 99, b"\x1d\x00"]
 )
