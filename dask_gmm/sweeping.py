@@ -18,7 +18,7 @@ from dask_gmm.fitting.evaluation import Evaluation
 from dask_gmm.fitting.fit import fit_mixtures
 from dask_gmm.fitting.history import History
 from dask_gmm.fitting.loop import Candidate
-from dask_gmm.fitting.passes import Passes
+from dask_gmm.fitting.passes import Passes, PassRecord
 from dask_gmm.fitting.settings import FitSettings
 from dask_gmm.mixture import GaussianMixture
 from dask_gmm.preparing import engine_for, engine_in_memory, fit_data, rows_of, start_rows
@@ -58,8 +58,8 @@ def sweep(estimator: Any, X: Any, y: Any, sample_weight: Any) -> None:
         chosen = {"n_components_": run.parameters.n_components}
         return {**learned, **chosen, **fitted_attributes(run, source.dtype)}
 
-    def so_far(run: Run, left: int | None) -> Mapping[str, Any]:
-        return {**attributes(run), "history_": History.of_run(run, passes.records, left)}
+    def so_far(run: Run, records: tuple[PassRecord, ...], left: int | None) -> Mapping[str, Any]:
+        return {**attributes(run), "history_": History.of_run(run, records, left)}
 
     n_mixtures = len(settings) * estimator.n_init
     with (
@@ -95,7 +95,7 @@ def sweep(estimator: Any, X: Any, y: Any, sample_weight: Any) -> None:
     set_fitted(mixture, {**learned, **fitted_attributes(best, source.dtype), **history})
     chosen = {"results_": results, "best_index_": index, "best_estimator_": mixture}
     set_fitted(estimator, {**attributes(best), **history, **chosen})
-    report.fit_done(best)
+    report.fit_done(best, passes.records)
 
 
 def _seed(random_state: Any) -> int:

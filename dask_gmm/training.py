@@ -19,7 +19,7 @@ from dask_gmm.fitting.convergence import gap_advice
 from dask_gmm.fitting.em import Run
 from dask_gmm.fitting.fit import fit_mixture
 from dask_gmm.fitting.history import History
-from dask_gmm.fitting.passes import Passes
+from dask_gmm.fitting.passes import Passes, PassRecord
 from dask_gmm.fitting.settings import FitSettings
 from dask_gmm.preparing import engine_for, engine_in_memory, fit_data, rows_of, start_rows
 from dask_gmm.reporting.callbacks import FitReport
@@ -65,8 +65,8 @@ def train(estimator: Any, X: Any, y: Any, sample_weight: Any) -> Source:
     def attributes(run: Run) -> Mapping[str, Any]:
         return {**learned, **replaced, **fitted_attributes(run, source.dtype)}
 
-    def so_far(run: Run, left: int | None) -> Mapping[str, Any]:
-        return {**attributes(run), "history_": History.of_run(run, passes.records, left)}
+    def so_far(run: Run, records: tuple[PassRecord, ...], left: int | None) -> Mapping[str, Any]:
+        return {**attributes(run), "history_": History.of_run(run, records, left)}
 
     with (
         # Starts and M-steps too shall have the same bits on any number of cores.
@@ -97,7 +97,7 @@ def train(estimator: Any, X: Any, y: Any, sample_weight: Any) -> Source:
     _tell_ending(estimator, run, passes, source)
     history = History(run.number, fitted.iterations, passes.records)
     set_fitted(estimator, {**attributes(run), "history_": history})
-    report.fit_done(run)
+    report.fit_done(run, passes.records)
     return source
 
 

@@ -92,7 +92,8 @@ class Checksum:
         value.groups[0] = continued(int(value.groups[0]), len(block.rows), checksum(block.rows))
         seed = crc32(block.name.encode(errors="replace"))
         if self.sums:
-            value.sums[:-1] += sketch(block.rows, seed)
+            with np.errstate(invalid="ignore"):
+                value.sums[:-1] += sketch(block.rows, seed)
         if block.weights is not None:
             value.sums[-1:] += sketch(block.weights[:, np.newaxis], seed)
         return value
@@ -100,8 +101,9 @@ class Checksum:
     def merge(self, values: Sequence[Checksums]) -> Checksums:
         """Join in the order given."""
         sums = np.zeros(self.n_features + 1)
-        for value in values:
-            sums += value.sums
+        with np.errstate(invalid="ignore"):
+            for value in values:
+                sums += value.sums
         return Checksums(np.concatenate([value.groups for value in values]), sums)
 
 

@@ -129,7 +129,7 @@ def iterate(
             candidate.following([next(taken) for _ in group])
             for candidate, group in zip(candidates, active, strict=True)
         ]
-        if observer.pass_done(advanced, _passes_left(passes, candidates)):
+        if observer.pass_done(advanced, passes.records, _passes_left(passes, candidates)):
             candidates = [candidate.stopped() for candidate in candidates]
         elif leaps is not None and leaping:
             candidates = [

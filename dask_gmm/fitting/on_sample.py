@@ -28,7 +28,7 @@ class _Unobserved:
     def begins(self, runs: Sequence[Run]) -> None:
         pass
 
-    def pass_done(self, restarts: Sequence[Run | Collapse], passes_left: int | None) -> bool:
+    def pass_done(self, restarts: Sequence[Run | Collapse], *_: object) -> bool:
         return False
 
 

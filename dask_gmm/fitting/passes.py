@@ -76,8 +76,18 @@ class Observer(Protocol):
     def begins(self, runs: Sequence[Run]) -> None:
         """Note which restarts advance now."""
 
-    def pass_done(self, restarts: Sequence[Run | Collapse], passes_left: int | None) -> bool:
-        """Note that these restarts made an iteration, and how many passes are expected to follow.
+    def pass_done(
+        self, restarts: Sequence[Run | Collapse], records: tuple[PassRecord, ...], passes_left: int | None
+    ) -> bool:
+        """Note that these restarts made an iteration.
+
+        Parameters
+        ----------
+        restarts : sequence of Run or Collapse
+        records : tuple of PassRecord
+            Of all passes that were made.
+        passes_left : int or None
+            How many are expected to follow.
 
         Returns
         -------

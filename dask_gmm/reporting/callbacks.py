@@ -10,10 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from dask_gmm.fitting.em import Collapse, Run, best_of
+from dask_gmm.fitting.passes import PassRecord
 from dask_gmm.reporting.sweep import SweepVerbose
 from dask_gmm.reporting.verbose import Verbose
 
-Attributes = Callable[[Run, int | None], Mapping[str, Any]]
+Records = tuple[PassRecord, ...]
+Attributes = Callable[[Run, Records, int | None], Mapping[str, Any]]
 
 
 class FitReport:
@@ -30,7 +32,8 @@ class FitReport:
     most_passes : int
         Passes that the fit makes at most.
     attributes : callable
-        Gives the fitted attributes for a run so far, and the number of passes that are expected to follow.
+        Gives the fitted attributes for a run so far, the records of the passes that were made, and the number
+        of those that are expected to follow.
     """
 
     def __init__(
@@ -72,21 +75,23 @@ class FitReport:
         """Close the task of a pass that advanced no restart."""
         self._pass.call_on_fit_task_end(estimator=self._estimator, **self._fit_data)
 
-    def pass_done(self, restarts: Sequence[Run | Collapse], passes_left: int | None) -> bool:
+    def pass_done(
+        self, restarts: Sequence[Run | Collapse], records: Records, passes_left: int | None
+    ) -> bool:
         """Close the task of a pass; True when a callback asks to stop."""
         runs = [restart for restart in restarts if isinstance(restart, Run)]
         for run in runs:
             self._verbose.iteration(run)
-        attributes = (lambda: self._attributes(best_of(runs), passes_left)) if runs else None
+        attributes = (lambda: self._attributes(best_of(runs), records, passes_left)) if runs else None
         stop: bool = self._pass.call_on_fit_task_end(
             estimator=self._estimator, reconstruction_attributes=attributes, **self._fit_data
         )
         return stop
 
-    def fit_done(self, run: Run) -> None:
+    def fit_done(self, run: Run, records: Records) -> None:
         """Close the task of the fit."""
         self._fit.call_on_fit_task_end(
             estimator=self._estimator,
-            reconstruction_attributes=lambda: self._attributes(run, 0),
+            reconstruction_attributes=lambda: self._attributes(run, records, 0),
             **self._fit_data,
         )
