@@ -5,17 +5,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dask_gmm.checkpointing import CheckpointError, DriverError
-    from dask_gmm.container import ModelFileError
-    from dask_gmm.data.collections import from_array
-    from dask_gmm.data.labelled import from_xarray
+    from dask_gmm.data.dask_array import from_array
     from dask_gmm.data.parquet import read_parquet
     from dask_gmm.data.source import ChunkTooLargeError, DataError
-    from dask_gmm.data.zarr import from_zarr
+    from dask_gmm.data.xarray import from_xarray
+    from dask_gmm.data.zarr.source import from_zarr
     from dask_gmm.engine.environment import WorkersDifferError
-    from dask_gmm.engine.waiting import ClusterError
-    from dask_gmm.mixture import GaussianMixture
+    from dask_gmm.engine.wait import ClusterError
+    from dask_gmm.mixture.gaussian_mixture import GaussianMixture
+    from dask_gmm.mixture.gaussian_mixture_ic import GaussianMixtureIC
     from dask_gmm.model.mstep import CollapsedComponentError
-    from dask_gmm.selection import GaussianMixtureIC
+    from dask_gmm.storage.container import ModelFileError
     from dask_gmm.writing import write_predictions
 
 __all__ = [
@@ -41,17 +41,17 @@ __version__ = "0.1.0"
 _MODULES = {
     "CheckpointError": "checkpointing",
     "ChunkTooLargeError": "data.source",
-    "ClusterError": "engine.waiting",
+    "ClusterError": "engine.wait",
     "CollapsedComponentError": "model.mstep",
     "DataError": "data.source",
     "DriverError": "checkpointing",
-    "GaussianMixture": "mixture",
-    "GaussianMixtureIC": "selection",
-    "ModelFileError": "container",
+    "GaussianMixture": "mixture.gaussian_mixture",
+    "GaussianMixtureIC": "mixture.gaussian_mixture_ic",
+    "ModelFileError": "storage.container",
     "WorkersDifferError": "engine.environment",
-    "from_array": "data.collections",
-    "from_xarray": "data.labelled",
-    "from_zarr": "data.zarr",
+    "from_array": "data.dask_array",
+    "from_xarray": "data.xarray",
+    "from_zarr": "data.zarr.source",
     "read_parquet": "data.parquet",
     "write_predictions": "writing",
 }

@@ -13,9 +13,9 @@ import pytest
 from numpy.typing import NDArray
 
 from dask_gmm.checkpointing import Checkpoint
-from dask_gmm.data import stores
-from dask_gmm.data.answering import as_answer
+from dask_gmm.data.answers import as_answer
 from dask_gmm.data.source import Answer, Block, Chunk
+from dask_gmm.data.zarr import stored_array as stores
 
 # Scripts, not tests: --doctest-modules would import them.
 collect_ignore_glob = ["benchmarks/*", "mutants/run.py", "mutants/variants.py"]

@@ -12,8 +12,8 @@ from distributed import Client, LocalCluster, get_worker
 from sklearn.exceptions import ConvergenceWarning
 
 from dask_gmm import GaussianMixture
-from dask_gmm.data.collections import DaskArraySource
-from dask_gmm.engine.memory import PassBytes, TaskMemory
+from dask_gmm.data.dask_array import DaskArraySource
+from dask_gmm.engine.memory_estimate import PassBytes, TaskMemory
 
 ROWS, D, K = 50_000, 16, 4
 STATISTICS_BYTES = 8 * K * (1 + D + D * (D + 1) // 2)

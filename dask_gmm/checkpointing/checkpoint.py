@@ -17,11 +17,11 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from dask_gmm.checkpointing.driver import LocalDriver, RemoteDriver
-from dask_gmm.container import MALFORMED, ModelFileError, pack, reason, unpack
-from dask_gmm.data.atomic import read_whole, write_atomically
-from dask_gmm.data.retries import patiently
-from dask_gmm.data.secrets import public_url
 from dask_gmm.fitting.state import FitState, from_plain, to_plain
+from dask_gmm.storage.atomic import read_whole, write_atomically
+from dask_gmm.storage.container import MALFORMED, ModelFileError, pack, reason, unpack
+from dask_gmm.storage.redaction import public_url
+from dask_gmm.storage.retries import patiently
 
 _T = TypeVar("_T")
 

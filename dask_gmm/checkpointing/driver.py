@@ -13,7 +13,7 @@ from time import sleep
 from typing import IO, Any, ClassVar
 from uuid import uuid4
 
-from dask_gmm.data.atomic import remove_remains
+from dask_gmm.storage.atomic import remove_remains
 
 # In an object store a living driver says so every few seconds ...
 _BEAT_SECONDS = 5.0

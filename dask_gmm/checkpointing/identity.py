@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 import dask_gmm
-from dask_gmm.data.fingerprint import of_array, of_parts, of_source
 from dask_gmm.data.grid_chunks import GridChunks
 from dask_gmm.data.source import Source
 from dask_gmm.precision import arithmetic
+from dask_gmm.storage.fingerprint import of_array, of_parts, of_source
 
 # They change what a fit tells or where rows are kept, not where it goes.
 _WITHOUT_EFFECT = frozenset({"cache", "checkpoint", "verbose", "verbose_interval"})

@@ -77,7 +77,7 @@ def _run(module: str, job: str, given: Mapping[str, Any]) -> None:
 @options(*ESTIMATOR, WEIGHT, *SOURCE, *CLUSTER, LOG)
 def fit(**given: Any) -> None:
     """Fit a mixture to SOURCE: a Zarr array or group, or Parquet files, local or a URL."""
-    _run("fitting", "fit", given)
+    _run("fit_job", "fit", given)
 
 
 @gmm.command(short_help="Fit several, and keep the best.", epilog=EXIT_CODES)
@@ -86,7 +86,7 @@ def fit(**given: Any) -> None:
 @options(*SELECT, WEIGHT, *SOURCE, *CLUSTER, LOG)
 def select(**given: Any) -> None:
     """Fit several mixtures to SOURCE in the same passes, and keep the one that a criterion chooses."""
-    _run("selecting", "select", given)
+    _run("select_job", "select", given)
 
 
 @gmm.command(short_help="Write labels, densities or anomalies.", epilog=EXIT_CODES)
@@ -100,7 +100,7 @@ def predict(**given: Any) -> None:
     OUT is a Zarr group or a folder of Parquet files. Started again after a stop, the command writes what is
     missing.
     """
-    _run("using", "predict", given)
+    _run("model_jobs", "predict", given)
 
 
 @gmm.command(short_help="Print the mean log density.", epilog=EXIT_CODES)
@@ -109,7 +109,7 @@ def predict(**given: Any) -> None:
 @options(WEIGHT, *SOURCE, *CLUSTER, LOG)
 def score(**given: Any) -> None:
     """Print the mean log density of SOURCE under MODEL, in nats a row."""
-    _run("using", "score", given)
+    _run("model_jobs", "score", given)
 
 
 @gmm.command(short_help="Print what a model is.", epilog=EXIT_CODES)
@@ -117,7 +117,7 @@ def score(**given: Any) -> None:
 @options(LOG)
 def info(**given: Any) -> None:
     """Print what MODEL is."""
-    _run("using", "info", given)
+    _run("model_jobs", "info", given)
 
 
 @gmm.command(short_help="Write a model for scikit-learn or ONNX.", epilog=EXIT_CODES)
@@ -127,7 +127,7 @@ def info(**given: Any) -> None:
 @options(LOG)
 def convert(**given: Any) -> None:
     """Write MODEL for scikit-learn (.skops) or for ONNX runtimes (.onnx)."""
-    _run("using", "convert", given)
+    _run("model_jobs", "convert", given)
 
 
 @gmm.command(short_help="Print what a fit would need.", epilog=EXIT_CODES)
@@ -139,4 +139,4 @@ def plan(**given: Any) -> None:
 
     Reads one chunk, and times one step on it here.
     """
-    _run("planning", "plan", given)
+    _run("plan_job", "plan", given)

@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import Any
 
 from dask_gmm.data.source import Source, byte_counts
-from dask_gmm.validation import known_rows
+from dask_gmm.mixture.validation import known_rows
 
 
 @dataclass(frozen=True, slots=True)

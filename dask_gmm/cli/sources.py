@@ -12,12 +12,12 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from dask_gmm.data.atomic import read_whole
 from dask_gmm.data.dispatch import looks_like_parquet
 from dask_gmm.data.parquet import read_parquet
-from dask_gmm.data.secrets import without_secrets
 from dask_gmm.data.source import DataError, Source
-from dask_gmm.data.zarr import from_zarr
+from dask_gmm.data.zarr.source import from_zarr
+from dask_gmm.storage.atomic import read_whole
+from dask_gmm.storage.redaction import without_secrets
 
 Given = Mapping[str, Any]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dask_gmm.data.grid import UNKNOWN_STRIDE
+from dask_gmm.data.sample_grid import UNKNOWN_STRIDE
 from dask_gmm.data.source import Block, DataError
 
 

@@ -30,7 +30,7 @@ def lazy_source(X: Any) -> Source | None:
     if isinstance(X, (str, os.PathLike)):
         return _stored(os.fspath(X))
     if _is_a(X, "xarray", "DataArray") or _is_a(X, "xarray", "Dataset"):
-        from dask_gmm.data.labelled import from_xarray
+        from dask_gmm.data.xarray import from_xarray
 
         return from_xarray(X)
     # A Delayed has every attribute that it is asked for.
@@ -38,20 +38,20 @@ def lazy_source(X: Any) -> Source | None:
         source: Source = X
         return source
     if _is_a(X, "zarr", "Array"):
-        from dask_gmm.data.zarr import ZarrSource
+        from dask_gmm.data.zarr.source import ZarrSource
 
         return ZarrSource.from_array(X)
     if _is_a(X, "zarr", "Group"):
-        from dask_gmm.data.zarr import from_zarr
+        from dask_gmm.data.zarr.source import from_zarr
 
         # Says which arrays it has.
         return from_zarr(X)
     if _is_a(X, "dask.array", "Array"):
-        from dask_gmm.data.collections import DaskArraySource
+        from dask_gmm.data.dask_array import DaskArraySource
 
         return DaskArraySource(X)
     if _is_a(X, "dask.dataframe", "DataFrame"):
-        from dask_gmm.data.frames import DaskFrameSource
+        from dask_gmm.data.dask_dataframe import DaskFrameSource
 
         return DaskFrameSource(X)
     if hasattr(X, "__dask_graph__"):
@@ -73,7 +73,7 @@ def _stored(url: str) -> Source:
         from dask_gmm.data.parquet import read_parquet
 
         return read_parquet(url)
-    from dask_gmm.data.zarr import from_zarr
+    from dask_gmm.data.zarr.source import from_zarr
 
     return from_zarr(url)
 

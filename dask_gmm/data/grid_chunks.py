@@ -8,7 +8,7 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-from dask_gmm.data.grid import SampleGrid
+from dask_gmm.data.sample_grid import SampleGrid
 from dask_gmm.data.source import Chunk
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from dask_gmm.data.source import Source, byte_counts
-from dask_gmm.engine.memory import TaskMemory
+from dask_gmm.engine.memory_estimate import TaskMemory
 
 Cache = Literal["auto"] | bool
 

@@ -11,7 +11,7 @@ from dask_gmm.data.scheduler import AsynchronousClientError, current_scheduler
 from dask_gmm.data.source import Source
 from dask_gmm.engine.cache import Cache, stay_in_process
 from dask_gmm.engine.cluster import ClusterEngine
-from dask_gmm.engine.memory import PassBytes
+from dask_gmm.engine.memory_estimate import PassBytes
 from dask_gmm.engine.threads import ThreadsEngine
 
 _NOTHING = PassBytes()

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import Any
 
-from dask_gmm.engine.blocks import Blocks
-from dask_gmm.engine.work import Work
+from dask_gmm.engine.read_ahead import Blocks
+from dask_gmm.engine.reduction import Work
 
 
 def run_group(

@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 from distributed import Client, Reschedule, Worker, get_worker
 from distributed.utils import sync
 
-from dask_gmm.engine.memory import TaskMemory
+from dask_gmm.engine.memory_estimate import TaskMemory
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import Any
 
-from dask_gmm.data.available import check_fits
 from dask_gmm.data.parallel import Threads
 from dask_gmm.data.source import Source, byte_counts
 from dask_gmm.engine.blas import SingleBlasThread
-from dask_gmm.engine.blocks import Blocks, KeptBlocks, Reading, look_ahead
 from dask_gmm.engine.group import run_group
-from dask_gmm.engine.merging import Merged
+from dask_gmm.engine.merge_tree import Merged
 from dask_gmm.engine.plan import Plan
-from dask_gmm.engine.work import Work
+from dask_gmm.engine.read_ahead import Blocks, KeptBlocks, Reading, look_ahead
+from dask_gmm.engine.reduction import Work
+from dask_gmm.storage.available_memory import check_fits
 
 GroupDone = Callable[[int], None]
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from dask_gmm.fitting.acceleration import Acceleration, accepted, begun, creeping, rejected
+from dask_gmm.fitting.accelerate.lbfgs import Acceleration, accepted, begun, creeping, rejected
 from dask_gmm.fitting.convergence import remaining_gap
 from dask_gmm.model.mstep import CollapsedComponentError
 from dask_gmm.model.parameters import Parameters
@@ -34,7 +34,8 @@ class Iteration:
     pass_number : int
         Of the pass, which other restarts may share; counts from zero.
     leap : bool
-        Whether a leap was evaluated, whose gain says nothing of EM's; see `dask_gmm.fitting.leap`.
+        Whether a leap was evaluated, whose gain says nothing of EM's; see
+        `dask_gmm.fitting.accelerate.surrogate`.
     """
 
     lower_bound: float
@@ -86,7 +87,7 @@ class Run:
     racing : bool
         The next pass decides which of the racing restarts go on; the others end as 'outrun'.
     leaping : bool
-        The next pass shows where a leap may lead; see `dask_gmm.fitting.leap`.
+        The next pass shows where a leap may lead; see `dask_gmm.fitting.accelerate.surrogate`.
     leapt_over : Parameters or None
         Where `parameters` are a leap: EM's step, which is taken if the leap lowers the bound.
     """

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from dask_gmm.fitting.accelerate.surrogate import Leaps
 from dask_gmm.fitting.em import Collapse, Iteration, Run, best_of
-from dask_gmm.fitting.leap import Leaps
 from dask_gmm.fitting.passes import Observer, Passes
 from dask_gmm.fitting.settings import FitSettings
 from dask_gmm.fitting.state import FitState

@@ -10,18 +10,18 @@ from typing import Any, Protocol
 import numpy as np
 
 from dask_gmm.data.source import DataError
-from dask_gmm.fitting.checks import check_enough_rows, check_squares
 from dask_gmm.fitting.checksums import Checksum, Comparison
 from dask_gmm.fitting.convergence import LOOSEST_TOL, negligible_gap, passes_left
 from dask_gmm.fitting.em import Collapse, Run, Stopping, advanced, without_trial
+from dask_gmm.fitting.enough_rows import check_enough_rows, check_squares
 from dask_gmm.fitting.evaluation import Evaluation, entropy
+from dask_gmm.fitting.reductions import EStep
 from dask_gmm.fitting.settings import FitSettings
 from dask_gmm.fitting.survey import Sample, Sampling, Survey, Surveyed
 from dask_gmm.fitting.unchanged import check_same_rows, check_unchanged
-from dask_gmm.fitting.works import EStep
 from dask_gmm.model.moments import Moments
 from dask_gmm.model.mstep import CollapsedComponentError
-from dask_gmm.model.observation.base import Kernel
+from dask_gmm.model.observation.observation import Kernel
 from dask_gmm.model.parameters import Parameters
 from dask_gmm.model.statistics import Statistics
 

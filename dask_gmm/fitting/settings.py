@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dask_gmm.fitting.start import StartSettings
+from dask_gmm.fitting.init.initialization import StartSettings
 from dask_gmm.model.covariance import covariance_structure
-from dask_gmm.model.estimation.base import Estimation
+from dask_gmm.model.estimation.estimation import Estimation
 from dask_gmm.model.estimation.likelihood import MAXIMUM_LIKELIHOOD
-from dask_gmm.model.observation.base import Observation
 from dask_gmm.model.observation.complete import COMPLETE
+from dask_gmm.model.observation.observation import Observation
 from dask_gmm.model.parameters import Parameters
 
 # Starts that are found on a sample and race on all rows; as many as restarts are asked for, if that is more.

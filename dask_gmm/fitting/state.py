@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dask_gmm.fitting.acceleration import Acceleration
+from dask_gmm.fitting.accelerate.coordinates import Coordinates
+from dask_gmm.fitting.accelerate.lbfgs import Acceleration
 from dask_gmm.fitting.checksums import Checksums
-from dask_gmm.fitting.coordinates import Coordinates
 from dask_gmm.fitting.em import Collapse, Iteration, Run
 from dask_gmm.fitting.passes import PassRecord
 from dask_gmm.fitting.survey import Sampling

@@ -15,7 +15,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import numpy as np
 from numpy.typing import NDArray
 
-from dask_gmm.fitting.acceleration import Acceleration
+from dask_gmm.fitting.accelerate.lbfgs import Acceleration
 from dask_gmm.fitting.em import Run
 from dask_gmm.fitting.settings import FitSettings
 from dask_gmm.fitting.state import FitState

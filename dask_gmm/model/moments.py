@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dask_gmm.model.kernels.moments import merge_moments
+from dask_gmm.model.kernels.row_moments import merge_moments
 
 Array = NDArray[np.float64]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dask_gmm.model.covariance.base import NotPositiveDefiniteError
+from dask_gmm.model.covariance.covariance import NotPositiveDefiniteError
 from dask_gmm.model.parameters import Parameters
 from dask_gmm.model.statistics import Statistics
 

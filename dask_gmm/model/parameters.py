@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dask_gmm.model.covariance import covariance_structure
-from dask_gmm.model.covariance.base import Covariance
+from dask_gmm.model.covariance.covariance import Covariance
 
 Array = NDArray[np.float64]
 

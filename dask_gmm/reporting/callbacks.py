@@ -11,8 +11,8 @@ from typing import Any
 
 from dask_gmm.fitting.em import Collapse, Run, best_of
 from dask_gmm.fitting.passes import PassRecord
-from dask_gmm.reporting.sweep import SweepVerbose
 from dask_gmm.reporting.verbose import Verbose
+from dask_gmm.reporting.verbose_sweep import SweepVerbose
 
 Records = tuple[PassRecord, ...]
 Attributes = Callable[[Run, Records, int | None], Mapping[str, Any]]

@@ -13,20 +13,20 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 import dask_gmm
-from dask_gmm.answers import prediction
 from dask_gmm.checkpointing.identity import source_identity
-from dask_gmm.data.secrets import public_url
 from dask_gmm.data.source import Answer, Source, byte_counts
 from dask_gmm.engine.choose import choose_engine
-from dask_gmm.engine.memory import PassBytes
-from dask_gmm.fitted import PARAMETER_ATTRIBUTES
-from dask_gmm.validation import prediction_source
-from dask_gmm.writing.chosen import ChosenChunks
-from dask_gmm.writing.parquet import ParquetTarget
-from dask_gmm.writing.regular import on_regular_grid
+from dask_gmm.engine.memory_estimate import PassBytes
+from dask_gmm.mixture.attributes import PARAMETER_ATTRIBUTES
+from dask_gmm.mixture.prediction import prediction
+from dask_gmm.mixture.validation import prediction_source
+from dask_gmm.storage.redaction import public_url
+from dask_gmm.writing.chunk_subset import ChosenChunks
+from dask_gmm.writing.parquet_target import ParquetTarget
+from dask_gmm.writing.regular_chunks import on_regular_grid
 from dask_gmm.writing.target import Target
-from dask_gmm.writing.works import OUTPUTS, WriteBlocks, columns_of
-from dask_gmm.writing.zarr import ZarrTarget
+from dask_gmm.writing.write_reduction import OUTPUTS, WriteBlocks, columns_of
+from dask_gmm.writing.zarr_target import ZarrTarget
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dask_gmm.data.secrets import public_url
+from dask_gmm.storage.redaction import public_url
 
 Identity = Mapping[str, Any]
 Values = Mapping[str, NDArray[Any]]

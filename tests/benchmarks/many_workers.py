@@ -28,7 +28,7 @@ from distributed import Client, Scheduler, Worker
 
 from dask_gmm.data.source import Block, Chunk
 from dask_gmm.engine.cluster import ClusterEngine
-from dask_gmm.fitting.works import EStep
+from dask_gmm.fitting.reductions import EStep
 from dask_gmm.model.density import Density
 from dask_gmm.model.parameters import Parameters
 

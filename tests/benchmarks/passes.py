@@ -21,7 +21,7 @@ from sklearn.exceptions import ConvergenceWarning
 from tables import chosen, heading, line, spread, stored
 
 from dask_gmm import GaussianMixture
-from dask_gmm.fitting import leap as leaps
+from dask_gmm.fitting.accelerate import surrogate as leaps
 
 TYPES = ("full", "tied", "diag", "spherical")
 # Relative to the bound: who comes as near to plain EM's end has arrived.

@@ -23,7 +23,7 @@ from zarr.storage import LocalStore
 from zarr.testing.store import LatencyStore
 
 from dask_gmm import read_parquet
-from dask_gmm.cli.planning import estimate
+from dask_gmm.cli.plan_job import estimate
 from dask_gmm.data.dispatch import lazy_source
 
 warnings.simplefilter("ignore")

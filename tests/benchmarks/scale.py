@@ -33,7 +33,7 @@ from dask_gmm import GaussianMixture, from_zarr
 from dask_gmm.checkpointing.identity import source_identity
 from dask_gmm.data.dispatch import lazy_source
 from dask_gmm.engine.choose import choose_engine
-from dask_gmm.engine.memory import TaskMemory
+from dask_gmm.engine.memory_estimate import TaskMemory
 from dask_gmm.engine.plan import Plan
 from dask_gmm.engine.threads import ThreadsEngine
 

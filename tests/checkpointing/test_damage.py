@@ -13,8 +13,8 @@ import pytest
 
 from dask_gmm import GaussianMixture
 from dask_gmm.checkpointing import Checkpoint, CheckpointError
-from dask_gmm.container import ModelFileError
 from dask_gmm.fitting.state import FitState
+from dask_gmm.storage.container import ModelFileError
 
 N_MUTATIONS = 1000
 

@@ -14,9 +14,9 @@ import pytest
 
 from dask_gmm import GaussianMixture
 from dask_gmm.checkpointing import Checkpoint, CheckpointError
-from dask_gmm.container import ModelFileError
 from dask_gmm.data.source import DataError
 from dask_gmm.model.mstep import CollapsedComponentError
+from dask_gmm.storage.container import ModelFileError
 
 N_MUTATIONS = 200
 TYPES = ("full", "tied", "diag", "spherical")

@@ -18,8 +18,8 @@ from dask.array import PerformanceWarning
 from distributed import Client, LocalCluster, Lock, get_client, secede, wait, worker_client
 
 from dask_gmm import GaussianMixture, GaussianMixtureIC, write_predictions
-from dask_gmm.data.frames import DaskFrameSource
-from dask_gmm.data.graphs import ChunkGraphs
+from dask_gmm.data.dask_dataframe import DaskFrameSource
+from dask_gmm.data.dask_graphs import ChunkGraphs
 from dask_gmm.data.source import DataError
 
 N_FILES, N_ROWS = 8, 30

@@ -17,10 +17,10 @@ from distributed import Client, LocalCluster
 from sklearn.exceptions import ConvergenceWarning
 
 from dask_gmm import GaussianMixture
-from dask_gmm.data.collections import DaskArraySource
+from dask_gmm.data.dask_array import DaskArraySource
 from dask_gmm.engine.cache import groups_to_keep
 from dask_gmm.engine.cluster import ClusterEngine
-from dask_gmm.engine.memory import PassBytes, TaskMemory
+from dask_gmm.engine.memory_estimate import PassBytes, TaskMemory
 from dask_gmm.engine.plan import Plan
 
 N_CHUNKS, ROWS, D, PASSES = 32, 131_072, 4, 4

@@ -20,10 +20,11 @@ from sklearn.exceptions import ConvergenceWarning
 
 from dask_gmm import ChunkTooLargeError, GaussianMixture
 from dask_gmm.data.dispatch import lazy_source
-from dask_gmm.engine import plan, suitable, waiting
+from dask_gmm.engine import plan, suitable
+from dask_gmm.engine import wait as waiting
 from dask_gmm.engine.cluster import ClusterEngine
-from dask_gmm.engine.memory import PassBytes, TaskMemory
-from dask_gmm.engine.waiting import NoWorkersError
+from dask_gmm.engine.memory_estimate import PassBytes, TaskMemory
+from dask_gmm.engine.wait import NoWorkersError
 
 SMALL, LARGE = 100 << 20, 4 << 30
 N_GROUPS = 20

@@ -17,7 +17,7 @@ from scipy.stats import multivariate_normal
 from dask_gmm import GaussianMixture, GaussianMixtureIC
 from dask_gmm.cli.options import COVARIANCE_TYPES
 from dask_gmm.model.covariance import covariance_structure, covariance_types
-from dask_gmm.model.covariance.base import Covariance, NotPositiveDefiniteError, SingleRows
+from dask_gmm.model.covariance.covariance import Covariance, NotPositiveDefiniteError, SingleRows
 from dask_gmm.model.kernels.components import Components
 
 Array = NDArray[np.float64]
@@ -25,7 +25,7 @@ SHAPES = [(3, 4), (1, 1), (2, 30), (4, 1)]
 
 
 class CovarianceContract:
-    """The promises of `dask_gmm.model.covariance.base.Covariance`.
+    """The promises of `dask_gmm.model.covariance.covariance.Covariance`.
 
     Attributes
     ----------

@@ -17,7 +17,7 @@ from scipy.special import logsumexp
 from dask_gmm.model.covariance import covariance_types
 from dask_gmm.model.density import Density
 from dask_gmm.model.moments import Moments
-from dask_gmm.model.observation.base import Kernel
+from dask_gmm.model.observation.observation import Kernel
 from dask_gmm.model.parameters import Parameters
 from dask_gmm.model.statistics import Statistics
 from tests.model.mixtures import log_joint, mixture, rows_of
@@ -30,7 +30,7 @@ DISTANCES = pytest.mark.parametrize("distance", [1.0, 8.0, 300.0, 1e6])
 
 
 class KernelContract:
-    """The promises of `dask_gmm.model.observation.base.Kernel`."""
+    """The promises of `dask_gmm.model.observation.observation.Kernel`."""
 
     def kernel(self, density: Density, dtype: np.dtype[Any]) -> Kernel:
         """Return the kernel to test."""

@@ -23,7 +23,7 @@ _TILE_BYTES = 1 << 20
 
 
 class ReferenceKernel:
-    """Evaluates one mixture on rows; see `dask_gmm.model.observation.base.Kernel` for the methods.
+    """Evaluates one mixture on rows; see `dask_gmm.model.observation.observation.Kernel` for the methods.
 
     Parameters
     ----------

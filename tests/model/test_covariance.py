@@ -9,7 +9,7 @@ import pytest
 from sklearn.mixture import GaussianMixture as Reference
 
 from dask_gmm.model.covariance import covariance_structure, covariance_types
-from dask_gmm.model.covariance.base import Covariance
+from dask_gmm.model.covariance.covariance import Covariance
 from dask_gmm.model.covariance.packing import pack, unpack
 from tests.model.covariance_contract import CovarianceContract
 

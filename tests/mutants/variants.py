@@ -53,7 +53,7 @@ def put(path: str, make: Make) -> None:
     """Replace ``module:name`` or ``module:Class.name`` by what `make` makes of it, wherever it is used."""
     module_name, qualified = path.split(":")
     *owners, name = qualified.split(".")
-    import_module("dask_gmm.mixture")
+    import_module("dask_gmm.mixture.gaussian_mixture")
     module = import_module(f"dask_gmm.{module_name}")
     owner = reduce(getattr, owners, module)
     original = vars(owner)[name]
@@ -80,7 +80,7 @@ def after_init(changes: Callable[[Any], dict[str, Any]]) -> Make:
 
 def on_blocks(change: Callable[[Any], Any]) -> None:
     """Change each block before it is surveyed and before its statistics are taken."""
-    for path in ("fitting.survey:Survey.add", "fitting.works:EStep.add"):
+    for path in ("fitting.survey:Survey.add", "fitting.reductions:EStep.add"):
         put(path, lambda add: lambda self, value, block: add(self, value, change(block)))
 
 
@@ -106,7 +106,7 @@ def half_the_reg_covar():
 
 @noticed_by("test_against_sklearn.py::test_when_to_stop")
 def bound_after_the_m_step():
-    from dask_gmm.fitting.works import LogLikelihood
+    from dask_gmm.fitting.reductions import LogLikelihood
     from dask_gmm.model.density import Density
 
     def make(iterate):
@@ -123,7 +123,7 @@ def bound_after_the_m_step():
     put("fitting.passes:Passes.iterate", make)
 
 
-@noticed_by("fitting/test_leap.py::test_it_nears_the_optimum_on_all_rows")
+@noticed_by("fitting/accelerate/test_surrogate.py::test_it_nears_the_optimum_on_all_rows")
 def leap_the_wrong_way():
     def make(leap):
         def wrong(at, em_step, em_on_sample):
@@ -131,17 +131,17 @@ def leap_the_wrong_way():
 
         return wrong
 
-    put("fitting.leap:leap", make)
+    put("fitting.accelerate.surrogate:leap", make)
 
 
-@noticed_by("fitting/test_starts.py::test_a_third_of_many_stays_in_the_race")
+@noticed_by("fitting/init/test_restarts.py::test_a_third_of_many_stays_in_the_race")
 def the_last_stay_in_the_race():
     put("fitting.loop:_ranked", lambda ranked: lambda runs: ranked(runs)[::-1])
 
 
-@noticed_by("engine/test_pressure.py::test_tasks_give_back_where_memory_is_short")
+@noticed_by("engine/test_memory_pressure.py::test_tasks_give_back_where_memory_is_short")
 def memory_is_kept_where_it_is_short():
-    put("engine.pressure:give_back_if_short", lambda give_back: lambda: None)
+    put("engine.memory_pressure:give_back_if_short", lambda give_back: lambda: None)
 
 
 @noticed_by("checkpointing/test_resume.py::test_a_start_on_a_sample_and_its_race")
@@ -165,7 +165,7 @@ def last_restart_wins():
 @noticed_by("test_against_sklearn.py::test_the_same_model_from_the_same_seed")
 def all_restarts_from_one_place():
     put(
-        "fitting.start:find_start",
+        "fitting.init.initialization:find_start",
         lambda f: lambda sample, settings, rs: f(sample, settings, copy.deepcopy(rs)),
     )
 
@@ -195,7 +195,7 @@ def warm_start_forgets_the_bound():
     put("fitting.settings:WarmStart.__init__", after_init(lambda warm: {"lower_bound": -np.inf}))
 
 
-@noticed_by("test_validation.py::test_collapse_tells_what_happened")
+@noticed_by("mixture/test_validation.py::test_collapse_tells_what_happened")
 def collapse_papered_over():
     def make(well_defined):
         def wrong(covariance_type, weights, means, covariances, dtype):
@@ -332,7 +332,10 @@ def mixing_weights_not_normalized():
 
 @noticed_by("test_weights.py::test_the_start_counts_weights")
 def start_ignores_weights():
-    put("fitting.start:find_start", lambda f: lambda sample, *more: f(replace(sample, weights=None), *more))
+    put(
+        "fitting.init.initialization:find_start",
+        lambda f: lambda sample, *more: f(replace(sample, weights=None), *more),
+    )
 
 
 @noticed_by("test_weights.py::test_bic_takes_the_sum_of_weights_for_n")
@@ -344,13 +347,13 @@ def criteria_count_rows():
 
         return wrong
 
-    put("predicting:PredictingMixin._totals", make)
+    put("mixture.predict:PredictingMixin._totals", make)
 
 
 @noticed_by("test_invariants.py::test_any_chunking_gives_the_same_model")
 def a_chunk_dropped():
     put(
-        "engine.blocks:Blocks.__init__",
+        "engine.read_ahead:Blocks.__init__",
         lambda f: (
             lambda self, reader, indices, ahead: f(self, reader, indices[: max(1, len(indices) - 1)], ahead)
         ),
@@ -362,7 +365,7 @@ def last_row_of_a_tile_lost():
     on_blocks(lambda block: without(block, np.arange(len(block.rows)) % 128 != 127))
 
 
-@noticed_by("fitting/test_fit.py")
+@noticed_by("fitting/test_mixtures.py")
 def a_chunk_read_twice():
     def make(init):
         def wrong(self, reader, indices, ahead):
@@ -371,7 +374,7 @@ def a_chunk_read_twice():
 
         return wrong
 
-    put("engine.blocks:Blocks.__init__", make)
+    put("engine.read_ahead:Blocks.__init__", make)
 
 
 @noticed_by("test_invariants.py::test_the_same_bits_whoever_comes_first")
@@ -417,7 +420,7 @@ def sampled_by_the_place_in_the_chunk():
 
 @noticed_by("test_against_sklearn.py::test_a_shared_random_state_ends_at_the_same_place")
 def seed_of_the_sample_taken_from_the_stream():
-    put("fitting.starts:_seed", lambda f: lambda stream: int.from_bytes(stream.bytes(8), "little"))
+    put("fitting.init.restarts:_seed", lambda f: lambda stream: int.from_bytes(stream.bytes(8), "little"))
 
 
 # --- what a user sees ---------------------------------------------------------------------------------
@@ -430,17 +433,17 @@ def silent_verbose():
 
 @noticed_by("test_sklearn_interface.py::test_convergence_warning")
 def no_convergence_warning():
-    put("training:_tell_ending", lambda f: lambda *args: None)
+    put("mixture.training:_tell_ending", lambda f: lambda *args: None)
 
 
 @noticed_by("test_against_sklearn.py::test_when_to_stop")
 def empty_lower_bounds():
-    put("fitted:fitted_attributes", lambda f: lambda *args: {**f(*args), "lower_bounds_": []})
+    put("mixture.attributes:fitted_attributes", lambda f: lambda *args: {**f(*args), "lower_bounds_": []})
 
 
 @noticed_by("test_against_sklearn.py::test_dtypes")
 def double_precision_whatever_the_rows():
-    put("fitted:fitted_attributes", lambda f: lambda run, dtype: f(run, np.dtype(np.float64)))
+    put("mixture.attributes:fitted_attributes", lambda f: lambda run, dtype: f(run, np.dtype(np.float64)))
 
 
 @noticed_by("test_against_sklearn.py::test_sample")
@@ -467,10 +470,10 @@ def last_of_equal_components():
 
         return wrong
 
-    put("answers:Prediction.__call__", make)
+    put("mixture.prediction:Prediction.__call__", make)
 
 
-@noticed_by("test_validation.py::test_a_failed_fit_changes_nothing")
+@noticed_by("mixture/test_validation.py::test_a_failed_fit_changes_nothing")
 def a_failed_fit_leaves_traces():
     def make(train):
         def wrong(estimator, *args):
@@ -479,4 +482,4 @@ def a_failed_fit_leaves_traces():
 
         return wrong
 
-    put("training:train", make)
+    put("mixture.training:train", make)

@@ -12,7 +12,7 @@ import zarr
 from zarr.storage import FsspecStore, ObjectStore
 
 from dask_gmm import from_zarr
-from dask_gmm.data.stores import StoredArray
+from dask_gmm.data.zarr.stored_array import StoredArray
 
 pytestmark = pytest.mark.long
 

@@ -16,8 +16,8 @@ import zarr
 from distributed import Client, LocalCluster
 
 from dask_gmm import DataError, GaussianMixture, from_array, from_zarr, read_parquet, write_predictions
-from dask_gmm.writing.parquet import ParquetTarget
-from dask_gmm.writing.zarr import ZarrTarget
+from dask_gmm.writing.parquet_target import ParquetTarget
+from dask_gmm.writing.zarr_target import ZarrTarget
 
 ALL = ("labels", "probabilities", "log_density", "anomaly")
 THRESHOLD = -6.0

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from dask_gmm.data.parquet.arrow_rows import list_length, plain_type
 from dask_gmm.data.parquet.files import File, Store
 from dask_gmm.data.parquet.opening import full_schema, naming, open_file, read_row_groups
-from dask_gmm.data.parquet.rows import list_length, plain_type
 from dask_gmm.data.source import DataError
 
 

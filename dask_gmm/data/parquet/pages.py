@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 from dask.utils import format_bytes
 
-from dask_gmm.data.available import check_fits
 from dask_gmm.data.source import DataError
+from dask_gmm.storage.available_memory import check_fits
 
 # Writers differ in what they count: dictionaries, headers.
 _COUNTED_AGAIN, _ROOM = 2, 1 << 20

@@ -10,15 +10,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dask_gmm.data.available import check_fits
-from dask_gmm.data.grid import unknown_numbers
+from dask_gmm.data.parquet.arrow_rows import columns_to_rows, lists_to_rows
+from dask_gmm.data.parquet.chunks import Piece
 from dask_gmm.data.parquet.columns import Columns
 from dask_gmm.data.parquet.files import Store
 from dask_gmm.data.parquet.filters import RowFilter
 from dask_gmm.data.parquet.opening import naming, read_row_groups
-from dask_gmm.data.parquet.plan import Piece
-from dask_gmm.data.parquet.rows import columns_to_rows, lists_to_rows
+from dask_gmm.data.sample_grid import unknown_numbers
 from dask_gmm.data.source import Block, DataError
+from dask_gmm.storage.available_memory import check_fits
 
 
 class ParquetReader:

@@ -12,18 +12,18 @@ import numpy as np
 from dask.base import tokenize
 from numpy.typing import NDArray
 
-from dask_gmm.data.answering import checked_answer
-from dask_gmm.data.fingerprint import joined, of_parts, of_source
+from dask_gmm.data.aligned import WeightedReader, WeightReader, WeightSource, align_weights, needs_row_counts
+from dask_gmm.data.answers import checked_answer
+from dask_gmm.data.parquet.chunks import Piece, count_rows, plan
 from dask_gmm.data.parquet.columns import Columns, choose_columns
 from dask_gmm.data.parquet.files import File, Store, find_files
 from dask_gmm.data.parquet.filters import RowFilter
 from dask_gmm.data.parquet.opening import full_schema, open_file
-from dask_gmm.data.parquet.plan import Piece, count_rows, plan
 from dask_gmm.data.parquet.reader import ParquetReader
-from dask_gmm.data.retries import PatientReader
-from dask_gmm.data.secrets import public_url
 from dask_gmm.data.source import Answer, Chunk
-from dask_gmm.data.weights import WeightedReader, WeightReader, WeightSource, align_weights, needs_row_counts
+from dask_gmm.storage.fingerprint import joined, of_parts, of_source
+from dask_gmm.storage.redaction import public_url
+from dask_gmm.storage.retries import PatientReader
 
 
 def read_parquet(

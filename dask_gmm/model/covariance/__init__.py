@@ -27,7 +27,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dask_gmm.model.covariance.base import Covariance
+    from dask_gmm.model.covariance.covariance import Covariance
 
 # Module and class of each type, by the name that users give it; this order is that of help texts.
 _REGISTERED = {

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dask_gmm.model.covariance.base import SingleRows
-from dask_gmm.model.covariance.kernels import QuadraticForm
+from dask_gmm.model.covariance.covariance import SingleRows
+from dask_gmm.model.covariance.two_kernels import QuadraticForm
 from dask_gmm.model.covariance.variances import Variances, variances_of_single_rows
 from dask_gmm.model.kernels.quadratic import Features
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
-from dask_gmm.model.covariance.base import NotPositiveDefiniteError
+from dask_gmm.model.covariance.covariance import NotPositiveDefiniteError
 
 Array = NDArray[np.float64]
 

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dask_gmm.model.covariance.base import SingleRows
-from dask_gmm.model.covariance.kernels import QuadraticForm, QuadraticOrCentred
+from dask_gmm.model.covariance.covariance import SingleRows
 from dask_gmm.model.covariance.matrices import (
     add_to_diagonals,
     check_positive_definite,
@@ -20,6 +19,7 @@ from dask_gmm.model.covariance.matrices import (
     with_relative_triangles,
 )
 from dask_gmm.model.covariance.packing import pack, unpack
+from dask_gmm.model.covariance.two_kernels import QuadraticForm, QuadraticOrCentred
 from dask_gmm.model.kernels.quadratic import Features
 from dask_gmm.model.moments import Moments
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dask_gmm.model.covariance.base import NotPositiveDefiniteError, SingleRows
-from dask_gmm.model.covariance.kernels import QuadraticOrCentred
+from dask_gmm.model.covariance.covariance import NotPositiveDefiniteError, SingleRows
+from dask_gmm.model.covariance.two_kernels import QuadraticOrCentred
 
 Array = NDArray[np.float64]
 

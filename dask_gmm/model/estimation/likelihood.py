@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dask_gmm.model.density import Density
-from dask_gmm.model.estimation.base import Estimation
+from dask_gmm.model.estimation.estimation import Estimation
 from dask_gmm.model.mstep import maximize
 from dask_gmm.model.parameters import Parameters
 from dask_gmm.model.statistics import Statistics

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dask_gmm.model.density import Density
 from dask_gmm.model.kernels.prepared import Labels, Prepared
 from dask_gmm.model.moments import Moments
-from dask_gmm.model.observation.base import Kernel, Observation
+from dask_gmm.model.observation.observation import Kernel, Observation
 from dask_gmm.model.statistics import Statistics, Totals
 
 Array = NDArray[np.float64]

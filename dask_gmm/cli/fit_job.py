@@ -1,0 +1,102 @@
+"""The job of ``dask gmm fit``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import click
+import numpy as np
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+
+from dask_gmm.cli.display import Display
+from dask_gmm.cli.log import Log
+from dask_gmm.cli.options import ESTIMATOR
+from dask_gmm.cli.progress import PassReport
+from dask_gmm.cli.sources import load_array, open_source, open_weights
+from dask_gmm.cli.where import cluster
+from dask_gmm.mixture.gaussian_mixture import GaussianMixture
+from dask_gmm.mixture.validation import known_rows
+from dask_gmm.storage.redaction import public_url
+
+#: What the option `cache` stands for.
+CACHE: Mapping[str, Any] = {"auto": "auto", "all": True, "none": False}
+_ARRAYS = ("weights_init", "means_init", "precisions_init")
+
+
+def fit(given: Mapping[str, Any], log: Log) -> dict[str, Any]:
+    """Fit, save, and return what the command prints."""
+    check_folder(given["out"])
+    estimator = make_estimator(given)
+    source = open_source(given["source"], given)
+    weights = open_weights(given)
+    log.event(
+        "source", f"{source!r}", source=repr(source), rows=known_rows(source), chunks=len(source.chunks)
+    )
+    began = perf_counter()
+    with cluster(given) as client:
+        if client is not None:
+            log.event("cluster", f"{client!r}", scheduler=client.scheduler.address)
+        with Display(log) as display:
+            estimator.set_callbacks(PassReport(source, display.pass_done, display.share_done))
+            estimator.fit(source, sample_weight=weights)
+    estimator.save(given["out"])
+    return {"model": public_url(given["out"]), **description(estimator), "seconds": perf_counter() - began}
+
+
+def make_estimator(given: Mapping[str, Any]) -> GaussianMixture:
+    """Return the estimator with the parameters of the options.
+
+    Raises
+    ------
+    click.UsageError
+        ``--warm-start`` names a model of another number of components or covariance type.
+    """
+    parameters = {option.name: given[option.name] for option in ESTIMATOR}
+    parameters |= {"n_components": given["n_components"], "cache": CACHE[given["cache"]]}
+    parameters |= {name: load_array(given[name]) for name in _ARRAYS if given[name] is not None}
+    if given["warm_start"] is None:
+        return GaussianMixture(**{**parameters, "warm_start": False})
+    estimator = GaussianMixture.load(given["warm_start"])
+    for name, there in (
+        ("n_components", len(estimator.weights_)),
+        ("covariance_type", estimator.covariance_type),
+    ):
+        if there != given[name]:
+            raise click.UsageError(
+                f"--warm-start: that model has {name}={there!r}, and {given[name]!r} is asked for."
+            )
+    estimator.set_params(**{**parameters, "warm_start": True})
+    return estimator
+
+
+def check_folder(url: str) -> None:
+    """Refuse a local file that cannot be written before hours of work, not after.
+
+    Raises
+    ------
+    click.UsageError
+    """
+    filesystem, path = url_to_fs(url)
+    if isinstance(filesystem, LocalFileSystem) and not Path(path).parent.is_dir():
+        raise click.UsageError(f"There is no folder {Path(path).parent} to write {Path(path).name} to.")
+    if isinstance(filesystem, LocalFileSystem) and Path(path).is_dir():
+        raise click.UsageError(f"{path} is a folder; name the file to write.")
+
+
+def description(estimator: Any) -> dict[str, Any]:
+    """Return what a fitted estimator is, as JSON has it."""
+    names = getattr(estimator, "feature_names_in_", None)
+    bound = float(estimator.lower_bound_)
+    return {
+        "n_components": len(estimator.weights_),
+        "covariance_type": estimator.covariance_type,
+        "n_features": int(estimator.n_features_in_),
+        "feature_names": None if names is None else [str(name) for name in names],
+        "converged": bool(estimator.converged_),
+        "n_iter": int(estimator.n_iter_),
+        "lower_bound": bound if np.isfinite(bound) else None,
+    }

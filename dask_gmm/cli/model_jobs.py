@@ -1,0 +1,110 @@
+"""The jobs that use a fitted model: predict, score, info, convert."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from time import perf_counter
+from typing import Any
+
+import click
+import numpy as np
+
+from dask_gmm.cli.display import Display
+from dask_gmm.cli.fit_job import check_folder, description
+from dask_gmm.cli.log import Log
+from dask_gmm.cli.sources import open_source, open_weights, parse_storage_options
+from dask_gmm.cli.where import cluster
+from dask_gmm.mixture.gaussian_mixture import GaussianMixture
+from dask_gmm.storage.atomic import write_atomically
+from dask_gmm.storage.redaction import public_url
+from dask_gmm.writing import write_predictions
+
+
+def predict(given: Mapping[str, Any], log: Log) -> dict[str, Any]:
+    """Write predictions and return what was written."""
+    model = GaussianMixture.load(given["model"])
+    source = open_source(given["source"], given)
+    outputs = list(given["output"]) or ["labels"]
+    if given["threshold"] is not None and "anomaly" not in outputs:
+        outputs.append("anomaly")
+    began = perf_counter()
+    with cluster(given), Display(log) as display:
+        written = write_predictions(
+            model,
+            source,
+            given["out"],
+            outputs,
+            threshold=given["threshold"],
+            format=given["out_format"],
+            overwrite=given["overwrite"],
+            storage_options=parse_storage_options(given["out_storage_option"]),
+            share_done=display.share_done,
+        )
+    return {**asdict(written), "seconds": perf_counter() - began}
+
+
+def score(given: Mapping[str, Any], log: Log) -> dict[str, Any]:
+    """Return the mean log density, in nats a row."""
+    model = GaussianMixture.load(given["model"])
+    source = open_source(given["source"], given)
+    began = perf_counter()
+    with cluster(given):
+        mean = model.score(source, sample_weight=open_weights(given))
+    return {"score": mean, "seconds": perf_counter() - began}
+
+
+def info(given: Mapping[str, Any], log: Log) -> dict[str, Any]:
+    """Return what a model file holds."""
+    model = GaussianMixture.load(given["model"])
+    parameters = model.get_params(deep=False)
+    shown = {
+        name: value
+        for name, value in parameters.items()
+        if value is None or isinstance(value, (bool, int, float, str))
+    }
+    return {
+        "model": public_url(given["model"]),
+        **description(model),
+        "dtype": str(model.means_.dtype),
+        "weights": np.asarray(model.weights_, dtype=float).tolist(),
+        "means": np.asarray(model.means_, dtype=float).tolist(),
+        "parameters": shown,
+    }
+
+
+def convert(given: Mapping[str, Any], log: Log) -> dict[str, Any]:
+    """Write the model for scikit-learn (skops) or as ONNX."""
+    check_folder(given["out"])
+    kind = given["to"] or {".skops": "skops", ".onnx": "onnx"}.get(os.path.splitext(given["out"])[1])
+    if kind is None:
+        raise click.UsageError(f"{given['out']} ends neither in .skops nor in .onnx: give --to.")
+    model = GaussianMixture.load(given["model"])
+    content = _CONVERTERS[kind](model)
+    write_atomically(given["out"], content)
+    return {"model": public_url(given["out"]), "format": kind, "bytes": len(content)}
+
+
+def _to_skops(model: GaussianMixture) -> bytes:
+    try:
+        import skops.io
+    except ImportError as error:
+        raise click.UsageError("skops is not installed: pip install 'dask-gmm[convert]'.") from error
+    content: bytes = skops.io.dumps(model.to_sklearn())
+    return content
+
+
+def _to_onnx(model: GaussianMixture) -> bytes:
+    try:
+        from skl2onnx import to_onnx
+        from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
+    except ImportError as error:
+        raise click.UsageError("skl2onnx is not installed: pip install 'dask-gmm[convert]'.") from error
+    tensor = FloatTensorType if model.means_.dtype == np.float32 else DoubleTensorType
+    rows = tensor([None, model.n_features_in_])
+    content: bytes = to_onnx(model.to_sklearn(), initial_types=[("X", rows)]).SerializeToString()
+    return content
+
+
+_CONVERTERS: Mapping[str, Callable[[GaussianMixture], bytes]] = {"skops": _to_skops, "onnx": _to_onnx}

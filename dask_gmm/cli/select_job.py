@@ -1,0 +1,116 @@
+"""The job of ``dask gmm select``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from time import perf_counter
+from typing import Any
+
+import click
+import numpy as np
+
+from dask_gmm.cli.display import Display
+from dask_gmm.cli.fit_job import CACHE, check_folder, description
+from dask_gmm.cli.log import Log
+from dask_gmm.cli.options import SELECT
+from dask_gmm.cli.progress import PassReport
+from dask_gmm.cli.sources import open_source, open_weights
+from dask_gmm.cli.where import cluster
+from dask_gmm.mixture.gaussian_mixture_ic import GaussianMixtureIC
+from dask_gmm.storage.redaction import public_url
+
+_RANGE = re.compile(r"(\d+)(?:-(\d+))?")
+
+
+def select(given: Mapping[str, Any], log: Log) -> dict[str, Any]:
+    """Fit all candidates, save the chosen one, and return the table."""
+    check_folder(given["out"])
+    parameters = {option.name: given[option.name] for option in SELECT}
+    parameters |= {
+        "n_components": parse_numbers(given["n_components"]),
+        "covariance_type": list(given["covariance_type"]) or ["full"],
+        "tol": _tolerance(given["tol"]),
+        "cache": CACHE[given["cache"]],
+    }
+    estimator = GaussianMixtureIC(**parameters)
+    source = open_source(given["source"], given)
+    weights = open_weights(given)
+    began = perf_counter()
+    with cluster(given), Display(log) as display:
+        estimator.set_callbacks(PassReport(source, display.pass_done, display.share_done))
+        estimator.fit(source, sample_weight=weights)
+    estimator.best_estimator_.save(given["out"])
+    candidates = _lines(estimator.results_)
+    log.event("candidates", _table(candidates, given["criterion"]), candidates=candidates)
+    return {
+        "model": public_url(given["out"]),
+        **description(estimator.best_estimator_),
+        "criterion": given["criterion"],
+        "candidates": candidates,
+        "seconds": perf_counter() - began,
+    }
+
+
+def parse_numbers(text: str) -> list[int]:
+    """Return numbers from ranges and single ones.
+
+    Raises
+    ------
+    click.UsageError
+
+    Examples
+    --------
+    >>> parse_numbers("1-3,8")
+    [1, 2, 3, 8]
+    """
+    numbers: list[int] = []
+    for part in text.split(","):
+        found = _RANGE.fullmatch(part.strip())
+        if found is None:
+            raise click.UsageError(f'--n-components {text}: write numbers and ranges, such as "1-10,16,32".')
+        first = int(found[1])
+        numbers += range(first, int(found[2] or first) + 1)
+    return numbers
+
+
+def _tolerance(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _lines(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the table line by line, as JSON has it."""
+    columns = {name: np.asarray(values).tolist() for name, values in results.items()}
+    return [
+        {name: _finite(value) for name, value in zip(columns, line, strict=True)}
+        for line in zip(*columns.values(), strict=True)
+    ]
+
+
+def _table(candidates: Sequence[Mapping[str, Any]], criterion: str) -> str:
+    """Return the candidates for people; a star marks the chosen one.
+
+    Examples
+    --------
+    >>> lines = [{"n_components": k, "covariance_type": "full", "bic": 9.0 - k, "n_iter": 4} for k in (2, 3)]
+    >>> print(_table(lines, "bic"))
+      components  covariances             bic  iterations
+               2         full             7.0           4
+    *          3         full             6.0           4
+    """
+    scores = [line[criterion] for line in candidates]
+    best = min((score for score in scores if score is not None), default=None)
+    rows = [f"  components  covariances  {criterion:>14}  iterations"]
+    for line, score in zip(candidates, scores, strict=True):
+        shown = "failed" if score is None else f"{score:.1f}"
+        mark = "*" if score is not None and score == best else " "
+        number, kind = line["n_components"], line["covariance_type"]
+        rows.append(f"{mark} {number:>10}  {kind:>11}  {shown:>14}  {line['n_iter']!s:>10}")
+    return "\n".join(rows)
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -1,0 +1,262 @@
+"""Rows in lazy dask arrays: tables, and n-dimensional arrays whose features lie along one axis."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from functools import cached_property, partial
+from typing import Any, Literal
+
+import dask.array as da
+import numpy as np
+from numpy.typing import NDArray
+
+from dask_gmm.data.aligned import (
+    WeightedReader,
+    WeightReader,
+    WeightSource,
+    align_weights,
+    needs_row_counts,
+)
+from dask_gmm.data.aligned_grid import grid_weights
+from dask_gmm.data.answers import checked_answer
+from dask_gmm.data.dask_graphs import ChunkGraphs, GraphReader
+from dask_gmm.data.grid_chunks import GridChunks
+from dask_gmm.data.masks import unmasked
+from dask_gmm.data.sample_grid import (
+    SampleGrid,
+    as_block,
+    as_rows,
+    check_nan_rule,
+    check_piece,
+    normal_feature_axis,
+    unknown_numbers,
+)
+from dask_gmm.data.source import Answer, Block, Chunk, working_dtype
+
+
+def from_array(
+    x: da.Array, *, feature_axis: int = -1, nan: Literal["error", "drop"] = "error"
+) -> DaskArraySource:
+    """Return the rows of a dask array of two or more dimensions, without computing any.
+
+    Parameters
+    ----------
+    x : dask.array.Array
+    feature_axis : int, default=-1
+        Axis along which the features lie; all other axes are samples.
+    nan : {"error", "drop"}, default="error"
+        With "drop", rows that contain a NaN count for nothing, and predictions have -1 or NaN there.
+
+    Returns
+    -------
+    DaskArraySource
+
+    Raises
+    ------
+    ValueError
+        A one-dimensional array, a feature axis that does not exist, an unknown number of features.
+    TypeError
+        Not a dask array, or not one of real numbers in NumPy arrays.
+    """
+    if not isinstance(x, da.Array):
+        raise TypeError(f"from_array takes a dask array, got {type(x).__name__}; see dask.array.from_array.")
+    return DaskArraySource(x, feature_axis, nan)
+
+
+class DaskArraySource:
+    """Rows in a dask array; a block is one of its chunks.
+
+    Parameters
+    ----------
+    x : dask.array.Array
+        Chunks may be of unknown length along the sample axes. Chunks along the features are joined.
+    feature_axis : int, default=-1
+    nan : {"error", "drop"}, default="error"
+    """
+
+    in_memory = False
+    stored = False
+    feature_names: tuple[str, ...] | None = None
+
+    def __init__(self, x: da.Array, feature_axis: int = -1, nan: Literal["error", "drop"] = "error") -> None:
+        check_nan_rule(nan)
+        if x.dtype == object:
+            # Python numbers, perhaps: only reading tells, as in scikit-learn.
+            x = x.astype(np.float64)
+        self.nan = nan
+        self.feature_axis = normal_feature_axis(feature_axis, x.ndim, "the dask array")
+        self.dtype = working_dtype(x.dtype, "the dask array")
+        if type(x._meta) not in (np.ndarray, np.ma.MaskedArray):
+            raise TypeError(
+                f"The dask array consists of {type(x._meta).__name__} objects; it needs NumPy arrays. "
+                "Convert it with map_blocks."
+            )
+        if math.isnan(x.shape[self.feature_axis]):
+            raise ValueError("The number of features is not known; call x.compute_chunk_sizes() first.")
+        self.x = x.rechunk({self.feature_axis: -1}) if x.numblocks[self.feature_axis] > 1 else x
+        self.n_features = int(x.shape[self.feature_axis])
+        self._sizes = self.x.chunks[: self.feature_axis] + self.x.chunks[self.feature_axis + 1 :]
+        self.numbered = not any(math.isnan(size) for axis in self._sizes for size in axis)
+        self.grid = SampleGrid.irregular(self._sizes) if self.numbered else None
+        self.sample_shape = tuple(_known(sum(axis)) for axis in self._sizes)
+        self._weights: WeightSource | None = None
+
+    @cached_property
+    def chunks(self) -> Sequence[Chunk]:
+        """The array's chunks, in C order."""
+        row_bytes = self.n_features * self.dtype.itemsize
+        if self.grid is not None:
+            return GridChunks(self.grid, row_bytes, partial(_numbered_name, self.grid))
+        positions = itertools.product(*(range(len(axis)) for axis in self._sizes))
+        counts = [_known(math.prod(sizes)) for sizes in itertools.product(*self._sizes)]
+        return [
+            Chunk(_name(position), n, None if n is None else n * row_bytes)
+            for position, n in zip(positions, counts, strict=True)
+        ]
+
+    @cached_property
+    def _graphs(self) -> ChunkGraphs:
+        return ChunkGraphs(self.x)
+
+    def reader(self, indices: Sequence[int]) -> WeightReader:
+        """Return a reader with the tasks of the chunks `indices`."""
+        # Integers too may be masked.
+        drop_nan = self.nan == "drop"
+        blocks = tuple(len(axis) for axis in self._sizes)
+        reader = DaskArrayReader(
+            self._graphs.reader(indices),
+            blocks,
+            self.grid,
+            self.feature_axis,
+            self.n_features,
+            self.dtype,
+            drop_nan,
+        )
+        return reader if self._weights is None else WeightedReader(reader, self._weights.reader(indices))
+
+    def futures(self, indices: Sequence[int]) -> Mapping[Any, Any]:
+        """Return the futures of persisted chunks that `indices` are computed from."""
+        weights = {} if self._weights is None else self._weights.futures(indices)
+        return {**self._graphs.futures(indices), **weights}
+
+    def lengths(self) -> list[int]:
+        """Compute a table and return the number of rows of each chunk."""
+        return self._graphs.lengths(axis=1 - self.feature_axis)
+
+    def with_weights(self, sample_weight: Any) -> DaskArraySource:
+        """Return the same rows with weights of the samples' shape, or flat.
+
+        Where the chunks of a table have unknown lengths, weights in memory or in another number of chunks
+        need a count of the rows, which computes X once.
+
+        Raises
+        ------
+        DataError
+            The number of weights is not the number of rows, as far as it is known.
+        """
+        weighted = copy.copy(self)
+        if self.grid is None:
+            n_rows = [chunk.n_rows for chunk in self.chunks]
+            if self.x.ndim == 2 and needs_row_counts(sample_weight, len(n_rows)):
+                n_rows = [*self.lengths()]
+            weighted._weights = align_weights(sample_weight, n_rows)
+        else:
+            weighted._weights = grid_weights(sample_weight, self.grid)
+        return weighted
+
+    def apply(self, answer: Answer) -> da.Array:
+        """Return the answer as a lazy dask array of the samples' shape and chunks."""
+        columns = () if answer.n_columns is None else ((answer.n_columns,),)
+        return da.map_blocks(
+            partial(_answer_piece, self.feature_axis, self.dtype, self.nan == "drop", answer),
+            self.x,
+            chunks=(*self._sizes, *columns),
+            drop_axis=self.feature_axis,
+            new_axis=len(self._sizes) if columns else None,
+            dtype=answer.dtype,
+            meta=np.empty((0,) * (len(self._sizes) + len(columns)), dtype=answer.dtype),
+        )
+
+    def __repr__(self) -> str:
+        return f"DaskArraySource(samples={self.sample_shape}, features={self.n_features}, {self.dtype})"
+
+
+class DaskArrayReader:
+    """Computes chunks of a dask array.
+
+    Parameters
+    ----------
+    graphs : GraphReader
+    blocks : tuple of int
+        Number of chunks along each sample axis.
+    grid : SampleGrid or None
+        None where the sizes of the chunks are not known.
+    feature_axis, n_features : int
+    dtype : dtype
+        Of the rows.
+    drop_nan : bool
+    """
+
+    def __init__(
+        self,
+        graphs: GraphReader,
+        blocks: tuple[int, ...],
+        grid: SampleGrid | None,
+        feature_axis: int,
+        n_features: int,
+        dtype: np.dtype[Any],
+        drop_nan: bool,
+    ) -> None:
+        self.graphs, self.blocks, self.grid = graphs, blocks, grid
+        self.feature_axis, self.n_features, self.dtype, self.drop_nan = (
+            feature_axis,
+            n_features,
+            dtype,
+            drop_nan,
+        )
+
+    def read(self, index: int) -> Block:
+        """Compute chunk `index`."""
+        name = _name(tuple(int(i) for i in np.unravel_index(index, self.blocks)))
+        piece = unmasked(self.graphs.compute(index), name)
+        shape: list[int | None] = (
+            [None] * len(self.blocks) if self.grid is None else [*self.grid.cell_shape(index)]
+        )
+        shape.insert(self.feature_axis, self.n_features)
+        check_piece(piece, shape, name)
+        rows = as_rows(piece, self.feature_axis, self.dtype)
+        if self.grid is None:
+            return as_block(rows, partial(unknown_numbers, index, len(rows)), name, self.drop_nan)
+        return as_block(rows, partial(self.grid.numbers, index), name, self.drop_nan)
+
+    def supply(self, results: Mapping[Any, Any]) -> None:
+        """Take what persisted chunks hold, before the first read."""
+        self.graphs.supply(results)
+
+
+def _answer_piece(
+    feature_axis: int, dtype: np.dtype[Any], drop_nan: bool, answer: Answer, piece: NDArray[Any]
+) -> NDArray[Any]:
+    """Return the answer for one chunk, in the shape of its samples."""
+    piece = unmasked(piece, "A chunk of the dask array")
+    check_piece(piece, [None] * piece.ndim, "A chunk of the dask array")
+    rows = as_rows(piece, feature_axis, dtype)
+    block = as_block(rows, partial(unknown_numbers, 0, len(rows)), "chunk", drop_nan)
+    values = checked_answer(block, answer)
+    samples = piece.shape[:feature_axis] + piece.shape[feature_axis + 1 :]
+    return values.reshape(*samples, *values.shape[1:])
+
+
+def _name(position: tuple[int, ...]) -> str:
+    return f"chunk {position[0] if len(position) == 1 else position} of the dask array"
+
+
+def _numbered_name(grid: SampleGrid, index: int) -> str:
+    return _name(grid.position(index))
+
+
+def _known(size: float) -> int | None:
+    return None if math.isnan(size) else int(size)

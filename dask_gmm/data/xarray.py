@@ -1,0 +1,225 @@
+"""Rows in xarray: a DataArray with a dimension of features, or a Dataset whose variables are the features.
+
+The arrays inside are read as any other; predictions get the dimensions and coordinates of the samples.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, Literal
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+from dask.array.core import normalize_chunks
+
+from dask_gmm.data.aligned import WeightReader
+from dask_gmm.data.aligned_grid import by_name
+from dask_gmm.data.dask_array import DaskArraySource
+from dask_gmm.data.dataset_variables import check_variables
+from dask_gmm.data.masks import unmasked_chunks
+from dask_gmm.data.source import Answer, Chunk, DataError, working_dtype
+
+#: The dimension of probabilities.
+COMPONENT = "component"
+
+# Blocks of variables in memory; smaller ones cost more than they balance.
+_BLOCK_BYTES = 8 << 20
+
+
+def from_xarray(
+    data: xr.DataArray | xr.Dataset,
+    feature_dim: Hashable | None = None,
+    *,
+    nan: Literal["error", "drop"] = "error",
+) -> LabelledSource:
+    """Return the rows of an xarray object; all dimensions but that of the features are samples.
+
+    Parameters
+    ----------
+    data : xarray.DataArray or xarray.Dataset
+        The variables of a Dataset are the features; one that lacks a dimension of the samples is repeated
+        along it. Dask arrays in it stay lazy.
+    feature_dim : hashable, optional
+        The dimension of a DataArray along which the features lie; the last without it.
+    nan : {"error", "drop"}, default="error"
+        With "drop", rows that contain a NaN count for nothing, and predictions have -1 or NaN there.
+
+    Returns
+    -------
+    LabelledSource
+        Predictions are DataArrays with the dimensions and coordinates of the samples, lazy where `data` is.
+
+    Raises
+    ------
+    ValueError
+        A dimension that does not exist, no sample dimension, no variable. Variables of a Dataset that are
+        not over the samples: scalars, cell bounds, grid mappings.
+    TypeError
+        Values that are not real numbers, such as dates; the error names the variables.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> from dask_gmm import GaussianMixture, from_xarray
+    >>> rng = np.random.default_rng(0)
+    >>> sea = xr.Dataset({name: (("y", "x"), rng.normal(size=(20, 30))) for name in ("t", "s")})
+    >>> gm = GaussianMixture(n_components=2, random_state=0).fit(from_xarray(sea))
+    >>> gm.predict(sea).dims
+    ('y', 'x')
+    """
+    if isinstance(data, xr.Dataset):
+        if feature_dim is not None:
+            raise ValueError("feature_dim is for a DataArray; the variables of a Dataset are the features.")
+        return LabelledSource(*_of_dataset(data), nan=nan)
+    if not isinstance(data, xr.DataArray):
+        raise TypeError(f"from_xarray takes a DataArray or a Dataset, got {type(data).__name__}.")
+    return LabelledSource(*_of_array(data, feature_dim), nan=nan)
+
+
+class LabelledSource:
+    """Rows in xarray objects; see `from_xarray`, which makes it.
+
+    Parameters
+    ----------
+    values : dask.array.Array
+        With the features along the last axis.
+    samples : xarray.DataArray
+        Has the dimensions and coordinates of the samples; its values are not used.
+    feature_names : tuple of str or None
+    in_memory : bool
+    nan : {"error", "drop"}
+    """
+
+    stored = False
+
+    def __init__(
+        self,
+        values: da.Array,
+        samples: xr.DataArray,
+        feature_names: tuple[str, ...] | None,
+        in_memory: bool,
+        nan: Literal["error", "drop"],
+    ) -> None:
+        self._rows = DaskArraySource(values, -1, nan)
+        self._samples = samples
+        self.feature_names = feature_names
+        self.in_memory = in_memory
+        self.n_features, self.dtype = self._rows.n_features, self._rows.dtype
+        self.sample_shape, self.numbered, self.grid = self._rows.sample_shape, True, self._rows.grid
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """Names of the samples' dimensions."""
+        return tuple(map(str, self._samples.dims))
+
+    @property
+    def unlabelled(self) -> DaskArraySource:
+        """The same rows without names of dimensions."""
+        return self._rows
+
+    @property
+    def chunks(self) -> Sequence[Chunk]:
+        """The chunks of the values."""
+        return self._rows.chunks
+
+    def reader(self, indices: Sequence[int]) -> WeightReader:
+        """Return a reader of the chunks `indices`."""
+        return self._rows.reader(indices)
+
+    def futures(self, indices: Sequence[int]) -> Mapping[Any, Any]:
+        """Return the futures of persisted chunks."""
+        return self._rows.futures(indices)
+
+    def with_weights(self, sample_weight: Any) -> LabelledSource:
+        """Return the same rows with weights; those in a DataArray are laid out by its dimensions.
+
+        Raises
+        ------
+        DataError
+            The number of weights is not the number of rows, or they belong to other coordinates.
+        """
+        if isinstance(sample_weight, xr.DataArray):
+            sample_weight = self._laid_out(sample_weight)
+        sample_weight = by_name(sample_weight, self._samples.dims)
+        weighted = copy.copy(self)
+        weighted._rows = self._rows.with_weights(sample_weight)
+        return weighted
+
+    def _laid_out(self, weights: xr.DataArray) -> Any:
+        """Return weights in the samples' order, repeated along dimensions that they do not have."""
+        dims = self._samples.dims
+        unknown = [dim for dim in weights.dims if dim not in dims]
+        if unknown:
+            raise DataError(f"sample_weight has dimensions {unknown}, which the samples {dims} do not have.")
+        try:
+            _, weights = xr.align(self._samples, weights, join="exact", copy=False)
+        except ValueError as error:
+            raise DataError(f"sample_weight does not belong to the coordinates of X: {error}") from error
+        return _unmasked(weights).broadcast_like(self._samples).transpose(*dims).data
+
+    def apply(self, answer: Answer) -> xr.DataArray:
+        """Return the answer with the samples' dimensions and coordinates; probabilities along 'component'."""
+        values: Any = self._rows.apply(answer)
+        if self.in_memory:
+            values = values.compute(scheduler="threads")
+        dims = self._samples.dims if answer.n_columns is None else (*self._samples.dims, COMPONENT)
+        # Without the name that Dask gave to the values.
+        return xr.DataArray(values, dims=dims, coords=self._samples.coords).rename(None)
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{name}: {size}" for name, size in self._samples.sizes.items())
+        return f"LabelledSource({sizes}, features={self.n_features}, {self.dtype})"
+
+
+def _of_array(
+    array: xr.DataArray, feature_dim: Hashable | None
+) -> tuple[da.Array, xr.DataArray, tuple[str, ...] | None, bool]:
+    if array.ndim < 2:
+        raise ValueError(
+            f"Expected 2D array, got {array.ndim}D array instead: a DataArray needs a dimension of features "
+            "and at least one of samples."
+        )
+    dim = array.dims[-1] if feature_dim is None else feature_dim
+    if dim not in array.dims:
+        raise ValueError(f"feature_dim={dim!r} does not exist: the DataArray has {array.dims}.")
+    array = array.transpose(..., dim)
+    if array.sizes[dim] == 0:
+        raise ValueError(f"There are no features: dimension {dim!r} of the DataArray has length 0.")
+    samples = array.isel({dim: 0}, drop=True)
+    names = tuple(array.indexes.get(dim, ()))
+    texts = bool(names) and all(isinstance(name, str) for name in names)
+    return _lazy(array.variable), samples, names if texts else None, array.chunks is None
+
+
+def _of_dataset(
+    dataset: xr.Dataset,
+) -> tuple[da.Array, xr.DataArray, tuple[str, ...] | None, bool]:
+    check_variables(dataset)
+    arrays = xr.broadcast(*map(_unmasked, dataset.data_vars.values()))
+    names = tuple(dataset.data_vars)
+    values = da.stack([_lazy(array.variable) for array in arrays], axis=-1)
+    texts = all(isinstance(name, str) for name in names)
+    in_memory = all(array.chunks is None for array in dataset.data_vars.values())
+    return values, arrays[0], tuple(map(str, names)) if texts else None, in_memory
+
+
+def _unmasked(array: xr.DataArray) -> xr.DataArray:
+    """Return the array without hidden masks, which broadcasting would leave out."""
+    if array.chunks is None:
+        return array
+    dtype = working_dtype(array.dtype, f"variable {array.name!r}")
+    return array.copy(data=unmasked_chunks(array.data, dtype))
+
+
+def _lazy(variable: xr.Variable) -> da.Array:
+    """Return the values as a dask array; what is in memory is cut into views of it."""
+    if variable.chunks is not None:
+        lazy: da.Array = variable.data
+        return lazy
+    # Numbers in Python objects have no size that chunks could be made of.
+    values = variable.values if variable.dtype != object else variable.values.astype(np.float64)
+    chunks = normalize_chunks("auto", values.shape, limit=_BLOCK_BYTES, dtype=values.dtype)
+    # Without a name of its own Dask would read all values to make one.
+    return da.from_array(values, chunks=chunks, name=False)

@@ -1,0 +1,288 @@
+"""Rows in Zarr arrays: tables, images, gridded variables, read in the chunks they are stored in."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any, Literal
+
+import dask.array as da
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from dask_gmm.data.aligned import WeightedReader, WeightReader, WeightSource
+from dask_gmm.data.aligned_grid import grid_weights
+from dask_gmm.data.answers import checked_answer
+from dask_gmm.data.grid_chunks import GridChunks
+from dask_gmm.data.sample_grid import (
+    SampleGrid,
+    as_block,
+    as_rows,
+    cell_shape_lcm,
+    check_nan_rule,
+    normal_feature_axis,
+    stack_rows,
+)
+from dask_gmm.data.source import Answer, Block, Chunk, DataError, working_dtype
+from dask_gmm.data.zarr.left_out import MissingChunks
+from dask_gmm.data.zarr.stored_array import StoredArray
+from dask_gmm.data.zarr.variables import Dims, Variable, on_one_grid
+from dask_gmm.storage.fingerprint import joined, of_source
+from dask_gmm.storage.retries import PatientReader
+
+NanRule = Literal["error", "drop"]
+
+
+def from_zarr(
+    url: Any,
+    component: str | Sequence[str] | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    *,
+    feature_axis: int = -1,
+    nan: NanRule = "error",
+    missing_chunks: MissingChunks = "auto",
+    decode: bool = True,
+) -> ZarrSource:
+    """Return the rows of a Zarr array, or of several arrays on one grid, without reading any.
+
+    Packed numbers are unpacked as the CF conventions and xarray do it: ``scale_factor``, ``add_offset`` and
+    ``_Unsigned`` among an array's attributes are applied; numbers that equal ``_FillValue`` or
+    ``missing_value``, or lie outside ``valid_min``, ``valid_max`` or ``valid_range``, are missing values,
+    that is NaN. (Zarr's own fill value is one of them in format 2 where the array has the attribute
+    ``_ARRAY_DIMENSIONS``, as xarray and netCDF write it, and only there.)
+
+    Parameters
+    ----------
+    url : str, path, zarr.Array or zarr.Group
+        Local path or fsspec URL of an array or a group, of Zarr format 2 or 3, or of a .zip file of one.
+    component : str or sequence of str, optional
+        Path of the array in the group. A sequence names arrays of the same shape which are the features;
+        all of their axes are samples, in the order in which the first one has them. Where axes have names
+        (``dimension_names`` in format 3, ``_ARRAY_DIMENSIONS`` in format 2) the others follow by name.
+    storage_options : mapping, optional
+        For fsspec. Credentials among them are used in this process only: they are not sent to workers,
+        which take theirs from their environment, configuration files or roles. (An open array over a
+        store that is neither local nor fsspec's is sent with its store, and with what that holds.)
+    feature_axis : int, default=-1
+        Axis of a single array along which the features lie; all other axes are samples.
+    nan : {"error", "drop"}, default="error"
+        With "drop", rows that contain a NaN count for nothing, and predictions have -1 or NaN there.
+    missing_chunks : {"auto", "error", "fill"}, default="auto"
+        Zarr does not store a chunk that contains nothing but the fill value, and reads a chunk that was
+        lost in the same way. With "auto" a chunk that is not stored is of the first kind where all stored
+        chunks next to it (the nearest, if there are none) hold the fill value, but not alone: so it is in
+        masks, labels and counts. A warning says how many chunks that are; any other is a DataError. "error"
+        takes all for lost, and "fill" none.
+    decode : bool, default=True
+        False reads the numbers as they are stored, whatever the attributes say.
+
+    Returns
+    -------
+    ZarrSource
+
+    Raises
+    ------
+    ValueError
+        A group without a component, or a component that does not exist: the message lists the arrays.
+        Components of different shapes or dimensions, a feature axis that does not exist, a one-dimensional
+        array.
+    TypeError
+        An array of a dtype that is not real numbers.
+    DataError
+        Metadata that cannot be understood.
+    """
+    if missing_chunks not in ("auto", "error", "fill"):
+        raise ValueError(f'missing_chunks must be "auto", "error" or "fill", got {missing_chunks!r}.')
+    names = [component] if component is None or isinstance(component, str) else list(component)
+    if not names:
+        raise ValueError("component is an empty list; name the arrays that are the features.")
+    stored = [StoredArray.open(url, name, storage_options or {}, missing_chunks) for name in names]
+    variables = [Variable.of(array, decode) for array in stored]
+    together = component is not None and not isinstance(component, str)
+    return ZarrSource(variables, None if together else feature_axis, nan)
+
+
+class ZarrSource:
+    """Rows in Zarr; made by `from_zarr` or from an open ``zarr.Array``.
+
+    A block is a cell of the chunk grid over the sample axes, with all features: of shards where there
+    are shards, and of whole chunks of every array where several arrays have different chunks.
+
+    Parameters
+    ----------
+    variables : sequence of Variable
+        One array, or the arrays that are the features.
+    feature_axis : int or None
+        None where every array is a feature.
+    nan : {"error", "drop"}, default="error"
+    """
+
+    in_memory = False
+    stored = True
+    numbered = True
+
+    def __init__(
+        self, variables: Sequence[Variable], feature_axis: int | None, nan: NanRule = "error"
+    ) -> None:
+        check_nan_rule(nan)
+        self.variables = on_one_grid(variables)
+        self.nan = nan
+        self._weights: WeightSource | None = None
+        first = self.variables[0]
+        shape, chunk = first.shape, cell_shape_lcm([v.chunk_shape for v in self.variables])
+        if feature_axis is None:
+            self.feature_axis = None
+            self.feature_names: tuple[str, ...] | None = tuple(v.name for v in self.variables)
+            self.n_features = len(self.variables)
+        else:
+            self.feature_axis = normal_feature_axis(feature_axis, len(shape), f"the Zarr array {first!r}")
+            self.feature_names = None
+            self.n_features = shape[self.feature_axis]
+            shape, chunk = (_without(each, self.feature_axis) for each in (shape, chunk))
+        self.grid = SampleGrid.regular(shape, chunk)
+        self.sample_shape = self.grid.shape
+        self.dtype = np.result_type(*(working_dtype(v.dtype, f"the Zarr array {v!r}") for v in variables))
+
+    @property
+    def dims(self) -> Dims:
+        """Names of the sample axes; None for one without a name."""
+        return tuple(dim for axis, dim in enumerate(self.variables[0].dims) if axis != self.feature_axis)
+
+    @classmethod
+    def from_array(cls, array: zarr.Array[Any], feature_axis: int = -1, nan: NanRule = "error") -> ZarrSource:
+        """Return the rows of an open array."""
+        return from_zarr(array, feature_axis=feature_axis, nan=nan)
+
+    @cached_property
+    def chunks(self) -> Sequence[Chunk]:
+        """The cells of the grid, in C order, called by the keys of the stored chunks where each begins."""
+        return GridChunks(self.grid, self.n_features * self.dtype.itemsize, self._reader.name)
+
+    @property
+    def _reader(self) -> ZarrReader:
+        may_be_nan = any(v.dtype.kind == "f" for v in self.variables)
+        drop_nan = self.nan == "drop" and may_be_nan
+        return ZarrReader(self.variables, self.grid, self.feature_axis, self.dtype, drop_nan)
+
+    def reader(self, indices: Sequence[int]) -> WeightReader:
+        """Return a reader of all chunks; it is as small as one of a few."""
+        if self._weights is None:
+            return self._reader
+        return WeightedReader(self._reader, self._weights.reader(indices))
+
+    def futures(self, indices: Sequence[int]) -> Mapping[Any, Any]:
+        """Return what the weights need, if they are persisted."""
+        return {} if self._weights is None else self._weights.futures(indices)
+
+    def fingerprint(self) -> str | None:
+        """Return a text that changes when a stored chunk does, None where only reading would tell."""
+        weights = () if self._weights is None else (self._weights,)
+        return joined(*map(of_source, (*self.variables, *weights)))
+
+    def with_weights(self, sample_weight: Any) -> ZarrSource:
+        """Return the same rows with weights of the samples' shape, or flat.
+
+        Where the axes of both have names, weights in Zarr or xarray are laid out by them.
+
+        Raises
+        ------
+        DataError
+            The number of weights is not the number of rows, or they are of other dimensions.
+        """
+        weighted = copy.copy(self)
+        weighted._weights = grid_weights(sample_weight, self.grid, self.dims)
+        return weighted
+
+    def apply(self, answer: Answer) -> da.Array:
+        """Return the answer as a lazy dask array of the samples' shape and chunks."""
+        columns = () if answer.n_columns is None else ((answer.n_columns,),)
+        return da.map_blocks(
+            partial(_answer_cell, PatientReader(self._reader), self.grid, answer),
+            chunks=(*self.grid.sizes, *columns),
+            dtype=answer.dtype,
+            meta=np.empty((0,) * (len(self.sample_shape) + len(columns)), dtype=answer.dtype),
+        )
+
+    def __repr__(self) -> str:
+        names = ", ".join(map(repr, self.variables))
+        return f"ZarrSource({names}, samples={self.sample_shape}, features={self.n_features}, {self.dtype})"
+
+
+@dataclass(frozen=True, slots=True)
+class ZarrReader:
+    """Reads cells of the grid; pickles as addresses and a few numbers.
+
+    Attributes
+    ----------
+    variables : tuple of Variable
+    grid : SampleGrid
+    feature_axis : int or None
+        None where every variable is a feature.
+    dtype : dtype
+        Of the rows.
+    drop_nan : bool
+    """
+
+    variables: tuple[Variable, ...]
+    grid: SampleGrid
+    feature_axis: int | None
+    dtype: np.dtype[Any]
+    drop_nan: bool
+
+    def read(self, index: int) -> Block:
+        """Read cell `index`: each stored chunk in it once."""
+        region = self.grid.region(index)
+        if self.feature_axis is None:
+            pieces = [partial(variable.read, region) for variable in self.variables]
+            rows = stack_rows(pieces, self.grid.n_rows(index), self.dtype)
+        else:
+            rows = as_rows(self.variables[0].read(self._selection(region)), self.feature_axis, self.dtype)
+        block = as_block(rows, partial(self.grid.numbers, index), self.name(index), self.drop_nan)
+        if not self.drop_nan:
+            self._refuse_missing(block)
+        return block
+
+    def _refuse_missing(self, block: Block) -> None:
+        """Say which stored numbers stand for missing values where some do: nobody sees it in the rows."""
+        marked = [variable for variable in self.variables if variable.marks_missing]
+        if not marked or not np.isnan(block.rows).any():
+            return
+        bad = np.isnan(block.rows).any(axis=1)
+        told = "; ".join(f"{variable!r}: {variable.unpacking}" for variable in marked)
+        raise DataError(
+            f"Input X contains NaN.\nThe first bad value is in row {block.numbers()[np.argmax(bad)]} "
+            f"({block.name}), {bad.sum()} of its {len(bad)} rows are bad. The attributes of the arrays say "
+            f'which numbers stand for missing values: {told}. Drop such rows with nan="drop", or read the '
+            "numbers as they are stored with decode=False."
+        )
+
+    def supply(self, results: Mapping[Any, Any]) -> None:
+        """Take nothing: there are no futures."""
+
+    def name(self, index: int) -> str:
+        """Return the keys of the stored chunks where cell `index` begins."""
+        selection = self._selection(self.grid.region(index))
+        return ", ".join(variable.key(selection) for variable in self.variables)
+
+    def _selection(self, region: tuple[slice, ...]) -> tuple[slice, ...]:
+        if self.feature_axis is None:
+            return region
+        n_features = self.variables[0].shape[self.feature_axis]
+        return (*region[: self.feature_axis], slice(0, n_features), *region[self.feature_axis :])
+
+
+def _answer_cell(
+    reader: PatientReader, grid: SampleGrid, answer: Answer, block_id: tuple[int, ...]
+) -> NDArray[Any]:
+    """Return the answer for one cell, in the cell's shape."""
+    position = block_id[: len(grid.shape)]
+    index = int(np.ravel_multi_index(position, grid.blocks))
+    values = checked_answer(reader.read(index), answer)
+    return values.reshape(*grid.cell_shape(index), *values.shape[1:])
+
+
+def _without(values: tuple[int, ...], axis: int) -> tuple[int, ...]:
+    return values[:axis] + values[axis + 1 :]

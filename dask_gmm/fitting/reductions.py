@@ -1,0 +1,97 @@
+"""The reductions that fitting asks of the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dask_gmm.data.checks import check_rows, check_weights
+from dask_gmm.data.source import Block
+from dask_gmm.model.density import Density
+from dask_gmm.model.observation.complete import COMPLETE
+from dask_gmm.model.observation.observation import Kernel, Observation
+from dask_gmm.model.statistics import Statistics, Totals
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _Evaluation:
+    """A mixture to evaluate on rows.
+
+    Attributes
+    ----------
+    density : Density
+    dtype : dtype
+        Of the products.
+    observation : Observation
+        How the rows were observed.
+    """
+
+    density: Density
+    dtype: np.dtype[Any]
+    observation: Observation = COMPLETE
+
+    @cached_property
+    def kernel(self) -> Kernel:
+        """The kernel that evaluates this mixture; made anew on every worker, the same one."""
+        return self.observation.kernel(self.density, self.dtype)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+class EStep(_Evaluation):
+    """E-step: blocks of rows in, `Statistics` out."""
+
+    def start(self) -> Statistics:
+        """Return the statistics of no rows."""
+        density = self.density
+        return Statistics.zero(density.covariance_type, density.n_components, density.n_features)
+
+    def add(self, value: Statistics, block: Block) -> Statistics:
+        """Add a block's statistics."""
+        self.kernel.accumulate(value, block.rows, block.weights)
+        return value
+
+    def merge(self, values: Sequence[Statistics]) -> Statistics:
+        """Sum in the order given."""
+        merged = self.start()
+        for value in values:
+            merged.add(value)
+        return merged
+
+
+class LogLikelihood(_Evaluation):
+    """The log-likelihood of rows that are checked on the way."""
+
+    def start(self) -> Totals:
+        """Return the totals of no rows."""
+        return Totals()
+
+    def add(self, value: Totals, block: Block) -> Totals:
+        """Add a block's log-likelihood."""
+        check_rows(block)
+        check_weights(block)
+        n_rows = len(block.rows)
+        log_density = np.empty(n_rows, dtype=block.rows.dtype)
+        self.kernel.log_density(block.rows, log_density)
+        if block.weights is None:
+            value.add(Totals(float(log_density.sum(dtype=np.float64)), float(n_rows), n_rows))
+        else:
+            counted = block.weights > 0
+            total = float(block.weights[counted] @ log_density[counted])
+            value.add(Totals(total, float(block.weights.sum()), n_rows))
+        return value
+
+    def merge(self, values: Sequence[Totals]) -> Totals:
+        """Sum in the order given."""
+        merged = Totals()
+        for value in values:
+            merged.add(value)
+        return merged

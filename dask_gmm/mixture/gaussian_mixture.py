@@ -1,0 +1,261 @@
+"""The estimator that a user holds: its parameters, its attributes, and what it delegates to."""
+
+from __future__ import annotations
+
+import os
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from dask_gmm.engine.cache import Cache
+from dask_gmm.mixture.persistence import PersistenceMixin
+from dask_gmm.mixture.predict import PredictingMixin
+from dask_gmm.mixture.repr import ShownMixin
+from dask_gmm.mixture.training import train
+from dask_gmm.model.covariance import covariance_types
+
+
+class GaussianMixture(
+    ShownMixin,
+    CallbackSupportMixin,  # type: ignore[misc]
+    PredictingMixin,
+    PersistenceMixin,
+    DensityMixin,  # type: ignore[misc]
+    BaseEstimator,  # type: ignore[misc]
+):
+    """Gaussian mixture for data of any size, with scikit-learn's interface and answers.
+
+    Rows are read chunk by chunk where they are stored. A pass evaluates the mixture on every chunk and
+    adds up sufficient statistics, from which the parameters are maximized centrally: on the threads of
+    this process, or on the cluster of the current Dask client.
+
+    Parameters
+    ----------
+    n_components : int, default=1
+        Number of components.
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}, default='full'
+        Each component its own covariance matrix; one matrix for all; variances along the features; one
+        variance a component.
+    tol : float, default=1e-3
+        Stop when the mean log-likelihood changes by less, in nats a row.
+    reg_covar : float, default=1e-6
+        Added to the variances, in squared units of the data.
+    max_iter : int, default=100
+        Most iterations, that is, passes over the data, of a restart; rejected steps of `accelerate` count.
+    n_init : int, default=1
+        Restarts; the best is kept. For data that are not in memory they share passes.
+    init_params : {'kmeans', 'k-means++', 'random', 'random_from_data', 'sample'}, default='kmeans'
+        Where to start. While all rows fit the start's budget (64 MiB; the Dask configuration value
+        ``dask-gmm.start-bytes``), the draws from `random_state` are scikit-learn's: the same seed
+        gives the same model. Beyond it one pass draws a uniform sample over all chunks, 500 rows for each
+        free parameter within the budget. Four starts of the kind asked for (`n_init` times four) are fitted
+        to some of these rows, the better ones to all of them, and the best three (or `n_init`, if that is
+        more) race on the data: after each pass a third of them goes on, with a leap to where the sample says
+        that EM leads, which is undone if it lowers the bound. 'sample' does that for data of any size, with
+        k-means. The sample depends on the numbers of the rows, not on the chunking. (Where these are unknown
+        beforehand - data frames, filtered Parquet, dask arrays with unknown chunks - rows are numbered within
+        their chunk.)
+    weights_init : array-like of shape (n_components,), default=None
+        Mixing proportions to start from.
+    means_init : array-like of shape (n_components, n_features), default=None
+        Means to start from.
+    precisions_init : array-like, default=None
+        Inverse covariances to start from: (n_components, n_features, n_features) for 'full',
+        (n_features, n_features) for 'tied', (n_components, n_features) for 'diag', (n_components,) for
+        'spherical'. With all three given, nothing is drawn and the first pass is an iteration.
+    random_state : int, RandomState instance or None, default=None
+        Decides the start, and the rows that `sample` draws.
+    warm_start : bool, default=False
+        Continue from the parameters of the last fit, of as many components, features and the same covariance
+        type; `n_init` and everything about the start are not looked at again.
+    verbose : int, default=0
+        1 prints each `verbose_interval`-th iteration, 2 also changes and times.
+    verbose_interval : int, default=10
+        Iterations between two prints.
+    cache : {'auto', True, False}, default='auto'
+        Whether rows that are read from a store or computed stay in memory between passes. On a cluster,
+        'auto' keeps as many as its workers' memory limits allow, and reads the rest again in each pass;
+        on the threads of this process it keeps rows that fit the start's budget where `n_init` is above 1,
+        otherwise none. True keeps all, False none. The result is the same.
+    checkpoint : str or path, default=None
+        Path or fsspec URL of a file that holds the state of the fit after every pass. A fit that finds
+        one that belongs to it goes on from there, to the same last bit as if it had never stopped.
+    accelerate : bool, default=False
+        Once EM creeps (small gains that shrink slowly), go on with L-BFGS on EM's steps, which mostly needs a
+        quarter of the passes or fewer to the same `tol`. The lower bound never falls: a step that would lower
+        it costs a pass and is undone. It may end in another local optimum than EM, a better one about as
+        often as a worse one. At the default `tol` EM is mostly done before it begins.
+
+    Attributes
+    ----------
+    covariance_type_ : str
+        Covariance type of the fitted mixture, whatever `covariance_type` is set to since.
+    weights_ : ndarray of shape (n_components,)
+        Mixing proportions. Like all parameters in the dtype of the rows, float32 or float64.
+    means_ : ndarray of shape (n_components, n_features)
+        Means.
+    covariances_ : ndarray
+        Covariances, in the shape of `precisions_init`.
+    precisions_ : ndarray
+        Inverse covariances.
+    precisions_cholesky_ : ndarray
+        Their upper triangular Cholesky factors; square roots for 'diag' and 'spherical'.
+    converged_ : bool
+        Whether the best restart met `tol`.
+    n_iter_ : int
+        Iterations of the best restart.
+    lower_bound_ : float
+        Mean log-likelihood, in nats a row, before the last M-step.
+    lower_bounds_ : list of float
+        The same for every iteration; where a step of `accelerate` was undone, the bound before it.
+    history_ : History
+        Bounds, gains, estimates of what is left to gain, seconds and bytes of every iteration:
+        ``history_.to_frame()``. Not saved with a model.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, where the data have names.
+
+    See Also
+    --------
+    sklearn.mixture.GaussianMixture : The same on one machine's memory.
+    dask_gmm.from_zarr, dask_gmm.read_parquet : Stored data to fit.
+
+    Notes
+    -----
+    For the same chunks the parameters are the same to the last bit on any number of threads and workers.
+    Statistics are sums in float64 about the components' means, so that offsets and scales of the data
+    cost no accuracy. float32 rows are multiplied in float32 where components are not far apart, for about
+    1e-6 of the log-likelihood; the Dask configuration value ``dask-gmm.precision: double`` asks for float64
+    in fits and predictions.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dask_gmm import GaussianMixture
+    >>> X = np.array([[1, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]])
+    >>> gm = GaussianMixture(n_components=2, random_state=0).fit(X)
+    >>> gm.means_
+    array([[10.,  2.],
+           [ 1.,  2.]])
+    >>> gm.predict([[0, 0], [12, 3]])
+    array([1, 0])
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "covariance_type": [StrOptions(set(covariance_types()))],
+        "tol": [Interval(Real, 0.0, None, closed="left")],
+        "reg_covar": [Interval(Real, 0.0, None, closed="left")],
+        "max_iter": [Interval(Integral, 0, None, closed="left")],
+        "n_init": [Interval(Integral, 1, None, closed="left")],
+        "init_params": [StrOptions({"kmeans", "random", "random_from_data", "k-means++", "sample"})],
+        "weights_init": ["array-like", None],
+        "means_init": ["array-like", None],
+        "precisions_init": ["array-like", None],
+        "random_state": ["random_state"],
+        "warm_start": ["boolean"],
+        "verbose": ["verbose"],
+        "verbose_interval": [Interval(Integral, 1, None, closed="left")],
+        "cache": [StrOptions({"auto"}), "boolean"],
+        "checkpoint": [str, os.PathLike, None],
+        "accelerate": ["boolean"],
+    }
+
+    def __init__(
+        self,
+        n_components: int = 1,
+        *,
+        covariance_type: str = "full",
+        tol: float = 1e-3,
+        reg_covar: float = 1e-6,
+        max_iter: int = 100,
+        n_init: int = 1,
+        init_params: str = "kmeans",
+        weights_init: Any = None,
+        means_init: Any = None,
+        precisions_init: Any = None,
+        random_state: Any = None,
+        warm_start: bool = False,
+        verbose: int = 0,
+        verbose_interval: int = 10,
+        cache: Cache = "auto",
+        checkpoint: str | os.PathLike[str] | None = None,
+        accelerate: bool = False,
+    ) -> None:
+        self.n_components = n_components
+        self.covariance_type = covariance_type
+        self.tol = tol
+        self.reg_covar = reg_covar
+        self.max_iter = max_iter
+        self.n_init = n_init
+        self.init_params = init_params
+        self.weights_init = weights_init
+        self.means_init = means_init
+        self.precisions_init = precisions_init
+        self.random_state = random_state
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.verbose_interval = verbose_interval
+        self.cache = cache
+        self.checkpoint = checkpoint
+        self.accelerate = accelerate
+
+    @with_callbacks  # type: ignore[untyped-decorator]
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> GaussianMixture:
+        """Estimate the parameters by expectation maximization.
+
+        Parameters
+        ----------
+        X : array-like, DataFrame, dask array or dataframe, zarr.Array, from_zarr(...), read_parquet(...)
+            Rows of shape (n_samples, n_features), or n-dimensional data with one axis of features.
+            A path or URL names a Zarr array or Parquet data.
+        y : ignored
+            Passed on to callbacks.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Multiplies the responsibilities: a row of weight 2 counts as two rows, one of weight zero not at
+            all. NumPy or dask array, dataframe column, or a source of one feature with the chunks of X.
+
+        Returns
+        -------
+        self : GaussianMixture
+            A fit that raises leaves the estimator as it was.
+
+        Raises
+        ------
+        InvalidParameterError
+            A constructor parameter out of range (a ValueError and TypeError).
+        DataError
+            NaN, infinity or bad weights, with the chunk and the first bad row (a ValueError).
+        CollapsedComponentError
+            A covariance that is not positive definite, with its component (a ValueError).
+        ValueError
+            With `warm_start`, data or parameters that the last fit cannot be continued with.
+
+        Warns
+        -----
+        ConvergenceWarning
+            The best restart did not meet `tol` within `max_iter`. For data that are not in memory also where
+            it did, and what is left to gain would still disturb a comparison of models.
+        """
+        train(self, X, y, sample_weight)
+        return self
+
+    @with_callbacks  # type: ignore[untyped-decorator]
+    def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
+        """Fit, and return the labels of X as `predict` does.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+
+        Returns
+        -------
+        labels : ndarray, dask array or dask Series
+        """
+        source = train(self, X, y, sample_weight)
+        return self._answer(source, "labels")

@@ -1,0 +1,162 @@
+"""How many components, and which covariances: many mixtures fitted in passes that they share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from dask_gmm.engine.cache import Cache
+from dask_gmm.mixture.gaussian_mixture import GaussianMixture
+from dask_gmm.mixture.predict import PredictingMixin
+from dask_gmm.mixture.repr import ShownMixin
+from dask_gmm.mixture.sweeping import SHARED, sweep
+from dask_gmm.model.covariance import covariance_types
+
+
+class GaussianMixtureIC(
+    ShownMixin,
+    CallbackSupportMixin,  # type: ignore[misc]
+    PredictingMixin,
+    DensityMixin,  # type: ignore[misc]
+    BaseEstimator,  # type: ignore[misc]
+):
+    """Gaussian mixture whose number of components and covariance type a criterion chooses.
+
+    All candidates are fitted together: each chunk is read once a pass, for all that are not done yet. Each
+    ends where it would have ended alone, to the last bit.
+
+    Parameters
+    ----------
+    n_components : int or sequence of int, default=(1, 2, ..., 10)
+        Numbers of components to try.
+    covariance_type : str or sequence of str, default=("full",)
+        Covariance types to try, of those of `GaussianMixture`.
+    criterion : {'bic', 'aic', 'icl'}, default='bic'
+        What chooses; the lowest wins. BIC finds how many components describe the density, ICL how many
+        clusters can be told apart, AIC how many predict best.
+    tol : float or 'auto', default='auto'
+        As in `GaussianMixture`. 'auto' goes on until the estimate of what is left to gain is a tenth of the
+        penalty of `criterion`: for p parameters and n rows p ln n / (20 n) nats a row with BIC and ICL,
+        p / (10 n) with AIC. A fixed tolerance leaves more than that where n is large, and what it leaves then
+        decides the choice.
+    reg_covar, max_iter, n_init, init_params, random_state, cache, checkpoint, accelerate
+        As in `GaussianMixture`, for each candidate. All start from the same `random_state`. `max_iter` is
+        1000 unless given; ``accelerate=True`` saves most of these passes.
+    verbose : int, default=0
+        1 prints a line for each restart of a candidate that is done.
+
+    Attributes
+    ----------
+    results_ : dict of ndarray
+        A table with one line a candidate, for ``pandas.DataFrame(results_)``: n_components, covariance_type,
+        bic, aic, icl, log_likelihood (nats, all rows), lower_bound and remaining (estimate of what is left
+        to gain; nats a row), n_parameters, n_iter, converged, error (empty unless the candidate collapsed).
+    best_index_ : int
+        The chosen line.
+    best_estimator_ : GaussianMixture
+        The chosen mixture, fitted.
+    n_components_, covariance_type_
+        Of the chosen mixture.
+    weights_, means_, covariances_, precisions_, precisions_cholesky_
+        As in `GaussianMixture`, of the chosen mixture.
+    converged_, n_iter_, lower_bound_, lower_bounds_
+        Likewise.
+    history_ : History
+        Of the chosen mixture; its `passes` are those of the whole sweep.
+    n_features_in_, feature_names_in_
+        As in `GaussianMixture`.
+
+    See Also
+    --------
+    sklearn.linear_model.LassoLarsIC : The same manner of choosing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dask_gmm import GaussianMixtureIC
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(300, 2)) + 8 * rng.integers(0, 3, size=(300, 1))
+    >>> selection = GaussianMixtureIC(range(1, 6), covariance_type=("full", "spherical"), random_state=0)
+    >>> selection.fit(X).n_components_, selection.covariance_type_
+    (3, 'spherical')
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "n_components": [Interval(Integral, 1, None, closed="left"), "array-like"],
+        "covariance_type": [StrOptions(set(covariance_types())), "array-like"],
+        "criterion": [StrOptions({"bic", "aic", "icl"})],
+        "tol": [Interval(Real, 0.0, None, closed="left"), StrOptions({"auto"})],
+        "verbose": ["verbose"],
+        **{name: GaussianMixture._parameter_constraints[name] for name in SHARED},
+    }
+
+    def __init__(
+        self,
+        n_components: int | Sequence[int] = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10),
+        *,
+        covariance_type: str | Sequence[str] = ("full",),
+        criterion: str = "bic",
+        tol: float | str = "auto",
+        reg_covar: float = 1e-6,
+        max_iter: int = 1000,
+        n_init: int = 1,
+        init_params: str = "kmeans",
+        random_state: Any = None,
+        verbose: int = 0,
+        cache: Cache = "auto",
+        checkpoint: str | os.PathLike[str] | None = None,
+        accelerate: bool = False,
+    ) -> None:
+        self.n_components = n_components
+        self.covariance_type = covariance_type
+        self.criterion = criterion
+        self.tol = tol
+        self.reg_covar = reg_covar
+        self.max_iter = max_iter
+        self.n_init = n_init
+        self.init_params = init_params
+        self.random_state = random_state
+        self.verbose = verbose
+        self.cache = cache
+        self.checkpoint = checkpoint
+        self.accelerate = accelerate
+
+    @with_callbacks  # type: ignore[untyped-decorator]
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> GaussianMixtureIC:
+        """Fit all candidates and choose.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `GaussianMixture.fit`.
+
+        Returns
+        -------
+        self : GaussianMixtureIC
+            A fit that raises leaves the estimator as it was.
+
+        Raises
+        ------
+        InvalidParameterError
+            A constructor parameter out of range (a ValueError and TypeError).
+        DataError
+            NaN, infinity or bad weights, with the chunk and the first bad row (a ValueError).
+        CollapsedComponentError
+            Of the first candidate, when every candidate collapsed.
+
+        Warns
+        -----
+        UserWarning
+            Candidates, or restarts of them, that collapsed and are left out.
+        ConvergenceWarning
+            Candidates that did not converge within `max_iter`, or met a `tol` that leaves more to gain than
+            'auto' does.
+        """
+        sweep(self, X, y, sample_weight)
+        return self

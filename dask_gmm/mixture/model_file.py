@@ -1,0 +1,187 @@
+"""What a file holds of a fitted estimator: values that JSON has, and arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+import dask_gmm
+from dask_gmm.mixture.attributes import PARAMETER_ATTRIBUTES, attribute_shapes, check_type_kept
+from dask_gmm.model.covariance import covariance_structure, covariance_types
+from dask_gmm.storage.container import Arrays
+
+Estimator = TypeVar("Estimator")
+
+#: Fitted attributes that are not arrays, with what makes them values that JSON has.
+_PLAIN: Mapping[str, Callable[[Any], Any]] = {
+    "n_features_in_": int,
+    "feature_names_in_": lambda names: [str(name) for name in names],
+    "n_iter_": int,
+    "converged_": bool,
+}
+_BOUNDS = ("lower_bound_", "lower_bounds_")
+
+#: Every attribute that a fit sets.
+FITTED = (*_PLAIN, *PARAMETER_ATTRIBUTES, *_BOUNDS)
+
+
+def state_of(estimator: Any) -> tuple[dict[str, Any], Arrays]:
+    """Return what goes into the file of a fitted estimator.
+
+    Returns
+    -------
+    header : dict
+        Values as JSON has them.
+    arrays : dict of str to ndarray
+        Fitted attributes and parameters by name.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A parameter that a file cannot hold, or that no longer fits the fitted attributes.
+    """
+    check_type_kept(estimator)
+    parameters, arrays = _plain_parameters(_of_the_model(estimator))
+    estimator._validate_params()
+    attributes = {
+        name: plain(getattr(estimator, name)) for name, plain in _PLAIN.items() if hasattr(estimator, name)
+    }
+    arrays |= {name: np.asarray(getattr(estimator, name)) for name in PARAMETER_ATTRIBUTES}
+    for name in _BOUNDS:
+        arrays[name] = np.asarray(getattr(estimator, name), dtype=estimator.weights_.dtype)
+    _check_consistent(parameters, attributes, arrays)
+    header = {
+        "estimator": "GaussianMixture",
+        "release": dask_gmm.__version__,
+        "parameters": parameters,
+        "attributes": attributes,
+    }
+    return header, arrays
+
+
+def estimator_of(cls: type[Estimator], header: Mapping[str, Any], arrays: Arrays) -> Estimator:
+    """Return the estimator of class `cls` whose `state_of` this is.
+
+    Raises
+    ------
+    ArithmeticError, AttributeError, LookupError, TypeError, ValueError
+        It is the state of something else.
+    """
+    if header["estimator"] != "GaussianMixture":
+        raise ValueError(f"it holds a {header['estimator']}")
+    parameters, attributes = header["parameters"], header["attributes"]
+    _check_consistent(parameters, attributes, arrays)
+    estimator = cls(**{name: _parameter(value, arrays) for name, value in parameters.items()})
+    estimator._validate_params()  # type: ignore[attr-defined]
+    # By their names here, not there: a file decides about values only.
+    fitted = {name: plain(attributes[name]) for name, plain in _PLAIN.items() if name in attributes}
+    if "feature_names_in_" in fitted:
+        fitted["feature_names_in_"] = np.array(fitted["feature_names_in_"], dtype=object)
+    fitted |= {name: arrays[name] for name in PARAMETER_ATTRIBUTES}
+    fitted |= {"lower_bound_": arrays["lower_bound_"][()], "lower_bounds_": list(arrays["lower_bounds_"])}
+    fitted["covariance_type_"] = parameters["covariance_type"]
+    for name, value in fitted.items():
+        setattr(estimator, name, value)
+    return estimator
+
+
+def _check_consistent(parameters: Mapping[str, Any], attributes: Mapping[str, Any], arrays: Arrays) -> None:
+    """Refuse, on both ways, numbers that do not make one mixture."""
+    missing = [name for name in (*PARAMETER_ATTRIBUTES, *_BOUNDS) if name not in arrays]
+    if missing:
+        raise ValueError(f"it has no {', '.join(missing)}")
+    means, covariance_type = arrays["means_"], parameters["covariance_type"]
+    if covariance_type not in covariance_types():
+        raise ValueError(f"its covariance type is {covariance_type!r}")
+    expected = {**attribute_shapes(covariance_type, means), "lower_bound_": ()}
+    for name, shape in expected.items():
+        if arrays[name].shape != shape:
+            raise ValueError(
+                f"{name} has shape {arrays[name].shape} where {len(means)} components of {means.shape[1]} "
+                f"features and covariance_type={covariance_type!r} need {shape}"
+            )
+    for name in (*expected, "lower_bounds_"):
+        if arrays[name].dtype not in (np.float32, np.float64):
+            raise TypeError(f"{name} has dtype {arrays[name].dtype}, which is neither float32 nor float64")
+    if arrays["lower_bounds_"].ndim != 1:
+        raise ValueError("lower_bounds_ is no list")
+    _check_values(covariance_type, arrays)
+    _check_attributes(attributes, means.shape[1])
+
+
+def _check_values(covariance_type: str, arrays: Arrays) -> None:
+    for name in PARAMETER_ATTRIBUTES:
+        if not np.isfinite(arrays[name]).all():
+            raise ValueError(f"{name} has values that are not finite")
+    if (arrays["weights_"] < 0.0).any():
+        raise ValueError("weights_ has values below zero")
+    factors = arrays["precisions_cholesky_"]
+    with np.errstate(all="ignore"):
+        log_det = covariance_structure(covariance_type).log_det(factors, *arrays["means_"].shape)
+    if not np.isfinite(log_det).all():
+        raise ValueError("precisions_cholesky_ has a factor of no positive definite matrix")
+
+
+def _check_attributes(attributes: Mapping[str, Any], n_features: int) -> None:
+    for name, kind in (("n_features_in_", int), ("n_iter_", int), ("converged_", bool)):
+        if type(attributes[name]) is not kind:
+            raise ValueError(f"{name} is {attributes[name]!r}")
+    names = attributes.get("feature_names_in_")
+    if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise ValueError("feature_names_in_ is no list of names")
+    if attributes["n_features_in_"] != n_features or (names is not None and len(names) != n_features):
+        raise ValueError(f"its means have {n_features} features, and its attributes another number")
+
+
+def _of_the_model(estimator: Any) -> dict[str, Any]:
+    parameters: dict[str, Any] = estimator.get_params(deep=False)
+    # A place of that one fit, whose URL may hold credentials.
+    parameters.pop("checkpoint", None)
+    return parameters
+
+
+def _plain_parameters(parameters: Mapping[str, Any]) -> tuple[dict[str, Any], Arrays]:
+    """Split constructor parameters into JSON values and arrays, which the values name."""
+    plain: dict[str, Any] = {}
+    arrays: Arrays = {}
+    for name, value in parameters.items():
+        if isinstance(value, np.generic):
+            plain[name] = value.item()
+        elif value is None or isinstance(value, (bool, int, float, str)):
+            plain[name] = value
+        elif isinstance(value, np.random.RandomState):
+            plain[name], arrays[name] = _stream_state(value)
+        else:
+            plain[name], arrays[name] = {"array": name}, np.asarray(value)
+    return plain, arrays
+
+
+def _parameter(value: Any, arrays: Arrays) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return _stream(value, arrays) if "stream" in value else arrays[value["array"]]
+
+
+def _stream_state(stream: np.random.RandomState) -> tuple[dict[str, Any], NDArray[np.uint32]]:
+    """Return the place of a random stream, so that `sample` of the loaded estimator goes on from it."""
+    state: Any = stream.get_state(legacy=False)
+    if state["bit_generator"] != "MT19937":
+        raise TypeError(
+            f"random_state is a RandomState on {state['bit_generator']}; a model file can hold integers, "
+            "None, and RandomState instances on MT19937."
+        )
+    place = {"pos": state["state"]["pos"], "has_gauss": state["has_gauss"], "gauss": state["gauss"]}
+    return {"stream": "random_state", **place}, state["state"]["key"]
+
+
+def _stream(value: Mapping[str, Any], arrays: Arrays) -> np.random.RandomState:
+    key, pos = arrays[value["stream"]], value["pos"]
+    if key.shape != (624,) or key.dtype != np.uint32 or not 0 <= pos <= 624:
+        # NumPy itself would read past the key's end.
+        raise ValueError("its random stream has no valid state")
+    stream = np.random.RandomState()
+    stream.set_state(("MT19937", key, pos, value["has_gauss"], value["gauss"]))
+    return stream

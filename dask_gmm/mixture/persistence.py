@@ -1,0 +1,161 @@
+"""Fitted estimators to model files and to scikit-learn, and back."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Mapping
+from typing import Any, Self, TypeVar
+
+import sklearn.mixture
+from sklearn.utils.validation import check_is_fitted
+
+import dask_gmm
+from dask_gmm.mixture.attributes import check_type_kept
+from dask_gmm.mixture.model_file import FITTED, estimator_of, state_of
+from dask_gmm.storage.atomic import read_whole, write_atomically
+from dask_gmm.storage.container import MAGIC, MALFORMED, ModelFileError, pack, reason, unpack
+from dask_gmm.storage.redaction import public_url
+from dask_gmm.storage.retries import patiently
+
+Estimator = TypeVar("Estimator")
+Url = str | os.PathLike[str]
+
+
+class PersistenceMixin:
+    """The methods that take a fitted estimator to a file or to scikit-learn, and back."""
+
+    covariance_type_: str
+
+    def save(self, url: Url, *, storage_options: Mapping[str, Any] | None = None) -> None:
+        """Write the fitted estimator to one file, as a whole or not at all.
+
+        The file holds the constructor's parameters and the fitted attributes to the last bit, with a
+        format version and a checksum. It holds no rows; callbacks and `checkpoint` are not kept.
+
+        Parameters
+        ----------
+        url : str or path
+            A local path, or any URL that fsspec can write to. A file that is there is replaced.
+        storage_options : mapping, optional
+            For the fsspec file system.
+
+        Raises
+        ------
+        NotFittedError
+            There is nothing to save yet (a ValueError).
+        ValueError
+            Parameters changed since the fit no longer describe the fitted attributes.
+        TypeError
+            A parameter that a file cannot hold.
+        OSError
+            The store refuses, or fails for longer than ``dask-gmm.read-deadline``.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from dask_gmm import GaussianMixture
+        >>> rows = np.random.default_rng(0).normal(size=(100, 2))
+        >>> gm = GaussianMixture(n_components=2, random_state=0).fit(rows)
+        >>> gm.save("memory://models/two.gmm")
+        >>> bool((GaussianMixture.load("memory://models/two.gmm").means_ == gm.means_).all())
+        True
+        """
+        check_is_fitted(self)
+        content = pack(*state_of(self))
+        where = public_url(os.fspath(url))
+        patiently(lambda: write_atomically(url, content, storage_options), f"{where} cannot be written")
+
+    @classmethod
+    def load(cls, url: Url, *, storage_options: Mapping[str, Any] | None = None) -> Self:
+        """Return the fitted estimator that `save` wrote.
+
+        Nothing from the file is executed, so that files from others are safe to load.
+
+        Parameters
+        ----------
+        url : str or path
+            A local path, or any URL that fsspec can read.
+        storage_options : mapping, optional
+            For the fsspec file system.
+
+        Returns
+        -------
+        estimator : GaussianMixture
+            Parameters given as lists come back as arrays, NumPy numbers as Python numbers, and a
+            RandomState as one in the same state.
+
+        Raises
+        ------
+        ModelFileError
+            Another kind of file, damaged, of another version, or inconsistent (a ValueError). It names
+            the URL without credentials.
+        FileNotFoundError
+            There is no such file.
+        OSError
+            The store refuses, or fails for longer than ``dask-gmm.read-deadline``.
+        """
+        where = public_url(os.fspath(url))
+        content = patiently(lambda: read_whole(url, storage_options, prefix=MAGIC), f"{where} cannot be read")
+        header, arrays = unpack(content, where)
+        try:
+            return estimator_of(cls, header, arrays)
+        except MALFORMED as error:
+            # The checksum is right: another kind of model, another release, or made by other means.
+            raise ModelFileError(
+                f"{where}, written by dask_gmm {header.get('release')}, holds no model that dask_gmm "
+                f"{dask_gmm.__version__} can use: {reason(error)}"
+            ) from error
+
+    def to_sklearn(self) -> sklearn.mixture.GaussianMixture:
+        """Return a fitted ``sklearn.mixture.GaussianMixture`` with the same parameters and attributes.
+
+        Raises
+        ------
+        NotFittedError
+            There is nothing to convert yet (a ValueError).
+        ValueError
+            `covariance_type` is not that of the fit any more.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from dask_gmm import GaussianMixture
+        >>> rows = np.random.default_rng(0).normal(size=(100, 2))
+        >>> GaussianMixture(n_components=2, random_state=0).fit(rows).to_sklearn()
+        GaussianMixture(n_components=2, random_state=0)
+        """
+        return _converted(self, sklearn.mixture.GaussianMixture)
+
+    @classmethod
+    def from_sklearn(cls, model: sklearn.mixture.GaussianMixture) -> Self:
+        """Return a fitted estimator with the parameters and attributes of scikit-learn's `model`, copied.
+
+        Raises
+        ------
+        TypeError
+            `model` is not a ``sklearn.mixture.GaussianMixture``.
+        NotFittedError
+            It is not fitted (a ValueError).
+        """
+        if not isinstance(model, sklearn.mixture.GaussianMixture):
+            raise TypeError(f"model is a {type(model).__name__}, not a sklearn.mixture.GaussianMixture.")
+        return _converted(model, cls)
+
+
+def _converted(estimator: Any, cls: type[Estimator]) -> Estimator:
+    check_is_fitted(estimator)
+    check_type_kept(estimator)
+    converted: Any = cls()
+    known = converted.get_params(deep=False)
+    # Copies, so that a later fit of one leaves the other alone.
+    parameters = copy.deepcopy(estimator.get_params(deep=False))
+    converted.set_params(**{name: value for name, value in parameters.items() if name in known})
+    for name in FITTED:
+        if hasattr(estimator, name):
+            setattr(converted, name, copy.deepcopy(getattr(estimator, name)))
+    if isinstance(converted, PersistenceMixin):
+        # Scikit-learn's class has no such attribute.
+        converted.covariance_type_ = estimator.covariance_type
+    result: Estimator = converted
+    return result

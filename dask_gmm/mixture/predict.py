@@ -1,0 +1,174 @@
+"""What a fitted mixture says of rows: the methods, for any kind of data."""
+
+from __future__ import annotations
+
+import math
+from contextlib import closing
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from dask_gmm.data.source import DataError, Source
+from dask_gmm.engine.choose import choose_engine
+from dask_gmm.fitting.reductions import LogLikelihood
+from dask_gmm.mixture.attributes import fitted_density, fitted_parameters
+from dask_gmm.mixture.prediction import Quantity, prediction
+from dask_gmm.mixture.validation import prediction_source
+from dask_gmm.model.sampling import draw
+from dask_gmm.model.statistics import Totals
+from dask_gmm.precision import arithmetic
+
+
+class PredictingMixin:
+    """Labels, probabilities, densities and criteria from the attributes of a fitted estimator."""
+
+    random_state: Any
+    weights_: NDArray[Any]
+
+    def predict(self, X: Any) -> Any:
+        """Return the most probable component of each row.
+
+        Parameters
+        ----------
+        X
+            As in `fit`. In memory or lazy.
+
+        Returns
+        -------
+        labels : int64, shape of the sample axes
+            The first component of equally probable ones; -1 for rows dropped by ``nan="drop"``.
+            An ndarray for data in memory; for dask arrays and stored data a lazy dask array, for
+            dask dataframes a lazy Series or DataFrame with their index.
+        """
+        check_is_fitted(self)
+        return self._answer(prediction_source(self, X), "labels")
+
+    def predict_proba(self, X: Any) -> Any:
+        """Return the posterior probability of each component for each row.
+
+        Parameters
+        ----------
+        X
+            As in `fit`. In memory or lazy.
+
+        Returns
+        -------
+        probabilities : shape of the sample axes and (n_components,)
+            NaN for rows dropped by ``nan="drop"``. float32 where model and rows are.
+            An ndarray for data in memory; for dask arrays and stored data a lazy dask array, for
+            dask dataframes a lazy Series or DataFrame with their index.
+        """
+        check_is_fitted(self)
+        return self._answer(prediction_source(self, X), "probabilities")
+
+    def score_samples(self, X: Any) -> Any:
+        """Return the log density of each row, in nats.
+
+        Parameters
+        ----------
+        X
+            As in `fit`. In memory or lazy.
+
+        Returns
+        -------
+        log_density : shape of the sample axes
+            NaN for rows dropped by ``nan="drop"``. float32 where model and rows are.
+            An ndarray for data in memory; for dask arrays and stored data a lazy dask array, for
+            dask dataframes a lazy Series or DataFrame with their index.
+        """
+        check_is_fitted(self)
+        return self._answer(prediction_source(self, X), "log_density")
+
+    def _answer(self, source: Source, quantity: Quantity) -> Any:
+        return source.apply(prediction(self, quantity, source.dtype))
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Return the mean log density of the rows, in nats.
+
+        Parameters
+        ----------
+        X
+            As in `fit`. Read in one pass.
+        y : ignored
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        float
+        """
+        check_is_fitted(self)
+        source = prediction_source(self, X, sample_weight)
+        if source.in_memory and sample_weight is None:
+            # By definition; for float32 rows rounded as `score_samples` is.
+            return float(np.mean(self._answer(source, "log_density")))
+        totals = self._totals(source)
+        return totals.log_likelihood / totals.weight
+
+    def bic(self, X: Any, sample_weight: Any = None) -> float:
+        """Return the Bayesian information criterion on X; the lower, the better.
+
+        Schwarz, Estimating the Dimension of a Model (1978): -2 log L + p log n, with n the sum of weights.
+
+        Parameters
+        ----------
+        X
+            As in `fit`. Read in one pass.
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        float
+        """
+        check_is_fitted(self)
+        totals = self._totals(prediction_source(self, X, sample_weight))
+        return -2 * totals.log_likelihood + self._n_parameters() * math.log(totals.weight)
+
+    def aic(self, X: Any, sample_weight: Any = None) -> float:
+        """Return Akaike's information criterion on X; the lower, the better.
+
+        Akaike, A New Look at the Statistical Model Identification (1974): -2 log L + 2 p.
+
+        Parameters
+        ----------
+        X
+            As in `fit`. Read in one pass.
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        float
+        """
+        check_is_fitted(self)
+        totals = self._totals(prediction_source(self, X, sample_weight))
+        return -2 * totals.log_likelihood + 2 * self._n_parameters()
+
+    def _totals(self, source: Source) -> Totals:
+        totals: Totals
+        with closing(choose_engine(source, cache=False)) as engine:
+            (totals,) = engine.run([LogLikelihood(fitted_density(self), arithmetic(source.dtype))])
+        if not totals.weight > 0:
+            raise DataError("X has no row of positive weight: there is nothing to score.")
+        return totals
+
+    def _n_parameters(self) -> int:
+        return fitted_parameters(self).n_free
+
+    def sample(self, n_samples: int = 1) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Draw rows from the fitted mixture.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features), float64
+            Component by component.
+        y : ndarray of shape (n_samples,)
+            The component of each row.
+        """
+        check_is_fitted(self)
+        return draw(fitted_parameters(self), n_samples, check_random_state(self.random_state))

@@ -1,0 +1,80 @@
+"""Labels, probabilities and densities: what a fitted mixture says of rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dask_gmm.data.source import Answer
+from dask_gmm.engine.blas import SingleBlasThread
+from dask_gmm.engine.memory_pressure import give_back_if_short
+from dask_gmm.mixture.attributes import fitted_density
+from dask_gmm.model.density import Density
+from dask_gmm.model.observation.complete import COMPLETE
+from dask_gmm.model.observation.observation import Kernel
+from dask_gmm.precision import arithmetic
+
+Quantity = Literal["labels", "probabilities", "log_density"]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One quantity of a mixture as a function of rows; picklable, so that it travels to lazy data.
+
+    Attributes
+    ----------
+    density : Density
+    quantity : {'labels', 'probabilities', 'log_density'}
+    dtype : dtype
+        Of the result.
+    arithmetic : dtype
+        Of the products.
+    """
+
+    density: Density
+    quantity: Quantity
+    dtype: np.dtype[Any]
+    arithmetic: np.dtype[Any]
+
+    @cached_property
+    def _kernel(self) -> Kernel:
+        with SingleBlasThread():
+            return COMPLETE.kernel(self.density, self.arithmetic)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The kernel is made anew where it is needed.
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def __call__(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Return the quantity for rows of shape (n, n_features)."""
+        kernel = self._kernel
+        n_columns = self.answer.n_columns
+        shape = (len(rows),) if n_columns is None else (len(rows), n_columns)
+        out = np.empty(shape, dtype=np.int64 if self.quantity == "labels" else rows.dtype)
+        if self.quantity == "labels":
+            kernel.labels(rows, out)
+        elif self.quantity == "log_density":
+            kernel.log_density(rows, out)
+        else:
+            kernel.responsibilities(rows, out)
+        give_back_if_short()
+        return out.astype(self.dtype, copy=False)
+
+    @property
+    def answer(self) -> Answer:
+        """What sources need to know to lay out the result beforehand."""
+        n_columns = self.density.n_components if self.quantity == "probabilities" else None
+        return Answer(self, self.dtype, n_columns, -1 if self.quantity == "labels" else np.nan)
+
+
+def prediction(model: Any, quantity: Quantity, rows_dtype: np.dtype[Any]) -> Answer:
+    """Return `quantity` of a fitted model as a function of rows.
+
+    Labels are int64; other quantities are float32 where both model and rows are.
+    """
+    result = np.int64 if quantity == "labels" else np.result_type(rows_dtype, model.weights_)
+    return Prediction(fitted_density(model), quantity, np.dtype(result), arithmetic(rows_dtype)).answer

@@ -1,0 +1,191 @@
+"""From what a user passes to what a fit needs: data of any kind to a `Source`, given starts to arrays."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.utils import check_array
+from sklearn.utils.validation import (
+    _check_feature_names,
+    _check_n_features,
+    _check_sample_weight,
+    _get_feature_names,
+    validate_data,
+)
+
+from dask_gmm.data.dispatch import lazy_source
+from dask_gmm.data.in_memory import ArraySource
+from dask_gmm.data.masks import refuse_masked
+from dask_gmm.data.scheduler import computed
+from dask_gmm.data.source import DataError, Source
+from dask_gmm.fitting.enough_rows import check_enough_rows
+from dask_gmm.fitting.init.initialization import StartSettings
+from dask_gmm.model.covariance import covariance_structure
+
+_FLOATS = [np.float64, np.float32]
+_FEATURE_ATTRIBUTES = ("n_features_in_", "feature_names_in_")
+
+
+def training_source(estimator: Any, X: Any, sample_weight: Any) -> tuple[Source, Mapping[str, Any]]:
+    """Check X for fitting as far as that needs no pass over it.
+
+    Returns
+    -------
+    source : Source
+    attributes : mapping
+        ``n_features_in_`` and, where features have names, ``feature_names_in_``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        In scikit-learn's words where it has them.
+    """
+    # scikit-learn's checks write attributes to the estimator; a failed fit must leave it as it was.
+    witness = copy.copy(estimator)
+    source = _checked_source(witness, X, sample_weight, reset=True)
+    n_positions, name = known_rows(source), type(estimator).__name__
+    if source.n_features == 0:
+        n_rows = "unknown" if n_positions is None else n_positions
+        raise DataError(
+            f"Found array with 0 feature(s) (shape=({n_rows}, 0)) while a minimum of 1 is required by {name}."
+        )
+    if n_positions is not None:
+        # Dropping rows with NaN can only leave fewer.
+        check_enough_rows(n_positions, source.n_features, int(np.max(estimator.n_components)), name)
+    return source, {name: value for name, value in vars(witness).items() if name in _FEATURE_ATTRIBUTES}
+
+
+def prediction_source(estimator: Any, X: Any, sample_weight: Any = None) -> Source:
+    """Check X against the fitted features and return it as a source."""
+    return _checked_source(estimator, X, sample_weight, reset=False)
+
+
+def known_rows(source: Source) -> int | None:
+    """Return the number of sample positions, None where only reading tells."""
+    lengths = [length for length in source.sample_shape if length is not None]
+    return int(np.prod(lengths)) if len(lengths) == len(source.sample_shape) else None
+
+
+def _checked_source(estimator: Any, X: Any, sample_weight: Any, *, reset: bool) -> Source:
+    source = lazy_source(X)
+    if source is None:
+        return _array_source(estimator, X, sample_weight, reset=reset)
+    if isinstance(getattr(X, "_meta", None), pd.DataFrame):
+        # Names of several types are refused, as scikit-learn does.
+        _get_feature_names(X._meta)
+    template = _template(source)
+    _check_feature_names(estimator, template, reset=reset)
+    _check_n_features(estimator, template, reset=reset)
+    return source if sample_weight is None else source.with_weights(sample_weight)
+
+
+def _array_source(estimator: Any, X: Any, sample_weight: Any, *, reset: bool) -> Source:
+    refuse_masked(X, "X")
+    if reset:
+        rows = validate_data(estimator, X, dtype=_FLOATS, ensure_min_samples=2)
+    else:
+        # Unlike `fit`, scikit-learn's predictions take no text for numbers.
+        _refuse_times(X)
+        rows = validate_data(estimator, X, reset=False)
+        rows = rows if rows.dtype in _FLOATS else rows.astype(np.float64)
+    if sample_weight is None:
+        return ArraySource(rows)
+    if hasattr(sample_weight, "compute"):
+        sample_weight = computed(sample_weight)
+    refuse_masked(sample_weight, "sample_weight")
+    return ArraySource(
+        rows, _check_sample_weight(sample_weight, rows, dtype=np.float64, ensure_non_negative=True)
+    )
+
+
+def _refuse_times(X: Any) -> None:
+    """Refuse dates and time spans where scikit-learn does: in predictions; `fit` takes them for numbers."""
+    dtypes = X.dtypes if isinstance(X, pd.DataFrame) else [getattr(X, "dtype", None)]
+    for dtype in dtypes:
+        if getattr(dtype, "kind", None) in ("m", "M"):
+            raise TypeError(f"X has dtype {dtype}; GaussianMixture needs real numbers: convert X first.")
+
+
+def _template(source: Source) -> Any:
+    """Return an empty table with the source's columns, for scikit-learn's checks of names and number."""
+    if source.feature_names is None:
+        return np.empty((0, source.n_features))
+    return pd.DataFrame(columns=list(source.feature_names))
+
+
+def start_settings(estimator: Any, n_features: int) -> tuple[StartSettings, Mapping[str, Any]]:
+    """Check the given parts of the start.
+
+    Returns
+    -------
+    settings : StartSettings
+    replaced : mapping
+        The checked ``weights_init``, ``means_init`` and ``precisions_init`` by name, those given only.
+
+    Raises
+    ------
+    ValueError
+        Wrong shape or range, weights that do not sum to one, precisions that are not positive definite.
+    """
+    n_components, covariance_type = estimator.n_components, estimator.covariance_type
+    for name in ("weights_init", "means_init", "precisions_init"):
+        refuse_masked(getattr(estimator, name), name)
+    given: dict[str, Any] = {}
+    if estimator.weights_init is not None:
+        given["weights_init"] = _checked_weights(estimator.weights_init, n_components)
+    if estimator.means_init is not None:
+        means = check_array(estimator.means_init, dtype=_FLOATS, ensure_2d=False)
+        _check_shape(means, (n_components, n_features), "means")
+        given["means_init"] = means
+    if estimator.precisions_init is not None:
+        given["precisions_init"] = _checked_precisions(
+            estimator.precisions_init, covariance_type, n_components, n_features
+        )
+    settings = StartSettings(
+        n_components=n_components,
+        covariance_type=covariance_type,
+        init_params=estimator.init_params,
+        reg_covar=float(estimator.reg_covar),
+        weights=given.get("weights_init"),
+        means=given.get("means_init"),
+        precisions=given.get("precisions_init"),
+    )
+    return settings, given
+
+
+def _checked_weights(weights: Any, n_components: int) -> NDArray[Any]:
+    weights = check_array(weights, dtype=_FLOATS, ensure_2d=False)
+    _check_shape(weights, (n_components,), "weights")
+    if (weights < 0.0).any() or (weights > 1.0).any():
+        # scikit-learn names these two the other way round; its text is what users search for.
+        raise ValueError(
+            "The parameter 'weights' should be in the range [0, 1], "
+            f"but got max value {weights.min():.5f}, min value {weights.max():.5f}"
+        )
+    tolerance = 1e-6 if weights.dtype == np.float32 else 1e-8
+    if not np.isclose(abs(1.0 - float(weights.sum())), 0.0, atol=tolerance):
+        raise ValueError(
+            f"The parameter 'weights' should be normalized, but got sum(weights) = {weights.sum():.5f}"
+        )
+    return np.asarray(weights)
+
+
+def _checked_precisions(
+    precisions: Any, covariance_type: str, n_components: int, n_features: int
+) -> NDArray[Any]:
+    structure = covariance_structure(covariance_type)
+    shape = structure.shape(n_components, n_features)
+    precisions = check_array(precisions, dtype=_FLOATS, ensure_2d=False, allow_nd=len(shape) > 2)
+    _check_shape(precisions, shape, f"{covariance_type} precision")
+    structure.check_precisions(precisions)
+    return np.asarray(precisions)
+
+
+def _check_shape(array: NDArray[Any], shape: tuple[int, ...], name: str) -> None:
+    if array.shape != shape:
+        raise ValueError(f"The parameter '{name}' should have the shape of {shape}, but got {array.shape}")

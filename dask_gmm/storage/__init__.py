@@ -1,0 +1,1 @@
+"""Where bytes are: URLs, whole files, retries, what a store's errors mean."""

@@ -1,0 +1,86 @@
+"""Predictions in Parquet files."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from fsspec.core import url_to_fs
+from numpy.typing import NDArray
+
+from dask_gmm.storage.atomic import write_atomically
+from dask_gmm.storage.redaction import sent_url, without_secrets
+from dask_gmm.writing.target import Column, Identity, Values, continues
+
+_NOTE = "_dask_gmm_predictions.json"
+_PART = re.compile(r"part\.[0-9]+\.parquet")
+
+
+@dataclass(frozen=True)
+class ParquetTarget:
+    """A folder with a Parquet file for each chunk.
+
+    Attributes
+    ----------
+    url : str
+    storage_options : mapping
+    n_chunks : int
+    columns : tuple of Column
+    """
+
+    url: str
+    storage_options: Mapping[str, Any]
+    n_chunks: int
+    columns: tuple[Column, ...]
+
+    def prepare(self, identity: Identity, overwrite: bool) -> None:
+        """Make the folder with its note; see `Target.prepare`."""
+        filesystem, path = url_to_fs(self.url, **self.storage_options)
+        note_path = f"{path.rstrip('/')}/{_NOTE}"
+        if filesystem.exists(path) and filesystem.find(path, maxdepth=1):
+            note = json.loads(filesystem.cat_file(note_path)) if filesystem.exists(note_path) else None
+            if continues(note, identity, overwrite, self.url):
+                return
+            # Nothing else that may be in the folder.
+            for name in filesystem.find(path, maxdepth=1):
+                if _PART.fullmatch(os.path.basename(name)):
+                    filesystem.rm_file(name)
+        filesystem.makedirs(path, exist_ok=True)
+        write_atomically(
+            f"{self.url.rstrip('/')}/{_NOTE}", json.dumps(identity).encode(), self.storage_options
+        )
+
+    def finished(self) -> set[int]:
+        """Return the chunks whose file is there."""
+        filesystem, path = url_to_fs(self.url, **self.storage_options)
+        stored = {os.path.basename(name) for name in filesystem.find(path, maxdepth=1)}
+        return {index for index in range(self.n_chunks) if self._name(index) in stored}
+
+    def write(self, index: int, values: Values) -> None:
+        """Write the file of a chunk; a column of several is one for each."""
+        table = pa.table(dict(self._flat(values)))
+        file = io.BytesIO()
+        pq.write_table(table, file, write_page_checksum=True)
+        write_atomically(f"{self.url.rstrip('/')}/{self._name(index)}", file.getvalue(), self.storage_options)
+
+    def _flat(self, values: Values) -> Iterable[tuple[str, NDArray[Any]]]:
+        for column in self.columns:
+            array = values[column.name]
+            if column.n_columns is None:
+                yield column.name, array
+            else:
+                yield from ((f"{column.name}_{k}", array[:, k]) for k in range(column.n_columns))
+
+    def _name(self, index: int) -> str:
+        return f"part.{index:0{len(str(max(0, self.n_chunks - 1)))}d}.parquet"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        options = without_secrets(self.storage_options)
+        return ParquetTarget, (sent_url(self.url), options, self.n_chunks, self.columns)
