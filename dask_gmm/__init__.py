@@ -3,52 +3,68 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from dask_gmm._version import __version__
+from dask_gmm.errors import (
+    AsynchronousClientError,
+    CheckpointError,
+    ChunkTooLargeError,
+    ClusterError,
+    CollapsedComponentError,
+    DaskGMMError,
+    DataError,
+    DriverError,
+    ModelFileError,
+    NoWorkersError,
+    SchedulerLostError,
+    StoreError,
+    StoreMissingError,
+    StoreRefusedError,
+    StoreUnfitError,
+    WorkersDifferError,
+    WorkersKilledError,
+)
+
 if TYPE_CHECKING:
-    from dask_gmm.checkpointing import CheckpointError, DriverError
     from dask_gmm.data.dask_array import from_array
     from dask_gmm.data.parquet import read_parquet
-    from dask_gmm.data.source import ChunkTooLargeError, DataError
     from dask_gmm.data.xarray import from_xarray
     from dask_gmm.data.zarr.source import from_zarr
-    from dask_gmm.engine.environment import WorkersDifferError
-    from dask_gmm.engine.wait import ClusterError
     from dask_gmm.mixture.gaussian_mixture import GaussianMixture
     from dask_gmm.mixture.gaussian_mixture_ic import GaussianMixtureIC
-    from dask_gmm.model.mstep import CollapsedComponentError
-    from dask_gmm.storage.container import ModelFileError
     from dask_gmm.writing import write_predictions
 
 __all__ = [
+    "AsynchronousClientError",
     "CheckpointError",
     "ChunkTooLargeError",
     "ClusterError",
     "CollapsedComponentError",
+    "DaskGMMError",
     "DataError",
     "DriverError",
     "GaussianMixture",
     "GaussianMixtureIC",
     "ModelFileError",
+    "NoWorkersError",
+    "SchedulerLostError",
+    "StoreError",
+    "StoreMissingError",
+    "StoreRefusedError",
+    "StoreUnfitError",
     "WorkersDifferError",
+    "WorkersKilledError",
+    "__version__",
     "from_array",
     "from_xarray",
     "from_zarr",
     "read_parquet",
     "write_predictions",
 ]
-__version__ = "0.1.0"
 
 # Imported when they are first used: every `dask` command loads this package for its sub-command.
 _MODULES = {
-    "CheckpointError": "checkpointing",
-    "ChunkTooLargeError": "data.source",
-    "ClusterError": "engine.wait",
-    "CollapsedComponentError": "model.mstep",
-    "DataError": "data.source",
-    "DriverError": "checkpointing",
     "GaussianMixture": "mixture.gaussian_mixture",
     "GaussianMixtureIC": "mixture.gaussian_mixture_ic",
-    "ModelFileError": "storage.container",
-    "WorkersDifferError": "engine.environment",
     "from_array": "data.dask_array",
     "from_xarray": "data.xarray",
     "from_zarr": "data.zarr.source",

@@ -1,7 +1,7 @@
 """A fit's state in a file, so that a fit that is killed goes on where it was."""
 
-from dask_gmm.checkpointing.checkpoint import Checkpoint, CheckpointError
-from dask_gmm.checkpointing.driver import DriverError
+from dask_gmm.checkpointing.checkpoint import Checkpoint
 from dask_gmm.checkpointing.identity import fit_identity
+from dask_gmm.errors import CheckpointError, DriverError
 
 __all__ = ["Checkpoint", "CheckpointError", "DriverError", "fit_identity"]

@@ -17,9 +17,15 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from dask_gmm.checkpointing.driver import LocalDriver, RemoteDriver
+from dask_gmm.errors import CheckpointError, ModelFileError
 from dask_gmm.fitting.state import FitState, from_plain, to_plain
 from dask_gmm.storage.atomic import read_whole, write_atomically
-from dask_gmm.storage.container import MALFORMED, ModelFileError, pack, reason, unpack
+from dask_gmm.storage.container import (
+    MALFORMED,
+    pack,
+    reason,
+    unpack,
+)
 from dask_gmm.storage.redaction import public_url
 from dask_gmm.storage.retries import patiently
 
@@ -27,10 +33,6 @@ _T = TypeVar("_T")
 
 # Objects older than the newest that stay, should the newest prove unreadable.
 _KEPT_OBJECTS = 2
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that does not belong to this fit, or that is damaged."""
 
 
 class Checkpoint:

@@ -13,22 +13,13 @@ from time import sleep
 from typing import IO, Any, ClassVar
 from uuid import uuid4
 
+from dask_gmm.errors import DriverError
 from dask_gmm.storage.atomic import remove_remains
 
 # In an object store a living driver says so every few seconds ...
 _BEAT_SECONDS = 5.0
 # ... and one that is silent for this long is dead. Clocks of different machines are never compared.
 _SILENCE_SECONDS = 20.0
-
-
-class DriverError(RuntimeError):
-    """Another process fits with the same checkpoint."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(
-            f"Another process is fitting with the checkpoint {url}. "
-            "Wait for it to end, or use another checkpoint."
-        )
 
 
 class LocalDriver:

@@ -10,7 +10,7 @@ import numpy as np
 import dask_gmm
 from dask_gmm.data.grid_chunks import GridChunks
 from dask_gmm.data.source import Source
-from dask_gmm.precision import arithmetic
+from dask_gmm.fitting.precision import arithmetic
 from dask_gmm.storage.fingerprint import of_array, of_parts, of_source
 
 # They change what a fit tells or where rows are kept, not where it goes.

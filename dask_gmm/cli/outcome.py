@@ -86,12 +86,16 @@ def _fail(log: Log, error: Exception) -> NoReturn:
 
 def exit_code(error: Exception) -> int:
     """Return the documented code of an error."""
-    from dask_gmm.checkpointing import DriverError
-    from dask_gmm.data.source import DataError
-    from dask_gmm.engine.wait import ClusterError, WorkersKilledError
-    from dask_gmm.model.mstep import CollapsedComponentError
-    from dask_gmm.storage.container import ModelFileError
-    from dask_gmm.storage.store_errors import StoreUnfitError, verdict
+    from dask_gmm.errors import (
+        ClusterError,
+        CollapsedComponentError,
+        DataError,
+        DriverError,
+        ModelFileError,
+        StoreUnfitError,
+        WorkersKilledError,
+    )
+    from dask_gmm.storage.store_errors import verdict
 
     if isinstance(error, (DataError, ModelFileError, CollapsedComponentError)):
         return DATA

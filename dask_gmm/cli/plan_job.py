@@ -14,18 +14,19 @@ from dask_gmm.cli.display import clock, short
 from dask_gmm.cli.log import Log
 from dask_gmm.cli.sources import open_source
 from dask_gmm.data.checks import check_rows
-from dask_gmm.data.source import DataError, Source, byte_counts
+from dask_gmm.data.source import Source, byte_counts
 from dask_gmm.engine.memory_estimate import TaskMemory
 from dask_gmm.engine.pass_cost import Cost, measure, read_largest
 from dask_gmm.engine.plan import Plan
+from dask_gmm.errors import DataError
 from dask_gmm.fitting.init.initialization import StartSettings
+from dask_gmm.fitting.precision import arithmetic
 from dask_gmm.fitting.reductions import EStep
 from dask_gmm.fitting.settings import FitSettings
 from dask_gmm.mixture.attributes import fitted_density
 from dask_gmm.mixture.gaussian_mixture import GaussianMixture
 from dask_gmm.mixture.preparing import pass_bytes
 from dask_gmm.mixture.validation import known_rows
-from dask_gmm.precision import arithmetic
 
 # Rows that a mixture of the right size is made from, for the clock only.
 _CALIBRATION_ROWS = 16_384

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from dask_gmm.data.dispatch import looks_like_parquet
 from dask_gmm.data.parquet import read_parquet
-from dask_gmm.data.source import DataError, Source
+from dask_gmm.data.source import Source
 from dask_gmm.data.zarr.source import from_zarr
+from dask_gmm.errors import DataError
 from dask_gmm.storage.atomic import read_whole
 from dask_gmm.storage.redaction import without_secrets
 

@@ -12,7 +12,8 @@ from dask.utils import parse_timedelta
 from distributed import Client, LocalCluster, performance_report
 from distributed.security import Security
 
-from dask_gmm.engine.wait import NoWorkersError, SchedulerLostError
+from dask_gmm.config import NO_WORKERS_TIMEOUT
+from dask_gmm.errors import NoWorkersError, SchedulerLostError
 
 _LOCAL = ("n_workers", "threads", "memory_limit")
 _TLS = ("tls_ca_file", "tls_cert", "tls_key")
@@ -74,7 +75,7 @@ def _connected(address: str | None, given: Mapping[str, Any]) -> Client:
             f"{given['scheduler_file']} is no scheduler file: it should be the JSON that "
             "`dask scheduler --scheduler-file` writes."
         ) from error
-    timeout = dask.config.get("dask-gmm.no-workers-timeout", "10 minutes")
+    timeout = dask.config.get(NO_WORKERS_TIMEOUT.key)
     try:
         client.wait_for_workers(given["wait_for"], timeout=parse_timedelta(timeout))
     except TimeoutError as error:

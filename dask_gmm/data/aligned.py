@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from dask_gmm.data.masks import refuse_masked
 from dask_gmm.data.recut import RecutRows
-from dask_gmm.data.source import Block, Chunk, DataError, Reader
+from dask_gmm.data.source import Block, Chunk, Reader
+from dask_gmm.errors import DataError
 from dask_gmm.storage.fingerprint import joined, of_array
 
 

@@ -16,7 +16,13 @@ from dask_gmm.data.aligned import WeightReader, WeightSource, align_weights, che
 from dask_gmm.data.grid_chunks import GridChunks
 from dask_gmm.data.masks import refuse_masked
 from dask_gmm.data.sample_grid import SampleGrid
-from dask_gmm.data.source import Answer, Block, Chunk, DataError, working_dtype
+from dask_gmm.data.source import (
+    Answer,
+    Block,
+    Chunk,
+    working_dtype,
+)
+from dask_gmm.errors import DataError
 from dask_gmm.storage.fingerprint import of_array
 
 

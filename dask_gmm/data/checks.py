@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from dask_gmm.data.sample_grid import UNKNOWN_STRIDE
-from dask_gmm.data.source import Block, DataError
+from dask_gmm.data.source import Block
+from dask_gmm.errors import DataError
 
 
 def check_rows(block: Block) -> None:

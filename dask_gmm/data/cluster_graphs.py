@@ -18,7 +18,7 @@ from dask._task_spec import GraphNode, Task, TaskRef
 from distributed import Client, Future
 from distributed.shuffle._core import P2PBarrierTask
 
-from dask_gmm.data.source import DataError
+from dask_gmm.errors import DataError
 
 _SHUFFLED = "is shuffled between workers (peer to peer)"
 _ACTORS = "uses actors"

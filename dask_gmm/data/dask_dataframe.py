@@ -20,7 +20,8 @@ from dask_gmm.data.answers import checked_answer
 from dask_gmm.data.dask_graphs import ChunkGraphs, GraphReader
 from dask_gmm.data.frame_partitions import can_be_paired, optimized, paired
 from dask_gmm.data.sample_grid import unknown_numbers
-from dask_gmm.data.source import Answer, Block, Chunk, DataError
+from dask_gmm.data.source import Answer, Block, Chunk
+from dask_gmm.errors import DataError
 
 
 class DaskFrameSource:

@@ -35,7 +35,7 @@ from dask_gmm.data.cluster_graphs import (
     shuffles,
 )
 from dask_gmm.data.scheduler import computed, current_client, current_scheduler
-from dask_gmm.data.source import DataError
+from dask_gmm.errors import DataError
 
 Graph = dict[Any, Any]
 

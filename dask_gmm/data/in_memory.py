@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from dask_gmm.data.masks import refuse_masked
 from dask_gmm.data.parallel import Threads
 from dask_gmm.data.scheduler import computed
-from dask_gmm.data.source import Answer, Block, Chunk, DataError
+from dask_gmm.data.source import Answer, Block, Chunk
+from dask_gmm.errors import DataError
 from dask_gmm.storage.fingerprint import joined, of_array
 
 # As many blocks balance any usual number of threads, ...

@@ -8,7 +8,7 @@ import dask.array as da
 import numpy as np
 from numpy.typing import NDArray
 
-from dask_gmm.data.source import DataError
+from dask_gmm.errors import DataError
 
 
 def unmasked(values: Any, name: str) -> NDArray[Any]:

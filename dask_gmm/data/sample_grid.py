@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dask_gmm.data.source import Block, DataError
+from dask_gmm.data.source import Block
+from dask_gmm.errors import DataError
 
 #: Rows of cell i are numbered from i times this where the rows before the cell cannot be counted.
 UNKNOWN_STRIDE = 2**40

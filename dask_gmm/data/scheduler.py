@@ -8,6 +8,8 @@ from typing import Any
 from dask.base import get_scheduler
 from distributed import Client, get_client
 
+from dask_gmm.errors import AsynchronousClientError
+
 _ASYNCHRONOUS = (
     "The current Dask client is asynchronous, and this call waits for what it computes, which would stop the "
     "client's event loop. Run it in a thread with a client of its own: `await asyncio.to_thread(run)`, where "
@@ -15,10 +17,6 @@ _ASYNCHRONOUS = (
     "waiting.as_current(): gm.fit(X)`. Or leave the cluster out: "
     '`with dask.config.set(scheduler="threads"): gm.fit(X)`.'
 )
-
-
-class AsynchronousClientError(RuntimeError):
-    """A call that waits was made under an asynchronous client; the message says what to do."""
 
 
 def current_scheduler() -> Callable[..., Any] | None:

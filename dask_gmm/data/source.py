@@ -14,14 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class DataError(ValueError):
-    """Rows that cannot be used; the message names the chunk, the first bad row and what to do."""
-
-
-class ChunkTooLargeError(MemoryError):
-    """Memory is below what a chunk needs; the message says what to change."""
-
-
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """One stored or computed piece of the rows, described without reading it.

@@ -19,7 +19,8 @@ from dask_gmm.data.aligned_grid import by_name
 from dask_gmm.data.dask_array import DaskArraySource
 from dask_gmm.data.dataset_variables import check_variables
 from dask_gmm.data.masks import unmasked_chunks
-from dask_gmm.data.source import Answer, Chunk, DataError, working_dtype
+from dask_gmm.data.source import Answer, Chunk, working_dtype
+from dask_gmm.errors import DataError
 
 #: The dimension of probabilities.
 COMPONENT = "component"

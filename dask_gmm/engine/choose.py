@@ -7,12 +7,13 @@ from typing import Any
 
 from distributed import Client
 
-from dask_gmm.data.scheduler import AsynchronousClientError, current_scheduler
+from dask_gmm.data.scheduler import current_scheduler
 from dask_gmm.data.source import Source
 from dask_gmm.engine.cache import Cache, stay_in_process
 from dask_gmm.engine.cluster import ClusterEngine
 from dask_gmm.engine.memory_estimate import PassBytes
 from dask_gmm.engine.threads import ThreadsEngine
+from dask_gmm.errors import AsynchronousClientError
 
 _NOTHING = PassBytes()
 

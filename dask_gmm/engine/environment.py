@@ -22,6 +22,7 @@ from numba.core.registry import cpu_target
 from threadpoolctl import threadpool_info
 
 from dask_gmm.data.source import Block
+from dask_gmm.errors import WorkersDifferError
 
 _LOGGER = logging.getLogger("dask_gmm")
 
@@ -32,10 +33,6 @@ _ANSWERED: WeakKeyDictionary[Client, set[str]] = WeakKeyDictionary()
 
 # What compares equal where bits are the same: names and values, dask_gmm first.
 Environment = tuple[tuple[str, str], ...]
-
-
-class WorkersDifferError(ImportError):
-    """Workers without dask_gmm, or with another release of it than the process that asks them."""
 
 
 @cache

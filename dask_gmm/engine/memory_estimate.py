@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 
 from dask.utils import format_bytes
 
-from dask_gmm.data.source import ChunkTooLargeError, Source, byte_counts
+from dask_gmm.data.source import Source, byte_counts
 from dask_gmm.engine.merge_tree import merged_at_once
 from dask_gmm.engine.read_ahead import AHEAD_BYTES
+from dask_gmm.errors import ChunkTooLargeError
 
 # Tiles of the kernels, features and products together; measured, whatever the mixture.
 _TILE_BYTES = 8 << 20

@@ -17,12 +17,12 @@ from typing import Any
 
 from dask.system import CPU_COUNT
 
+from dask_gmm.data.patient_reader import PatientReader
 from dask_gmm.data.source import Block, Source, byte_counts
 from dask_gmm.engine.blas import SingleBlasThread
 from dask_gmm.engine.group import run_group
 from dask_gmm.engine.read_ahead import Reading, look_ahead
 from dask_gmm.engine.reduction import Work
-from dask_gmm.storage.retries import PatientReader
 
 # Measured: 64 tasks and their merges took 0.19 s beyond their work.
 _GROUP_SECONDS = 0.003

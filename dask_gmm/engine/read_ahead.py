@@ -12,8 +12,8 @@ from typing import Self
 
 import numpy as np
 
+from dask_gmm.data.patient_reader import PatientReader
 from dask_gmm.data.source import Block, Reader, Source, byte_counts
-from dask_gmm.storage.retries import PatientReader
 
 # A store that answers late is asked for several chunks at once, up to so many bytes and requests.
 AHEAD_BYTES = 16 << 20

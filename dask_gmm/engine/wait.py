@@ -11,14 +11,13 @@ from contextlib import contextmanager
 from time import monotonic, sleep
 from typing import Any
 
-import dask
-from dask.utils import parse_timedelta
 from distributed import Client, Future
 from distributed.client import ClosedClientError
 from distributed.scheduler import KilledWorker
 
-from dask_gmm.data.source import DataError
+from dask_gmm.config import KILLED_RETRIES, NO_WORKERS_TIMEOUT
 from dask_gmm.engine.memory_pressure import Relief
+from dask_gmm.errors import DataError, NoWorkersError, SchedulerLostError, WorkersKilledError
 
 _Workers = Mapping[str, Mapping[str, Any]]
 
@@ -33,22 +32,6 @@ _LOOK_SECONDS = 5.0
 _MEANWHILE_SECONDS = 0.2
 # A scheduler that does not answer for so long is gone.
 _ANSWER_SECONDS = 45.0
-
-
-class ClusterError(RuntimeError):
-    """The cluster ended a fit; the fit can be started again."""
-
-
-class NoWorkersError(ClusterError):
-    """No worker was left for too long."""
-
-
-class SchedulerLostError(ClusterError):
-    """The connection to the scheduler is gone."""
-
-
-class WorkersKilledError(ClusterError):
-    """Workers died again and again on the same task."""
 
 
 @contextmanager
@@ -83,9 +66,8 @@ class Patience:
         self._suitable = suitable
         self._looked = monotonic()
         self._relief = Relief(client, memory_note)
-        # Dask configuration: seconds without any worker, and how often a killed task is given back.
-        self._no_workers = parse_timedelta(dask.config.get("dask-gmm.no-workers-timeout", "10 minutes"))
-        self._most_retries = int(dask.config.get("dask-gmm.killed-retries", 20))
+        self._no_workers = NO_WORKERS_TIMEOUT.get()
+        self._most_retries = KILLED_RETRIES.get()
 
     def result(
         self, future: Future, keys: Sequence[Any] = (), meanwhile: Callable[[], None] = lambda: None

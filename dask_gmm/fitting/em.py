@@ -8,9 +8,9 @@ from typing import Literal
 
 import numpy as np
 
+from dask_gmm.errors import CollapsedComponentError
 from dask_gmm.fitting.accelerate.lbfgs import Acceleration, accepted, begun, creeping, rejected
 from dask_gmm.fitting.convergence import remaining_gap
-from dask_gmm.model.mstep import CollapsedComponentError
 from dask_gmm.model.parameters import Parameters
 
 Ending = Literal["converged", "max_iter", "stopped", "outrun"]

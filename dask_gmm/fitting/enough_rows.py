@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dask_gmm.data.source import DataError
+from dask_gmm.errors import DataError
 from dask_gmm.model.moments import Moments
 
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from dask_gmm.data.source import DataError
+from dask_gmm.errors import CollapsedComponentError, DataError
 from dask_gmm.fitting.checksums import Checksum, Comparison
 from dask_gmm.fitting.convergence import LOOSEST_TOL, negligible_gap, passes_left
 from dask_gmm.fitting.em import Collapse, Run, Stopping, advanced, without_trial
@@ -20,7 +20,6 @@ from dask_gmm.fitting.settings import FitSettings
 from dask_gmm.fitting.survey import Sample, Sampling, Survey, Surveyed
 from dask_gmm.fitting.unchanged import check_same_rows, check_unchanged
 from dask_gmm.model.moments import Moments
-from dask_gmm.model.mstep import CollapsedComponentError
 from dask_gmm.model.observation.observation import Kernel
 from dask_gmm.model.parameters import Parameters
 from dask_gmm.model.statistics import Statistics

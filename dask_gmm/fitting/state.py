@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dask_gmm.errors import CollapsedComponentError
 from dask_gmm.fitting.accelerate.coordinates import Coordinates
 from dask_gmm.fitting.accelerate.lbfgs import Acceleration
 from dask_gmm.fitting.checksums import Checksums
@@ -20,7 +21,6 @@ from dask_gmm.fitting.em import Collapse, Iteration, Run
 from dask_gmm.fitting.passes import PassRecord
 from dask_gmm.fitting.survey import Sampling
 from dask_gmm.model.moments import Moments
-from dask_gmm.model.mstep import CollapsedComponentError
 from dask_gmm.model.parameters import Parameters
 
 Arrays = dict[str, NDArray[Any]]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dask_gmm.data.source import DataError
+from dask_gmm.errors import DataError
 from dask_gmm.model.moments import Moments
 from dask_gmm.model.statistics import Statistics
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dask_gmm.data.source import DataError
+from dask_gmm.errors import DataError
 from dask_gmm.fitting.em import Run
 from dask_gmm.model.covariance import covariance_structure
 from dask_gmm.model.density import Density

@@ -11,10 +11,17 @@ import sklearn.mixture
 from sklearn.utils.validation import check_is_fitted
 
 import dask_gmm
+from dask_gmm.errors import ModelFileError
 from dask_gmm.mixture.attributes import check_type_kept
 from dask_gmm.mixture.model_file import FITTED, estimator_of, state_of
 from dask_gmm.storage.atomic import read_whole, write_atomically
-from dask_gmm.storage.container import MAGIC, MALFORMED, ModelFileError, pack, reason, unpack
+from dask_gmm.storage.container import (
+    MAGIC,
+    MALFORMED,
+    pack,
+    reason,
+    unpack,
+)
 from dask_gmm.storage.redaction import public_url
 from dask_gmm.storage.retries import patiently
 

@@ -11,15 +11,16 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from dask_gmm.data.source import DataError, Source
+from dask_gmm.data.source import Source
 from dask_gmm.engine.choose import choose_engine
+from dask_gmm.errors import DataError
+from dask_gmm.fitting.precision import arithmetic
 from dask_gmm.fitting.reductions import LogLikelihood
 from dask_gmm.mixture.attributes import fitted_density, fitted_parameters
 from dask_gmm.mixture.prediction import Quantity, prediction
 from dask_gmm.mixture.validation import prediction_source
 from dask_gmm.model.sampling import draw
 from dask_gmm.model.statistics import Totals
-from dask_gmm.precision import arithmetic
 
 
 class PredictingMixin:

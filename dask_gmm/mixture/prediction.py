@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from dask_gmm.data.source import Answer
 from dask_gmm.engine.blas import SingleBlasThread
 from dask_gmm.engine.memory_pressure import give_back_if_short
+from dask_gmm.fitting.precision import arithmetic
 from dask_gmm.mixture.attributes import fitted_density
 from dask_gmm.model.density import Density
 from dask_gmm.model.observation.complete import COMPLETE
 from dask_gmm.model.observation.observation import Kernel
-from dask_gmm.precision import arithmetic
 
 Quantity = Literal["labels", "probabilities", "log_density"]
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import dask
-from dask.utils import parse_bytes
-
+from dask_gmm.config import START_BYTES
 from dask_gmm.data.in_memory import ArraySource
 from dask_gmm.data.source import Source, byte_counts
 from dask_gmm.engine.cache import Cache
@@ -17,15 +15,15 @@ from dask_gmm.engine.memory_estimate import PassBytes
 from dask_gmm.engine.threads import ThreadsEngine
 from dask_gmm.fitting.checksums import Checksum
 from dask_gmm.fitting.passes import Engine, Rows
+from dask_gmm.fitting.precision import arithmetic
 from dask_gmm.fitting.settings import FitSettings
 from dask_gmm.fitting.survey import Sample
 from dask_gmm.mixture.validation import known_rows
-from dask_gmm.precision import arithmetic
 
 
 def start_bytes() -> int:
     """Return how many bytes of rows this process may take into memory."""
-    return int(parse_bytes(dask.config.get("dask-gmm.start-bytes", "64 MiB")))
+    return START_BYTES.get()
 
 
 def start_rows(source: Source) -> int:

@@ -22,7 +22,8 @@ from dask_gmm.data.dispatch import lazy_source
 from dask_gmm.data.in_memory import ArraySource
 from dask_gmm.data.masks import refuse_masked
 from dask_gmm.data.scheduler import computed
-from dask_gmm.data.source import DataError, Source
+from dask_gmm.data.source import Source
+from dask_gmm.errors import DataError
 from dask_gmm.fitting.enough_rows import check_enough_rows
 from dask_gmm.fitting.init.initialization import StartSettings
 from dask_gmm.model.covariance import covariance_structure

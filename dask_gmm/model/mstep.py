@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from dask_gmm.errors import CollapsedComponentError
 from dask_gmm.model.covariance.covariance import NotPositiveDefiniteError
 from dask_gmm.model.parameters import Parameters
 from dask_gmm.model.statistics import Statistics
@@ -24,20 +25,6 @@ _TOO_LARGE = (
     "Fitting the mixture model failed because a covariance, which is in squared units of X, is more than "
     "float64 can hold. Scale the input data, for instance to unit variance."
 )
-
-
-class CollapsedComponentError(ValueError):
-    """A component's covariance is not positive definite any more, or more than float64 can hold.
-
-    Attributes
-    ----------
-    component : int or None
-        Index of the component; None for a tied covariance.
-    """
-
-    def __init__(self, message: str, component: int | None = None) -> None:
-        super().__init__(message)
-        self.component = component
 
 
 def maximize(

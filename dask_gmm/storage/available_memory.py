@@ -7,7 +7,7 @@ from dask.utils import format_bytes
 from distributed import get_worker
 from distributed.system import MEMORY_LIMIT
 
-from dask_gmm.data.source import ChunkTooLargeError
+from dask_gmm.errors import ChunkTooLargeError
 
 # Smaller ones fit, or nothing does; asking the system takes longer than to read them.
 _SMALL = 64 << 20

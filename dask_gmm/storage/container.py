@@ -22,6 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dask_gmm.errors import ModelFileError
+
 Arrays = dict[str, NDArray[Any]]
 
 #: What every model file begins with.
@@ -39,10 +41,6 @@ MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeE
 def reason(error: Exception) -> str:
     """Return what a `MALFORMED` error says of a file; those of Python itself need their names."""
     return str(error) if type(error) is ValueError and error.args else repr(error)
-
-
-class ModelFileError(ValueError):
-    """A model file that cannot be used: not one of ours, damaged, of another version, or inconsistent."""
 
 
 def pack(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes:

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from time import monotonic, sleep
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import dask
-from dask.utils import parse_timedelta
-
-from dask_gmm.data.source import Block, ChunkTooLargeError
+from dask_gmm.config import READ_DEADLINE
+from dask_gmm.errors import StoreError
 from dask_gmm.storage.redaction import public_text
-from dask_gmm.storage.store_errors import STORE_ERRORS, StoreError, verdict
+from dask_gmm.storage.store_errors import STORE_ERRORS, verdict
 
 _LOGGER = logging.getLogger("dask_gmm")
 _T = TypeVar("_T")
@@ -26,11 +24,6 @@ _T = TypeVar("_T")
 # workers that failed together do not come back together.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 _RANDOM = random.Random()
-
-
-def store_deadline() -> float:
-    """Return how long a store may fail, in seconds: ``dask-gmm.read-deadline`` of Dask's configuration."""
-    return float(parse_timedelta(dask.config.get("dask-gmm.read-deadline", "5 minutes")))
 
 
 def patiently(action: Callable[[], _T], what: str, deadline: float | None = None) -> _T:
@@ -53,7 +46,7 @@ def patiently(action: Callable[[], _T], what: str, deadline: float | None = None
     Exception
         Everything that is not of a store, as it is.
     """
-    deadline = store_deadline() if deadline is None else deadline
+    deadline = READ_DEADLINE.get() if deadline is None else deadline
     began, pause = monotonic(), _FIRST_PAUSE
     while True:
         tried = monotonic()
@@ -82,45 +75,3 @@ def _told(error: Exception) -> str:
     """Return an error's kind, text and notes without credentials."""
     parts = [f"{type(error).__name__}: {error}".rstrip(": "), *getattr(error, "__notes__", [])]
     return ", ".join(map(public_text, parts))
-
-
-class PatientReader:
-    """A reader that tries again while its store fails.
-
-    Parameters
-    ----------
-    reader : Reader
-        Its errors name the object, in their text or a note.
-    """
-
-    def __init__(self, reader: Any) -> None:
-        self.reader = reader
-        # The configuration's where the reader is made, not where it reads.
-        self.deadline = store_deadline()
-
-    def read(self, index: int) -> Block:
-        """Read chunk `index`.
-
-        Raises
-        ------
-        StoreError
-        DataError
-        ChunkTooLargeError
-        """
-        return patiently(lambda: self._read(index), f"Chunk {index} cannot be read", self.deadline)
-
-    def _read(self, index: int) -> Block:
-        try:
-            block: Block = self.reader.read(index)
-        except ChunkTooLargeError:
-            raise
-        except MemoryError as error:
-            raise ChunkTooLargeError(
-                f"Chunk {index} does not fit into memory: {error}. Rechunk the data, or read them where "
-                "there is more memory."
-            ) from error
-        return block
-
-    def supply(self, results: Mapping[Any, Any]) -> None:
-        """Take the results of futures."""
-        self.reader.supply(results)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from dask_gmm.data.source import DataError
+from dask_gmm.errors import DataError, StoreError, StoreMissingError, StoreRefusedError, StoreUnfitError
 
 Verdict = Literal["passing", "refused", "missing", "lasting", "unfit"]
 
@@ -36,22 +36,6 @@ _UNFIT_NUMBERS = {
     errno.EEXIST, errno.EFBIG, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR,
     errno.ENOTEMPTY, errno.EROFS,
 }  # fmt: skip
-
-
-class StoreError(OSError):
-    """A store fails, and another try now would not help; the message names the object."""
-
-
-class StoreRefusedError(StoreError, PermissionError):
-    """A store refuses: permissions, credentials, the region."""
-
-
-class StoreMissingError(StoreError, FileNotFoundError):
-    """An object, or its bucket, is not there."""
-
-
-class StoreUnfitError(StoreError):
-    """What is asked of a store cannot be had, now or later: a folder for a file, a name it cannot have."""
 
 
 STORE_ERRORS: Mapping[Verdict, type[StoreError]] = {

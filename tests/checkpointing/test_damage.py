@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from dask_gmm import GaussianMixture
-from dask_gmm.checkpointing import Checkpoint, CheckpointError
+from dask_gmm.checkpointing import Checkpoint
+from dask_gmm.errors import CheckpointError, ModelFileError
 from dask_gmm.fitting.state import FitState
-from dask_gmm.storage.container import ModelFileError
 
 N_MUTATIONS = 1000
 

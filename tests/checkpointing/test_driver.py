@@ -12,7 +12,8 @@ import fsspec
 import pytest
 
 from dask_gmm import GaussianMixture
-from dask_gmm.checkpointing import Checkpoint, DriverError, driver
+from dask_gmm.checkpointing import Checkpoint, driver
+from dask_gmm.errors import DriverError
 from dask_gmm.fitting.state import FitState
 
 EMPTY = FitState((), None, ())

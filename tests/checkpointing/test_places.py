@@ -15,8 +15,8 @@ import pytest
 
 from dask_gmm import GaussianMixture
 from dask_gmm.checkpointing import checkpoint
+from dask_gmm.errors import StoreError, StoreMissingError
 from dask_gmm.storage import retries
-from dask_gmm.storage.store_errors import StoreError, StoreMissingError
 
 N_PIECES = 4
 

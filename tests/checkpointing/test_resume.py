@@ -12,9 +12,8 @@ import zarr
 
 import dask_gmm
 from dask_gmm import GaussianMixture, from_zarr, read_parquet
-from dask_gmm.checkpointing import Checkpoint, CheckpointError, checkpoint
-from dask_gmm.data.source import DataError
-from dask_gmm.model.mstep import CollapsedComponentError
+from dask_gmm.checkpointing import Checkpoint, checkpoint
+from dask_gmm.errors import CheckpointError, CollapsedComponentError, DataError
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

@@ -13,10 +13,8 @@ import numpy as np
 import pytest
 
 from dask_gmm import GaussianMixture
-from dask_gmm.checkpointing import Checkpoint, CheckpointError
-from dask_gmm.data.source import DataError
-from dask_gmm.model.mstep import CollapsedComponentError
-from dask_gmm.storage.container import ModelFileError
+from dask_gmm.checkpointing import Checkpoint
+from dask_gmm.errors import CheckpointError, CollapsedComponentError, DataError, ModelFileError
 
 N_MUTATIONS = 200
 TYPES = ("full", "tied", "diag", "spherical")

@@ -13,7 +13,7 @@ from distributed import LocalCluster
 
 from dask_gmm.cli.display import Display
 from dask_gmm.cli.outcome import exit_code
-from dask_gmm.engine.wait import WorkersKilledError
+from dask_gmm.errors import WorkersKilledError
 
 LOCAL = ("--n-components", 2, "--n-workers", 0, "--threads", 1)
 

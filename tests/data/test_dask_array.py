@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
 from dask_gmm.data.dask_array import DaskArraySource, from_array
-from dask_gmm.data.source import Answer, DataError
+from dask_gmm.data.source import Answer
+from dask_gmm.errors import DataError
 
 SUM = Answer(lambda rows: rows.sum(axis=1), np.dtype(np.float32), None, np.nan)
 PAIR = Answer(lambda rows: rows[:, [0, -1]], np.dtype(np.float64), 2, np.nan)

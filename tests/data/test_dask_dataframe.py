@@ -12,7 +12,8 @@ import sklearn.mixture
 from distributed import Client
 
 from dask_gmm.data.dask_dataframe import DaskFrameSource
-from dask_gmm.data.source import Answer, DataError
+from dask_gmm.data.source import Answer
+from dask_gmm.errors import DataError
 
 N = 100
 

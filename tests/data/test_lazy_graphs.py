@@ -20,7 +20,7 @@ from distributed import Client, LocalCluster, Lock, get_client, secede, wait, wo
 from dask_gmm import GaussianMixture, GaussianMixtureIC, write_predictions
 from dask_gmm.data.dask_dataframe import DaskFrameSource
 from dask_gmm.data.dask_graphs import ChunkGraphs
-from dask_gmm.data.source import DataError
+from dask_gmm.errors import DataError
 
 N_FILES, N_ROWS = 8, 30
 COLUMNS = list("abcdefghij")

@@ -21,7 +21,8 @@ from dask_gmm.data.sample_grid import (
     stack_rows,
     unknown_numbers,
 )
-from dask_gmm.data.source import Chunk, DataError, byte_counts
+from dask_gmm.data.source import Chunk, byte_counts
+from dask_gmm.errors import DataError
 
 F64 = np.dtype(np.float64)
 

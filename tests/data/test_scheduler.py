@@ -14,7 +14,8 @@ import pytest
 from distributed import Client, LocalCluster
 
 from dask_gmm import GaussianMixture, GaussianMixtureIC, write_predictions
-from dask_gmm.data.scheduler import AsynchronousClientError, current_scheduler
+from dask_gmm.data.scheduler import current_scheduler
+from dask_gmm.errors import AsynchronousClientError
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

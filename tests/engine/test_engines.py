@@ -15,10 +15,10 @@ import pytest
 from distributed import Client, LocalCluster, get_worker
 
 from dask_gmm.data.dispatch import lazy_source
-from dask_gmm.data.source import DataError
 from dask_gmm.engine.choose import choose_engine
 from dask_gmm.engine.cluster import ClusterEngine
 from dask_gmm.engine.threads import ThreadsEngine
+from dask_gmm.errors import DataError
 
 N_CHUNKS = 40
 

@@ -20,11 +20,11 @@ from dask_gmm.engine.group import merge_values, run_group
 from dask_gmm.engine.memory_estimate import (
     BASE_BYTES,
     READING_BYTES,
-    ChunkTooLargeError,
     PassBytes,
     TaskMemory,
 )
 from dask_gmm.engine.read_ahead import Reading
+from dask_gmm.errors import ChunkTooLargeError
 from dask_gmm.fitting.reductions import EStep
 from dask_gmm.model.density import Density
 

@@ -24,7 +24,7 @@ from dask_gmm.engine import plan, suitable
 from dask_gmm.engine import wait as waiting
 from dask_gmm.engine.cluster import ClusterEngine
 from dask_gmm.engine.memory_estimate import PassBytes, TaskMemory
-from dask_gmm.engine.wait import NoWorkersError
+from dask_gmm.errors import NoWorkersError
 
 SMALL, LARGE = 100 << 20, 4 << 30
 N_GROUPS = 20

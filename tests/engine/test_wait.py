@@ -12,16 +12,9 @@ from distributed.client import ClosedClientError, FutureCancelledError
 from distributed.comm import CommClosedError
 from distributed.scheduler import KilledWorker
 
-from dask_gmm.data.source import DataError
 from dask_gmm.engine import wait as waiting
-from dask_gmm.engine.wait import (
-    ClusterError,
-    NoWorkersError,
-    Patience,
-    SchedulerLostError,
-    WorkersKilledError,
-    connected,
-)
+from dask_gmm.engine.wait import Patience, connected
+from dask_gmm.errors import ClusterError, DataError, NoWorkersError, SchedulerLostError, WorkersKilledError
 
 
 @pytest.fixture(scope="module")

@@ -17,10 +17,9 @@ import pytest
 import zarr
 
 from dask_gmm import GaussianMixture, from_zarr, read_parquet
-from dask_gmm.data.source import DataError
 from dask_gmm.data.zarr import stored_array as stores
 from dask_gmm.engine import plan
-from dask_gmm.storage.store_errors import StoreError, StoreMissingError, StoreRefusedError
+from dask_gmm.errors import DataError, StoreError, StoreMissingError, StoreRefusedError
 
 pytestmark = [
     pytest.mark.long,

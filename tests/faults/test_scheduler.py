@@ -15,7 +15,7 @@ import dask
 import pytest
 from distributed import Client
 
-from dask_gmm.engine.wait import SchedulerLostError
+from dask_gmm.errors import SchedulerLostError
 
 pytestmark = [
     pytest.mark.long,

@@ -18,7 +18,7 @@ from distributed.security import Security
 
 from dask_gmm import GaussianMixture, GaussianMixtureIC, from_zarr
 from dask_gmm.cli import gmm
-from dask_gmm.storage.store_errors import StoreError
+from dask_gmm.errors import StoreError
 
 pytestmark = [
     pytest.mark.long,

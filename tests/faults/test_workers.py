@@ -21,7 +21,7 @@ import psutil
 import pytest
 from distributed.chaos import KillWorker
 
-from dask_gmm.engine.wait import NoWorkersError, WorkersKilledError
+from dask_gmm.errors import NoWorkersError, WorkersKilledError
 
 pytestmark = [
     pytest.mark.long,

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dask_gmm.data.source import Block, DataError
+from dask_gmm.data.source import Block
+from dask_gmm.errors import DataError
 from dask_gmm.fitting.survey import Sampling, Survey
 
 N_ROWS = 1000

@@ -14,8 +14,9 @@ import sklearn.mixture
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 from dask_gmm import GaussianMixture
+from dask_gmm.errors import ModelFileError
 from dask_gmm.mixture.model_file import FITTED
-from dask_gmm.storage.container import ModelFileError, pack, unpack
+from dask_gmm.storage.container import pack, unpack
 
 COVARIANCE_TYPES = ["full", "tied", "diag", "spherical"]
 

@@ -15,7 +15,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.mixture import GaussianMixture as Reference
 
 from dask_gmm import GaussianMixture, GaussianMixtureIC
-from dask_gmm.model.mstep import CollapsedComponentError
+from dask_gmm.errors import CollapsedComponentError
 
 ROWS = np.random.default_rng(0).normal(size=(10, 2))
 IDENTITIES = np.stack([np.eye(2)] * 2)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from dask_gmm.errors import CollapsedComponentError
 from dask_gmm.model.covariance import covariance_structure
-from dask_gmm.model.mstep import CollapsedComponentError, guarded, maximize
+from dask_gmm.model.mstep import guarded, maximize
 from dask_gmm.model.statistics import Statistics, Totals
 from tests.model.mixtures import mixture
 

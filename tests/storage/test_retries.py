@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from dask_gmm import GaussianMixture
-from dask_gmm.data.source import ChunkTooLargeError, DataError
+from dask_gmm.data.patient_reader import PatientReader
+from dask_gmm.errors import ChunkTooLargeError, DataError, StoreError, StoreMissingError, StoreRefusedError
 from dask_gmm.storage import retries
-from dask_gmm.storage.retries import PatientReader, patiently
-from dask_gmm.storage.store_errors import StoreError, StoreMissingError, StoreRefusedError, verdict
+from dask_gmm.storage.retries import patiently
+from dask_gmm.storage.store_errors import verdict
 
 
 def of_client(module, name, bases=(Exception,), **attributes):

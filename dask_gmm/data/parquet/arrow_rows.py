@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from dask_gmm.data.source import DataError
+from dask_gmm.errors import DataError
 
 
 def null_values(where: str) -> DataError:

@@ -19,7 +19,7 @@ from dask_gmm.data.parquet.columns import Columns, default_columns
 from dask_gmm.data.parquet.files import File, Store
 from dask_gmm.data.parquet.filters import RowFilter
 from dask_gmm.data.parquet.opening import OpenFile, full_schema, naming, open_file, read_row_groups
-from dask_gmm.data.source import DataError
+from dask_gmm.errors import DataError
 
 _RUN_BYTES = 8 << 20
 _FOOTERS_AT_ONCE = 16

@@ -13,7 +13,7 @@ import pyarrow as pa
 from dask_gmm.data.parquet.arrow_rows import list_length, plain_type
 from dask_gmm.data.parquet.files import File, Store
 from dask_gmm.data.parquet.opening import full_schema, naming, open_file, read_row_groups
-from dask_gmm.data.source import DataError
+from dask_gmm.errors import DataError
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 import pyarrow as pa
 
 from dask_gmm.data.parquet.tables import DELTA_LOG
-from dask_gmm.data.source import DataError
+from dask_gmm.errors import DataError
 from dask_gmm.storage.redaction import public_url
 
 # What a reader need not do anything about: types of columns are compared file by file.

@@ -19,7 +19,7 @@ from fsspec.core import has_magic, url_to_fs
 
 from dask_gmm.data.parquet.delta import read_delta_log
 from dask_gmm.data.parquet.tables import has_delta_log, refuse_parts, refuse_tables
-from dask_gmm.data.source import DataError
+from dask_gmm.errors import DataError
 from dask_gmm.storage.fingerprint import version
 from dask_gmm.storage.redaction import public_url, sent_url, without_secrets
 from dask_gmm.storage.retries import patiently

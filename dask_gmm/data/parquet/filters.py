@@ -10,7 +10,7 @@ import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
 from dask_gmm.data.parquet.files import File
-from dask_gmm.data.source import DataError
+from dask_gmm.errors import DataError
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dask_gmm.data.parquet.thrift import BINARY, I32, I64, LIST, STRUCT, Fields, field, walk
-from dask_gmm.data.source import DataError
+from dask_gmm.errors import DataError
 
 Numbers = NDArray[np.int64]
 

@@ -18,7 +18,7 @@ from dask_gmm.data.parquet.files import File, Store
 from dask_gmm.data.parquet.footer import Footer, parse_footer
 from dask_gmm.data.parquet.pages import check_pages
 from dask_gmm.data.parquet.remote import fetch, is_local, read_tail
-from dask_gmm.data.source import DataError
+from dask_gmm.errors import DataError
 from dask_gmm.storage.retries import patiently
 
 # Footers of files in use, so that reading a file's row groups one by one parses its footer once.

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 from dask.utils import format_bytes
 
-from dask_gmm.data.source import DataError
+from dask_gmm.errors import DataError
 from dask_gmm.storage.available_memory import check_fits
 
 # Writers differ in what they count: dictionaries, headers.

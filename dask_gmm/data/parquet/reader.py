@@ -17,7 +17,8 @@ from dask_gmm.data.parquet.files import Store
 from dask_gmm.data.parquet.filters import RowFilter
 from dask_gmm.data.parquet.opening import naming, read_row_groups
 from dask_gmm.data.sample_grid import unknown_numbers
-from dask_gmm.data.source import Block, DataError
+from dask_gmm.data.source import Block
+from dask_gmm.errors import DataError
 from dask_gmm.storage.available_memory import check_fits
 
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
 
 from dask_gmm.data.parquet.files import File
-from dask_gmm.data.source import DataError
+from dask_gmm.errors import DataError
 
 _LOGGER = logging.getLogger("dask_gmm")
 

@@ -20,10 +20,10 @@ from dask_gmm.data.parquet.files import File, Store, find_files
 from dask_gmm.data.parquet.filters import RowFilter
 from dask_gmm.data.parquet.opening import full_schema, open_file
 from dask_gmm.data.parquet.reader import ParquetReader
+from dask_gmm.data.patient_reader import PatientReader
 from dask_gmm.data.source import Answer, Chunk
 from dask_gmm.storage.fingerprint import joined, of_parts, of_source
 from dask_gmm.storage.redaction import public_url
-from dask_gmm.storage.retries import PatientReader
 
 
 def read_parquet(

@@ -12,7 +12,7 @@ from typing import Any
 
 from fsspec.core import has_magic
 
-from dask_gmm.data.source import DataError
+from dask_gmm.errors import DataError
 from dask_gmm.storage.redaction import public_url
 
 DELTA_LOG = "_delta_log"

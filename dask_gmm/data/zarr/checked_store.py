@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from zarr.abc.store import RangeByteRequest, SuffixByteRequest
 from zarr.storage import LocalStore, StorePath, WrapperStore
 
-from dask_gmm.data.source import DataError
 from dask_gmm.data.zarr.bounded_codecs import bounded
 from dask_gmm.data.zarr.left_out import MissingChunkError
+from dask_gmm.errors import DataError
 
 
 def checked(array: zarr.Array[Any], is_fill: Callable[[str], bool]) -> zarr.Array[Any]:

@@ -27,7 +27,7 @@ from distributed import warn
 from numpy.typing import NDArray
 from zarr.core.sync import sync
 
-from dask_gmm.data.source import DataError
+from dask_gmm.errors import DataError
 from dask_gmm.storage.redaction import public_url
 from dask_gmm.storage.store_errors import verdict
 

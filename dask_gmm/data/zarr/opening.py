@@ -12,9 +12,9 @@ from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
 from zarr.errors import NodeNotFoundError
 from zarr.storage import FsspecStore, ObjectStore
 
-from dask_gmm.data.source import DataError
 from dask_gmm.data.zarr.groups import described
 from dask_gmm.data.zarr.unreadable import unreadable
+from dask_gmm.errors import DataError
 from dask_gmm.storage.objects import object_store
 from dask_gmm.storage.redaction import public_url
 

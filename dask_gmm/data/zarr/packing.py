@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dask_gmm.data.source import DataError
+from dask_gmm.errors import DataError
 
 _BOUNDS = ("valid_min", "valid_max")
 

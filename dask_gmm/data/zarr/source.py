@@ -17,6 +17,7 @@ from dask_gmm.data.aligned import WeightedReader, WeightReader, WeightSource
 from dask_gmm.data.aligned_grid import grid_weights
 from dask_gmm.data.answers import checked_answer
 from dask_gmm.data.grid_chunks import GridChunks
+from dask_gmm.data.patient_reader import PatientReader
 from dask_gmm.data.sample_grid import (
     SampleGrid,
     as_block,
@@ -26,12 +27,17 @@ from dask_gmm.data.sample_grid import (
     normal_feature_axis,
     stack_rows,
 )
-from dask_gmm.data.source import Answer, Block, Chunk, DataError, working_dtype
+from dask_gmm.data.source import (
+    Answer,
+    Block,
+    Chunk,
+    working_dtype,
+)
 from dask_gmm.data.zarr.left_out import MissingChunks
 from dask_gmm.data.zarr.stored_array import StoredArray
 from dask_gmm.data.zarr.variables import Dims, Variable, on_one_grid
+from dask_gmm.errors import DataError
 from dask_gmm.storage.fingerprint import joined, of_source
-from dask_gmm.storage.retries import PatientReader
 
 NanRule = Literal["error", "drop"]
 

@@ -20,16 +20,16 @@ from fsspec.implementations.local import LocalFileSystem
 from numpy.typing import NDArray
 from zarr.storage import FsspecStore, LocalStore
 
-from dask_gmm.data.source import DataError
 from dask_gmm.data.zarr.checked_store import checked, fast, has_empty_chunk
 from dask_gmm.data.zarr.left_out import MissingChunkError, MissingChunks, UnstoredChunks
 from dask_gmm.data.zarr.opening import member, open_array
 from dask_gmm.data.zarr.unreadable import missing_codec
+from dask_gmm.errors import DataError, StoreRefusedError
 from dask_gmm.storage.available_memory import check_fits
 from dask_gmm.storage.fingerprint import of_parts, version
 from dask_gmm.storage.redaction import public_url, sent_url, without_secrets
 from dask_gmm.storage.retries import patiently
-from dask_gmm.storage.store_errors import StoreRefusedError, verdict
+from dask_gmm.storage.store_errors import verdict
 
 # What codecs raise for bytes that they cannot decode.
 _UNDECODABLE = (ValueError, TypeError, RuntimeError, EOFError, IndexError, zlib.error, gzip.BadGzipFile)

@@ -10,7 +10,7 @@ import numcodecs.errors
 import zarr
 from zarr.errors import MetadataValidationError, UnknownCodecError
 
-from dask_gmm.data.source import DataError
+from dask_gmm.errors import DataError
 
 _DAMAGED = (JSONDecodeError, UnicodeDecodeError, MetadataValidationError, KeyError, TypeError)
 _UNKNOWN_CODEC = (UnknownCodecError, numcodecs.errors.UnknownCodecError)

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from dask_gmm.errors import CollapsedComponentError
 from dask_gmm.fitting.em import Collapse, Ending, Run
 from dask_gmm.fitting.init.initialization import find_start, given_start
 from dask_gmm.fitting.init.on_sample import UNOBSERVED, EngineOf, passes_over, sample_for, sample_size
@@ -20,7 +21,6 @@ from dask_gmm.fitting.loop import Candidate, iterate, same_bound
 from dask_gmm.fitting.passes import Passes
 from dask_gmm.fitting.settings import N_RACERS, FitSettings
 from dask_gmm.fitting.survey import Sample, Sampling
-from dask_gmm.model.mstep import CollapsedComponentError
 from dask_gmm.model.parameters import Parameters
 
 # Of the sampled rows for each free parameter, those on which many restarts are tried ...

@@ -12,7 +12,7 @@ import pytest
 
 from dask_gmm import ChunkTooLargeError
 from dask_gmm.data.parquet import pages, read_parquet
-from dask_gmm.data.source import DataError
+from dask_gmm.errors import DataError
 from dask_gmm.storage import available_memory as available
 
 N = 3000

@@ -20,7 +20,8 @@ from dask_gmm.data.parquet import chunks as planning
 from dask_gmm.data.parquet import opening, read_parquet
 from dask_gmm.data.parquet import remote as fetching
 from dask_gmm.data.parquet.reader import ParquetReader
-from dask_gmm.data.source import Answer, DataError
+from dask_gmm.data.source import Answer
+from dask_gmm.errors import DataError
 
 N = 100
 

@@ -16,7 +16,7 @@ from zarr.storage import MemoryStore, ZipStore
 
 from dask_gmm import GaussianMixture, from_zarr
 from dask_gmm.data.dispatch import lazy_source
-from dask_gmm.data.source import DataError
+from dask_gmm.errors import DataError
 
 pytestmark = pytest.mark.filterwarnings("ignore::zarr.errors.UnstableSpecificationWarning")
 

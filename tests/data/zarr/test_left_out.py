@@ -13,7 +13,7 @@ from distributed import Client
 from zarr.storage import FsspecStore, MemoryStore, WrapperStore, ZipStore
 
 from dask_gmm import GaussianMixture, from_zarr
-from dask_gmm.data.source import DataError
+from dask_gmm.errors import DataError
 
 # A field of labels: two things before a background that fills whole chunks of (4, 5), many of them far away.
 LABELS = np.zeros((24, 30), dtype=np.uint8)

@@ -11,7 +11,8 @@ import zarr
 from zarr.storage import MemoryStore
 
 from dask_gmm import GaussianMixture, from_xarray, from_zarr
-from dask_gmm.data.source import DataError, working_dtype
+from dask_gmm.data.source import working_dtype
+from dask_gmm.errors import DataError
 
 xr = pytest.importorskip("xarray")
 

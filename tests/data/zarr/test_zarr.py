@@ -20,10 +20,11 @@ from hypothesis import strategies as st
 from zarr.codecs import BloscCodec, GzipCodec, ZstdCodec
 from zarr.storage import FsspecStore, MemoryStore, ObjectStore, WrapperStore, ZipStore
 
-from dask_gmm.data.source import Answer, DataError
+from dask_gmm.data.source import Answer
 from dask_gmm.data.zarr import stored_array as stores
 from dask_gmm.data.zarr.source import ZarrSource, from_zarr
 from dask_gmm.data.zarr.stored_array import StoredArray
+from dask_gmm.errors import DataError
 
 SUM = Answer(lambda rows: rows.sum(axis=1), np.dtype(np.float64), None, np.nan)
 BOTH = Answer(lambda rows: rows[:, :2] * 2, np.dtype(np.float64), 2, np.nan)

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from dask_gmm import GaussianMixture
+from dask_gmm.errors import CollapsedComponentError
 from dask_gmm.fitting.accelerate import surrogate as leaps
 from dask_gmm.fitting.accelerate.coordinates import Coordinates
 from dask_gmm.fitting.accelerate.surrogate import leap
 from dask_gmm.fitting.em import Collapse, Run, Stopping, advanced, without_trial
 from dask_gmm.fitting.passes import Passes
-from dask_gmm.model.mstep import CollapsedComponentError
 from dask_gmm.model.parameters import Parameters
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from dask_gmm import GaussianMixture
+from dask_gmm.errors import CollapsedComponentError
 from dask_gmm.fitting.em import Collapse, Iteration, Run
 from dask_gmm.fitting.init.initialization import StartSettings
 from dask_gmm.fitting.init.restarts import sample_size
 from dask_gmm.fitting.loop import Candidate
 from dask_gmm.fitting.settings import FitSettings
-from dask_gmm.model.mstep import CollapsedComponentError
 from dask_gmm.model.parameters import Parameters
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import dask
 import numpy as np
+
+from dask_gmm.config import PRECISION
 
 
 def arithmetic(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -20,9 +21,4 @@ def arithmetic(dtype: np.dtype[Any]) -> np.dtype[Any]:
     ValueError
         Another value.
     """
-    precision = dask.config.get("dask-gmm.precision", "auto")
-    if precision not in ("auto", "double"):
-        raise ValueError(
-            f"The Dask configuration value dask-gmm.precision is {precision!r}: not auto or double."
-        )
-    return np.dtype(np.float64) if precision == "double" else dtype
+    return np.dtype(np.float64) if PRECISION.get() == "double" else dtype

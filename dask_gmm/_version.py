@@ -1,0 +1,3 @@
+"""The release, which model files and checkpoints name."""
+
+__version__ = "0.1.0"
