@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -339,7 +340,9 @@ def assert_fits_as_computed(lazy: Any) -> None:
 
 
 @pytest.mark.parametrize("make", FRAMES.values(), ids=FRAMES)
-def test_frames(scheduler, folder, make):
+def test_frames(request, scheduler, folder, make):
+    if "cluster-partitions by size" in request.node.name and sys.version_info < (3, 12):
+        pytest.skip("Dask waits for itself: it computes sizes while it holds the lock of a cached property")
     assert_fits_as_computed(make(folder))
 
 

@@ -26,7 +26,7 @@ _ROW_GROUPS, _ROW_GROUP, _GROUP_ROWS = field(LIST, 4), field(STRUCT, 4, in_list=
 _CHUNKS, _CHUNK = field(LIST, 4, 1), field(STRUCT, 4, 1, in_list=True)
 _META, _CRYPTO = field(STRUCT, 4, 1, 3), field(STRUCT, 4, 1, 8)
 _CHUNK_TYPE = field(I32, 4, 1, 3, 1)
-_VALUES, _SIZE, _DATA, _DICTIONARY = (field(I64, 4, 1, 3, number) for number in (5, 7, 9, 11))
+_VALUES, _DECODED, _SIZE, _DATA, _DICTIONARY = (field(I64, 4, 1, 3, number) for number in (5, 6, 7, 9, 11))
 _NULLS = field(I64, 4, 1, 3, 12, 3)
 _EXTREMES = [field(BINARY, 4, 1, 3, 12, number) for number in (1, 2, 5, 6)]
 _TEXT_BYTES = field(I64, 4, 1, 3, 16, 1)
@@ -59,6 +59,8 @@ class Footer:
         -1 where the footer does not say.
     starts, sizes : ndarray, int64
         Bytes in the file.
+    decoded : ndarray, int64
+        Bytes of all pages once they are decompressed.
     encrypted : ndarray, bool
     unsound : ndarray, bool
         Arrow could not make sense of the statistics.
@@ -74,6 +76,7 @@ class Footer:
     n_nulls: Numbers
     starts: Numbers
     sizes: Numbers
+    decoded: Numbers
     encrypted: NDArray[np.bool_]
     unsound: NDArray[np.bool_]
     repeated: NDArray[np.bool_]
@@ -186,6 +189,7 @@ def _footer(fields: Fields, leaves: _Leaves, end: int, name: str) -> Footer:
         each(_NULLS, _UNKNOWN),
         np.where((dictionary > 0) & (dictionary < data), dictionary, data),
         each(_SIZE, _UNKNOWN),
+        each(_DECODED, 0),
         encrypted,
         _unsound(fields, leaves, chunks, shape),
         leaves.repetitions > 0,

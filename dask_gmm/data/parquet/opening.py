@@ -149,7 +149,8 @@ def read_row_groups(store: Store, file: File, row_groups: Sequence[int], names: 
     metadata = opened.fragment.metadata
     checked = file, tuple(row_groups), tuple(columns)
     if checked not in _CHECKED:
-        check_pages(memoryview(contents).cast("B"), metadata, row_groups, columns, file.name)
+        names_of = {column: opened.paths[column] for column in columns}
+        check_pages(memoryview(contents).cast("B"), opened.footer, row_groups, names_of)
         _CHECKED.add(checked)
     source = pa.BufferReader(contents)
     with pq.ParquetFile(source, metadata=metadata, page_checksum_verification=True) as parquet:

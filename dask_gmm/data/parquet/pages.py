@@ -5,12 +5,12 @@ A footer may announce ten rows over a page that decompresses to gigabytes.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 from dask.utils import format_bytes
 
+from dask_gmm.data.parquet.footer import Footer
 from dask_gmm.errors import DataError
 from dask_gmm.storage.available_memory import check_fits
 
@@ -37,7 +37,7 @@ def check_announced(n_bytes: int, n_values: int, where: str) -> None:
 
 
 def check_pages(
-    contents: memoryview, metadata: Any, row_groups: Sequence[int], columns: Collection[int], name: str
+    contents: memoryview, footer: Footer, row_groups: Sequence[int], columns: Mapping[int, str]
 ) -> None:
     """Refuse row groups whose pages decode to more than the footer announces, or than there is memory.
 
@@ -45,12 +45,11 @@ def check_pages(
     ----------
     contents : memoryview of bytes
         The file, at least where these columns are.
-    metadata : pyarrow.parquet.FileMetaData
+    footer : Footer
+        Arrow's own would end the process where it contradicts itself.
     row_groups : sequence of int
-    columns : collection of int
-        Numbers of the stored columns.
-    name : str
-        The file.
+    columns : mapping of int to str
+        Numbers of the stored columns, and what errors call them.
 
     Raises
     ------
@@ -61,26 +60,28 @@ def check_pages(
     """
     announced = 0
     for group in row_groups:
-        for column in map(metadata.row_group(group).column, columns):
-            announced += column.total_uncompressed_size
-            where = f"{name}, row group {group}, column {column.path_in_schema!r}"
-            check_announced(column.total_uncompressed_size, column.num_values, where)
+        for column, column_name in columns.items():
+            size = int(footer.decoded[group, column])
+            announced += size
+            where = f"{footer.name}, row group {group}, column {column_name!r}"
+            check_announced(size, int(footer.n_values[group, column]), where)
             try:
-                found = _decoded_bytes(contents, column)
+                found = decoded_bytes(
+                    contents, int(footer.starts[group, column]), int(footer.sizes[group, column])
+                )
             except (IndexError, ValueError, RecursionError) as error:
                 raise pa.ArrowInvalid(f"{where}: a page's header cannot be read") from error
-            if found > _COUNTED_AGAIN * column.total_uncompressed_size + _ROOM:
+            if found > _COUNTED_AGAIN * size + _ROOM:
                 raise DataError(
                     f"{where}: its pages would decode to {format_bytes(found)} where the footer announces "
-                    f"{format_bytes(column.total_uncompressed_size)}. The file is damaged; write it again."
+                    f"{format_bytes(size)}. The file is damaged; write it again."
                 )
-    check_fits(announced, f"{name}, row groups {row_groups[0]} to {row_groups[-1]},")
+    check_fits(announced, f"{footer.name}, row groups {row_groups[0]} to {row_groups[-1]},")
 
 
-def _decoded_bytes(contents: memoryview, column: Any) -> int:
-    """Return what the pages of a column say that they decode to."""
-    position = min(column.dictionary_page_offset or column.data_page_offset, column.data_page_offset)
-    stop, total = position + column.total_compressed_size, 0
+def decoded_bytes(contents: memoryview, start: int, size: int) -> int:
+    """Return what the pages of a column, from `start` on, say that they decode to."""
+    position, stop, total = start, start + size, 0
     while position < stop:
         header = _Header(contents, position)
         fields = header.struct(0)
