@@ -24,13 +24,13 @@ from dask_gmm.engine.allocator import keep_freed_memory
 from dask_gmm.engine.blas import SingleBlasThread
 from dask_gmm.engine.cache import Cache, groups_to_keep
 from dask_gmm.engine.environment import Environments, check_environments, check_releases
-from dask_gmm.engine.group import merge_values, run_group
+from dask_gmm.engine.group import combine_values, run_group
 from dask_gmm.engine.memory_estimate import PassBytes, TaskMemory
 from dask_gmm.engine.memory_pressure import giving_back
 from dask_gmm.engine.merge_tree import MergeTree, merged_at_once
 from dask_gmm.engine.plan import Plan
 from dask_gmm.engine.read_ahead import KeptBlocks, Reading, look_ahead
-from dask_gmm.engine.reduction import Work
+from dask_gmm.engine.reduction import Reduction
 from dask_gmm.engine.suitable import Suitable, on_large_workers
 from dask_gmm.engine.telemetry import Watched, new_span, report_pass
 from dask_gmm.engine.turns import let_next_begin, turn
@@ -44,7 +44,7 @@ _LITERAL_BYTES = 10_000
 _LITERAL_BYTES_IN_ALL = 4 << 20
 _NOTHING = PassBytes()
 # Dask's mark of tasks that are placed without regard to where their inputs are, which it takes from the call.
-# Without it all tasks go to the worker that has the works, once there are fewer of them than twice the
+# Without it all tasks go to the worker that has the reductions, once there are fewer of them than twice the
 # threads; with copies on all workers they would not, but its memory manager drops copies as they are made.
 _ANYWHERE = "_data_producer"
 
@@ -122,14 +122,14 @@ class ClusterEngine:
             key=f"gmm-rows-{self._token}-{number}",
         )
 
-    def run(self, works: Sequence[Work], group_done: GroupDone | None = None) -> list[Any]:
+    def run(self, reductions: Sequence[Reduction[Any]], group_done: GroupDone | None = None) -> list[Any]:
         """Run one pass; see `ThreadsEngine.run`."""
         if not self._groups:
-            return [work.start() for work in works]
+            return [reduction.zero() for reduction in reductions]
         self._absence.begin()
         began = perf_counter()
         with connected(), dask.annotate(span=self._span, **self._suitable.annotations()):
-            tree, progress = self._submitted([*works, Environments()], group_done)
+            tree, progress = self._submitted([*reductions, Environments()], group_done)
         self._leave_last()
 
         def meanwhile() -> None:
@@ -175,9 +175,9 @@ class ClusterEngine:
                 report_pass(self._client, last.number, last.n_groups, last.seconds)
 
     def _submitted(
-        self, works: Sequence[Work], group_done: GroupDone | None
+        self, reductions: Sequence[Reduction[Any]], group_done: GroupDone | None
     ) -> tuple[MergeTree, _Progress | None]:
-        shipped = self._ship(works)
+        shipped = self._ship(reductions)
         parts = self._parts(shipped)
         progress = None if group_done is None else _Progress(parts, group_done)
 
@@ -217,11 +217,11 @@ class ClusterEngine:
             parts.update(zip(numbers, submitted, strict=True))
         return [parts[number] for number in range(self.n_groups)]
 
-    def _ship(self, works: Sequence[Work]) -> Any:
-        payload = dumps(list(works))
+    def _ship(self, reductions: Sequence[Reduction[Any]]) -> Any:
+        payload = dumps(list(reductions))
         if len(payload) * self.n_groups <= _LITERAL_BYTES_IN_ALL:
             return payload
-        return self._client.submit(_same, payload, pure=False, key=f"gmm-works-{uuid4().hex}")
+        return self._client.submit(_same, payload, pure=False, key=f"gmm-reductions-{uuid4().hex}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,16 +286,16 @@ def _load_task(group: bytes, inputs: dict[Any, Any]) -> KeptBlocks:
 @on_large_workers
 @giving_back
 def _group_task(
-    group: bytes | KeptBlocks, works: bytes, inputs: dict[Any, Any], _data_producer: bool = False
+    group: bytes | KeptBlocks, reductions: bytes, inputs: dict[Any, Any], _data_producer: bool = False
 ) -> list[Any]:
     reading = group.reading if isinstance(group, KeptBlocks) else _opened(group, inputs)
-    watched, opened_works = Watched(reading.reader), loads(works)
+    watched, opened = Watched(reading.reader), loads(reductions)
     blocks = replace(reading, reader=watched).begin()
     with turn(), SingleBlasThread(), watched:
-        return run_group(blocks, opened_works, let_next_begin if reading.hides else None)
+        return run_group(blocks, opened, let_next_begin if reading.hides else None)
 
 
 @on_large_workers
 @giving_back
-def _merge_task(works: bytes, parts: Sequence[list[Any]]) -> list[Any]:
-    return merge_values(loads(works), parts)
+def _merge_task(reductions: bytes, parts: Sequence[list[Any]]) -> list[Any]:
+    return combine_values(loads(reductions), parts)

@@ -52,17 +52,17 @@ def environment() -> Environment:
 
 
 class Environments:
-    """The environments of the workers of a pass, as work for the engine."""
+    """The environments of the workers of a pass, as a reduction."""
 
-    def start(self) -> frozenset[Environment]:
+    def zero(self) -> frozenset[Environment]:
         """Return that of this process."""
         return frozenset([environment()])
 
-    def add(self, value: frozenset[Environment], block: Block) -> frozenset[Environment]:
+    def update(self, value: frozenset[Environment], block: Block) -> frozenset[Environment]:
         """Return the same: rows change nothing."""
         return value
 
-    def merge(self, values: Sequence[frozenset[Environment]]) -> frozenset[Environment]:
+    def combine(self, values: Sequence[frozenset[Environment]]) -> frozenset[Environment]:
         """Unite."""
         return frozenset[Environment]().union(*values)
 

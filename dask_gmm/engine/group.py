@@ -1,4 +1,4 @@
-"""What one task does: add each block of a group to the value of every work."""
+"""What one task does: take each block of a group into the value of every reduction."""
 
 from __future__ import annotations
 
@@ -7,29 +7,33 @@ from contextlib import closing
 from typing import Any
 
 from dask_gmm.engine.read_ahead import Blocks
-from dask_gmm.engine.reduction import Work
+from dask_gmm.engine.reduction import Reduction
 
 
 def run_group(
-    blocks: Blocks, works: Sequence[Work], nearly_read: Callable[[], None] | None = None
+    blocks: Blocks, reductions: Sequence[Reduction[Any]], nearly_read: Callable[[], None] | None = None
 ) -> list[Any]:
-    """Return the value of each work over a group.
+    """Return the value of each reduction over a group.
 
     Parameters
     ----------
     blocks : Blocks
-    works : sequence of Work
+    reductions : sequence of Reduction
         All see a block while it is in memory.
     nearly_read : callable, optional
         See `Blocks.each`.
     """
-    values = [work.start() for work in works]
+    values = [reduction.zero() for reduction in reductions]
     with closing(blocks):
         for block in blocks.each(nearly_read):
-            values = [work.add(value, block) for work, value in zip(works, values, strict=True)]
+            values = [
+                reduction.update(value, block) for reduction, value in zip(reductions, values, strict=True)
+            ]
     return values
 
 
-def merge_values(works: Sequence[Work], parts: Sequence[Sequence[Any]]) -> list[Any]:
-    """Merge the values of several groups, work by work, in the order given."""
-    return [work.merge([part[number] for part in parts]) for number, work in enumerate(works)]
+def combine_values(reductions: Sequence[Reduction[Any]], parts: Sequence[Sequence[Any]]) -> list[Any]:
+    """Combine the values of several groups, each reduction's for itself, in the order given."""
+    return [
+        reduction.combine([part[number] for part in parts]) for number, reduction in enumerate(reductions)
+    ]

@@ -1,7 +1,7 @@
 """The merges of a pass: a tree above the groups whose shape depends on their number alone.
 
-Sixteen values make one on each level. They need not be held at once: `Work.merge` is a fold from the left, so
-that a few of them can be merged first and the others added to what comes out, with the same bits.
+Sixteen values make one on each level. They need not be held at once: `Reduction.combine` is a fold from the
+left, so that a few of them can be merged first and the others added to what comes out, with the same bits.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 
 from distributed import Future
 
-from dask_gmm.engine.group import merge_values
+from dask_gmm.engine.group import combine_values
 from dask_gmm.engine.plan import FAN_IN
-from dask_gmm.engine.reduction import Work
+from dask_gmm.engine.reduction import Reduction
 
 # Values are merged as many at a time as take no more than this, two at least. Fewer make more tasks.
 _MERGED_BYTES = 32 << 20
@@ -97,11 +97,11 @@ class Merged:
 
     Parameters
     ----------
-    works : sequence of Work
+    reductions : sequence of Reduction
     """
 
-    def __init__(self, works: Sequence[Work]) -> None:
-        self._works = works
+    def __init__(self, reductions: Sequence[Reduction[Any]]) -> None:
+        self._reductions = reductions
         self._following = 0
         self._early: dict[int, list[Any]] = {}
         # On each level, how many values are in the one that is begun.
@@ -118,7 +118,7 @@ class Merged:
                 self._following += 1
 
     def result(self) -> list[Any]:
-        """Return the value of each work over all groups, which were all added; of no rows without any."""
+        """Return the value of each reduction over all groups, once they were all added."""
         level = 0
         while level < len(self._levels) - 1:
             n_values, begun = self._levels[level]
@@ -126,7 +126,7 @@ class Merged:
             if n_values:
                 self._put(level + 1, begun)
             level += 1
-        return self._levels[-1][1] if self._levels else [work.start() for work in self._works]
+        return self._levels[-1][1] if self._levels else [reduction.zero() for reduction in self._reductions]
 
     def _put(self, level: int, values: list[Any]) -> None:
         if level == len(self._levels):
@@ -136,5 +136,5 @@ class Merged:
             self._levels[level] = (1, values)
             self._put(level + 1, begun)
         else:
-            begun = merge_values(self._works, [begun, values]) if n_values else values
+            begun = combine_values(self._reductions, [begun, values]) if n_values else values
             self._levels[level] = (n_values + 1, begun)

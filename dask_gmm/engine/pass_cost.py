@@ -22,7 +22,7 @@ from dask_gmm.data.source import Block, Source, byte_counts
 from dask_gmm.engine.blas import SingleBlasThread
 from dask_gmm.engine.group import run_group
 from dask_gmm.engine.read_ahead import Reading, look_ahead
-from dask_gmm.engine.reduction import Work
+from dask_gmm.engine.reduction import Reduction
 
 # Measured: 64 tasks and their merges took 0.19 s beyond their work.
 _GROUP_SECONDS = 0.003
@@ -78,7 +78,7 @@ def read_largest(source: Source) -> Block:
     return PatientReader(source.reader([index])).read(index)
 
 
-def measure(source: Source, groups: Sequence[range], work: Work, n_threads: int) -> Cost:
+def measure(source: Source, groups: Sequence[range], reduction: Reduction[Any], n_threads: int) -> Cost:
     """Run parts of a pass.
 
     Parameters
@@ -86,7 +86,7 @@ def measure(source: Source, groups: Sequence[range], work: Work, n_threads: int)
     source : Source
     groups : sequence of range
         Chunk indices of each group; as many are run side by side as there are cores and threads.
-    work : Work
+    reduction : Reduction
     n_threads : int
         That a pass will have.
     """
@@ -96,7 +96,7 @@ def measure(source: Source, groups: Sequence[range], work: Work, n_threads: int)
 
     def part_of_pass(number: int) -> int:
         counted: int
-        _, counted = run_group(readings[number].begin(), [work, _Bytes()])
+        _, counted = run_group(readings[number].begin(), [reduction, _Bytes()])
         return counted
 
     def side_by_side() -> int:
@@ -106,21 +106,21 @@ def measure(source: Source, groups: Sequence[range], work: Work, n_threads: int)
     with SingleBlasThread(), ThreadPoolExecutor(n_cores) as executor:
         return Cost(
             _seconds_a_byte(lambda: run_group(readings[0].begin(), [_Bytes()])[0]),
-            _seconds_a_byte(lambda: _worked(work, blocks)),
+            _seconds_a_byte(lambda: _worked(reduction, blocks)),
             _seconds_a_byte(side_by_side) * n_cores,
         )
 
 
 class _Bytes:
-    """A work that counts the bytes of the rows."""
+    """A reduction that counts the bytes of the rows."""
 
-    def start(self) -> int:
+    def zero(self) -> int:
         return 0
 
-    def add(self, value: int, block: Block) -> int:
+    def update(self, value: int, block: Block) -> int:
         return value + block.rows.nbytes
 
-    def merge(self, values: Sequence[int]) -> int:
+    def combine(self, values: Sequence[int]) -> int:
         return sum(values)
 
 
@@ -134,10 +134,10 @@ def _part(source: Source, group: range) -> range:
     return group
 
 
-def _worked(work: Work, blocks: Sequence[Block]) -> int:
-    value: Any = work.start()
+def _worked(reduction: Reduction[Any], blocks: Sequence[Block]) -> int:
+    value: Any = reduction.zero()
     for block in blocks:
-        value = work.add(value, block)
+        value = reduction.update(value, block)
     return sum(block.rows.nbytes for block in blocks)
 
 

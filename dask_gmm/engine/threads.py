@@ -13,7 +13,7 @@ from dask_gmm.engine.group import run_group
 from dask_gmm.engine.merge_tree import Merged
 from dask_gmm.engine.plan import Plan
 from dask_gmm.engine.read_ahead import Blocks, KeptBlocks, Reading, look_ahead
-from dask_gmm.engine.reduction import Work
+from dask_gmm.engine.reduction import Reduction
 from dask_gmm.storage.available_memory import check_fits
 
 GroupDone = Callable[[int], None]
@@ -49,26 +49,26 @@ class ThreadsEngine:
         self._groups = [Reading.of(source, group, ahead) for group in self.plan.groups]
         self._threads = Threads(n_threads)
 
-    def run(self, works: Sequence[Work], group_done: GroupDone | None = None) -> list[Any]:
+    def run(self, reductions: Sequence[Reduction[Any]], group_done: GroupDone | None = None) -> list[Any]:
         """Run one pass.
 
         Parameters
         ----------
-        works : sequence of Work
+        reductions : sequence of Reduction
         group_done : callable, optional
             Called in this thread with a group's number when it is done, in any order.
 
         Returns
         -------
         list
-            The value of each work over all rows.
+            The value of each reduction over all rows.
         """
-        begun, merged = _Begun(self._groups), Merged(works)
+        begun, merged = _Begun(self._groups), Merged(reductions)
 
         def task(number: int) -> None:
             if self._keep and not isinstance(self._groups[number].reader, KeptBlocks):
                 self._groups[number] = KeptBlocks(self._groups[number]).reading
-            merged.add(number, run_group(begun.take(number), works, begun.next))
+            merged.add(number, run_group(begun.take(number), reductions, begun.next))
 
         try:
             with SingleBlasThread():

@@ -66,7 +66,7 @@ class Checksums:
 
 @dataclass(frozen=True, slots=True)
 class Checksum:
-    """Checksums as work for the engine.
+    """Checksums as a reduction.
 
     Attributes
     ----------
@@ -83,11 +83,11 @@ class Checksum:
     stored: bool
     sums: bool = False
 
-    def start(self) -> Checksums:
+    def zero(self) -> Checksums:
         """Return the checksums of no rows, as of a group."""
         return Checksums(np.zeros(1, np.uint64), np.zeros(self.n_features + 1))
 
-    def add(self, value: Checksums, block: Block) -> Checksums:
+    def update(self, value: Checksums, block: Block) -> Checksums:
         """Add a block."""
         value.groups[0] = continued(int(value.groups[0]), len(block.rows), checksum(block.rows))
         seed = crc32(block.name.encode(errors="replace"))
@@ -98,7 +98,7 @@ class Checksum:
             value.sums[-1:] += sketch(block.weights[:, np.newaxis], seed)
         return value
 
-    def merge(self, values: Sequence[Checksums]) -> Checksums:
+    def combine(self, values: Sequence[Checksums]) -> Checksums:
         """Join in the order given."""
         sums = np.zeros(self.n_features + 1)
         with np.errstate(invalid="ignore"):
@@ -112,7 +112,7 @@ class Comparison:
 
     Parameters
     ----------
-    work : Checksum
+    reduction : Checksum
     dtype : dtype
         Of the rows.
     group_name : callable
@@ -124,15 +124,17 @@ class Comparison:
         Of the first pass, once it is done.
     """
 
-    def __init__(self, work: Checksum, dtype: np.dtype[Any], group_name: Callable[[int], str]) -> None:
+    def __init__(self, reduction: Checksum, dtype: np.dtype[Any], group_name: Callable[[int], str]) -> None:
         self.first: Checksums | None = None
-        self._work, self._dtype, self._group_name = work, dtype, group_name
+        self._reduction, self._dtype, self._group_name = reduction, dtype, group_name
         self._by_sums = False
 
     @property
-    def work(self) -> Checksum:
+    def reduction(self) -> Checksum:
         """What rides on the next pass."""
-        return replace(self._work, sums=not self._work.stored and (self.first is None or self._by_sums))
+        return replace(
+            self._reduction, sums=not self._reduction.stored and (self.first is None or self._by_sums)
+        )
 
     def holds(self, now: Checksums, moments: Moments | None) -> bool:
         """Compare a pass with the first.
@@ -147,7 +149,7 @@ class Comparison:
         -------
         bool
             False where the rows were computed and differ in their bits, by how much only the pass itself
-            tells: it has to be repeated, with the `work` of now.
+            tells: it has to be repeated, with the `reduction` of now.
 
         Raises
         ------
@@ -158,7 +160,7 @@ class Comparison:
             self.first = now
             return True
         groups = self.first.changed_groups(now)
-        if len(groups) and self._work.stored:
+        if len(groups) and self._reduction.stored:
             more = f" and {len(groups) - 1} more groups of chunks" if len(groups) > 1 else ""
             raise changed(f"{self._group_name(int(groups[0]))}{more} held other rows in the first pass")
         if len(groups) and not self._by_sums:

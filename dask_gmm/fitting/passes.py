@@ -56,8 +56,8 @@ class Engine(Protocol):
 
     kept_bytes: int
 
-    def run(self, works: Sequence[Any], group_done: GroupDone | None = None) -> list[Any]:
-        """Run one pass and return the value of each work."""
+    def run(self, reductions: Sequence[Any], group_done: GroupDone | None = None) -> list[Any]:
+        """Run one pass and return the value of each reduction."""
 
     def group_name(self, number: int) -> str:
         """Return what an error calls a group of chunks, in the order of the rows."""
@@ -192,8 +192,8 @@ class Passes:
         """
         steps = self._e_steps("pass", [run.parameters for run in runs], settings, sampling)
         return [
-            self._advance(run, one, work, statistics)
-            for run, one, (work, statistics) in zip(runs, settings, steps, strict=True)
+            self._advance(run, one, e_step, statistics)
+            for run, one, (e_step, statistics) in zip(runs, settings, steps, strict=True)
         ]
 
     def passes_left(self, runs: Sequence[Run], settings: Sequence[FitSettings]) -> int | None:
@@ -223,11 +223,11 @@ class Passes:
         return [
             Evaluation(
                 statistics.totals.log_likelihood,
-                entropy(work.density, statistics, work.kernel.origins),
+                entropy(e_step.density, statistics, e_step.kernel.origins),
                 statistics.totals.weight,
                 mixture.n_free,
             )
-            for mixture, (work, statistics) in zip(mixtures, steps, strict=True)
+            for mixture, (e_step, statistics) in zip(mixtures, steps, strict=True)
         ]
 
     def _e_steps(
@@ -237,17 +237,17 @@ class Passes:
         settings: Sequence[FitSettings],
         sampling: Sampling | None = None,
     ) -> list[tuple[EStep, Statistics]]:
-        works = [
+        e_steps = [
             EStep(one.estimation.density(mixture), self.rows.arithmetic, one.observation)
             for mixture, one in zip(mixtures, settings, strict=True)
         ]
         riding = [self._survey(sampling)] if self.moments is None or sampling is not None else []
-        values = self._run(name, [*works, *riding])
-        for surveyed in values[len(works) :]:
+        values = self._run(name, [*e_steps, *riding])
+        for surveyed in values[len(e_steps) :]:
             self._learn(surveyed, sampling)
         return [
-            (work, self._completed(work.kernel, statistics))
-            for work, statistics in zip(works, values[: len(works)], strict=True)
+            (e_step, self._completed(e_step.kernel, statistics))
+            for e_step, statistics in zip(e_steps, values[: len(e_steps)], strict=True)
         ]
 
     def _completed(self, kernel: Kernel, statistics: Statistics) -> Statistics:
@@ -257,7 +257,7 @@ class Passes:
         return kernel.completed(statistics, self.moments)
 
     def _advance(
-        self, run: Run, settings: FitSettings, work: EStep, statistics: Statistics
+        self, run: Run, settings: FitSettings, e_step: EStep, statistics: Statistics
     ) -> Run | Collapse:
         assert self.moments is not None
         number = len(self.records) - 1
@@ -269,7 +269,7 @@ class Passes:
             maximized = settings.estimation.maximize(
                 run.parameters,
                 statistics,
-                work.kernel.origins,
+                e_step.kernel.origins,
                 reg_covar=settings.start.reg_covar,
                 dtype=self.rows.dtype,
             )
@@ -284,22 +284,22 @@ class Passes:
         gap = negligible_gap(settings.criterion, run.parameters.n_free, self.moments.weight)
         return Stopping(settings.max_iter, LOOSEST_TOL, gap)
 
-    def _run(self, name: str, works: list[Any]) -> list[Any]:
+    def _run(self, name: str, reductions: list[Any]) -> list[Any]:
         began = perf_counter()
         n_bytes = self.rows.n_bytes
         if n_bytes is not None:
             n_bytes -= self._engine.kept_bytes
-        values = self._compared(works, self._observer.pass_begins(name))
+        values = self._compared(reductions, self._observer.pass_begins(name))
         self.records += (PassRecord(perf_counter() - began, n_bytes),)
         return values
 
-    def _compared(self, works: list[Any], group_done: GroupDone | None) -> list[Any]:
+    def _compared(self, reductions: list[Any], group_done: GroupDone | None) -> list[Any]:
         comparison = self.comparison
         if comparison is None:
-            return self._engine.run(works, group_done)
-        *values, checksums = self._engine.run([*works, comparison.work], group_done)
+            return self._engine.run(reductions, group_done)
+        *values, checksums = self._engine.run([*reductions, comparison.reduction], group_done)
         if not comparison.holds(checksums, self.moments):
-            *values, checksums = self._engine.run([*works, comparison.work])
+            *values, checksums = self._engine.run([*reductions, comparison.reduction])
             comparison.holds(checksums, self.moments)
         return values
 

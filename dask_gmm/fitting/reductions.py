@@ -49,19 +49,19 @@ class _Evaluation:
 class EStep(_Evaluation):
     """E-step: blocks of rows in, `Statistics` out."""
 
-    def start(self) -> Statistics:
+    def zero(self) -> Statistics:
         """Return the statistics of no rows."""
         density = self.density
         return Statistics.zero(density.covariance_type, density.n_components, density.n_features)
 
-    def add(self, value: Statistics, block: Block) -> Statistics:
+    def update(self, value: Statistics, block: Block) -> Statistics:
         """Add a block's statistics."""
         self.kernel.accumulate(value, block.rows, block.weights)
         return value
 
-    def merge(self, values: Sequence[Statistics]) -> Statistics:
+    def combine(self, values: Sequence[Statistics]) -> Statistics:
         """Sum in the order given."""
-        merged = self.start()
+        merged = self.zero()
         for value in values:
             merged.add(value)
         return merged
@@ -70,11 +70,11 @@ class EStep(_Evaluation):
 class LogLikelihood(_Evaluation):
     """The log-likelihood of rows that are checked on the way."""
 
-    def start(self) -> Totals:
+    def zero(self) -> Totals:
         """Return the totals of no rows."""
         return Totals()
 
-    def add(self, value: Totals, block: Block) -> Totals:
+    def update(self, value: Totals, block: Block) -> Totals:
         """Add a block's log-likelihood."""
         check_rows(block)
         check_weights(block)
@@ -89,7 +89,7 @@ class LogLikelihood(_Evaluation):
             value.add(Totals(total, float(block.weights.sum()), n_rows))
         return value
 
-    def merge(self, values: Sequence[Totals]) -> Totals:
+    def combine(self, values: Sequence[Totals]) -> Totals:
         """Sum in the order given."""
         merged = Totals()
         for value in values:

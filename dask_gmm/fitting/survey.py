@@ -161,7 +161,7 @@ class Surveyed:
 
 @dataclass(frozen=True)
 class Survey:
-    """The first pass as work for the engine.
+    """The first pass as a reduction.
 
     Attributes
     ----------
@@ -179,11 +179,11 @@ class Survey:
     sampling: Sampling | None
     checked: bool = False
 
-    def start(self) -> Surveyed:
+    def zero(self) -> Surveyed:
         """Return the survey of no rows."""
         return Surveyed(Moments.zero(self.n_features, scatter=self.scatter))
 
-    def add(self, value: Surveyed, block: Block) -> Surveyed:
+    def update(self, value: Surveyed, block: Block) -> Surveyed:
         """Check a block, add its moments and draw from it."""
         if not self.checked:
             check_rows(block)
@@ -193,7 +193,7 @@ class Survey:
             drawn = self._limited([*drawn, self._draw(block, self.sampling)], self.sampling.limit)
         return Surveyed(value.moments.with_rows(block.rows, block.weights), drawn)
 
-    def merge(self, values: Sequence[Surveyed]) -> Surveyed:
+    def combine(self, values: Sequence[Surveyed]) -> Surveyed:
         """Merge in the order given."""
         moments = values[0].moments
         for value in values[1:]:

@@ -156,13 +156,13 @@ def write_predictions(
 
 
 def _run(
-    source: Source, missing: Sequence[int], work: WriteBlocks, share_done: Callable[[float], None] | None
+    source: Source, missing: Sequence[int], reduction: WriteBlocks, share_done: Callable[[float], None] | None
 ) -> tuple[int, int]:
     if not missing:
-        return work.start()
+        return reduction.zero()
     chosen = cast(Source, ChosenChunks(source, missing))
     largest = chosen.chunks[int(byte_counts(chosen.chunks, unknown=0).argmax())]
-    row_bytes = sum(column.dtype.itemsize * (column.n_columns or 1) for column in work.columns)
+    row_bytes = sum(column.dtype.itemsize * (column.n_columns or 1) for column in reduction.columns)
     done = 0
 
     def group_done(number: int) -> None:
@@ -174,7 +174,7 @@ def _run(
     written: tuple[int, int]
     computed = PassBytes(answers=(largest.n_rows or 0) * row_bytes)
     with closing(choose_engine(chosen, cache=False, computed=computed)) as engine:
-        (written,) = engine.run([work], None if share_done is None else group_done)
+        (written,) = engine.run([reduction], None if share_done is None else group_done)
     return written
 
 

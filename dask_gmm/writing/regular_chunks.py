@@ -70,11 +70,11 @@ def _is_regular(grid: SampleGrid) -> bool:
 class _CountRows:
     """A reduction to the number of rows of each chunk; its blocks are `NumberedBlock`."""
 
-    def start(self) -> dict[int, int]:
+    def zero(self) -> dict[int, int]:
         return {}
 
-    def add(self, value: dict[int, int], block: Any) -> dict[int, int]:
+    def update(self, value: dict[int, int], block: Any) -> dict[int, int]:
         return {**value, block.index: len(block.rows if block.kept is None else block.kept)}
 
-    def merge(self, values: Sequence[dict[int, int]]) -> dict[int, int]:
+    def combine(self, values: Sequence[dict[int, int]]) -> dict[int, int]:
         return {index: n_rows for value in values for index, n_rows in value.items()}

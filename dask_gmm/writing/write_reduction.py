@@ -38,12 +38,12 @@ class WriteBlocks:
     threshold: float | None
     target: Target
 
-    def start(self) -> tuple[int, int]:
+    def zero(self) -> tuple[int, int]:
         """Return the counts of no rows."""
         return 0, 0
 
-    def add(self, value: tuple[int, int], block: Any) -> tuple[int, int]:
-        """Write a `NumberedBlock` and count its rows and anomalies.
+    def update(self, value: tuple[int, int], block: Any) -> tuple[int, int]:
+        """Write a block and count its rows and anomalies.
 
         Raises
         ------
@@ -60,7 +60,7 @@ class WriteBlocks:
         self.target.write(block.index, {column.name: values[column.name] for column in self.columns})
         return value[0] + len(block.rows), value[1] + n_anomalies
 
-    def merge(self, values: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    def combine(self, values: Sequence[tuple[int, int]]) -> tuple[int, int]:
         """Sum the counts."""
         return sum(rows for rows, _ in values), sum(anomalies for _, anomalies in values)
 

@@ -159,7 +159,7 @@ def main() -> None:
     settings = dict(QUIET)
     if options.saturation is not None:
         settings["distributed.scheduler.worker-saturation"] = options.saturation
-    works = [EStep(Density.of(mixture(options.components, options.features)), np.dtype(np.float64))]
+    reductions = [EStep(Density.of(mixture(options.components, options.features)), np.dtype(np.float64))]
     taken, first = [], None
     with (
         dask.config.set(settings),
@@ -174,7 +174,7 @@ def main() -> None:
         print("idle", {name: round(seconds / IDLE_SECONDS, 3) for name, seconds in idle.items()}, flush=True)
         with closing(ClusterEngine(source, client, cache=False)) as engine:
             for number in range(options.passes):
-                (statistics,), took = taken_by(lambda: engine.run(works, lambda number: None), watched)
+                (statistics,), took = taken_by(lambda: engine.run(reductions, lambda number: None), watched)
                 took |= {name: took[name] - idle[name] * took["elapsed"] / IDLE_SECONDS for name in watched}
                 print(number, {name: round(seconds, 2) for name, seconds in took.items()}, flush=True)
                 events = [event for _, event in client.get_events("dask-gmm") if event["action"] == "group"]

@@ -154,17 +154,17 @@ def billion() -> dict[str, Any]:
 
 
 class Nothing:
-    """A work that reads the rows and leaves it at that."""
+    """A reduction that reads the rows and leaves it at that."""
 
-    def start(self) -> int:
+    def zero(self) -> int:
         """Return the number of no rows."""
         return 0
 
-    def add(self, value: int, block: Any) -> int:
+    def update(self, value: int, block: Any) -> int:
         """Count rows."""
         return value + len(block.rows)
 
-    def merge(self, values: Any) -> int:
+    def combine(self, values: Any) -> int:
         """Add up."""
         return sum(values)
 

@@ -31,13 +31,13 @@ N_FEATURES, N_COMPONENTS, CHUNK_ROWS = 16, 16, 65_536
 class Count:
     """A reduction that does nothing with the rows but count them."""
 
-    def start(self) -> int:
+    def zero(self) -> int:
         return 0
 
-    def add(self, value: int, block: Any) -> int:
+    def update(self, value: int, block: Any) -> int:
         return value + len(block.rows)
 
-    def merge(self, values: Sequence[int]) -> int:
+    def combine(self, values: Sequence[int]) -> int:
         return sum(values)
 
 

@@ -110,15 +110,15 @@ def test_kept_rows_are_read_once_and_the_rest_in_each_pass(noted, cache, share, 
 
 @dataclass(frozen=True)
 class Sums:
-    """A work that lists the sum of each block."""
+    """A reduction that lists the sum of each block."""
 
-    def start(self):
+    def zero(self):
         return []
 
-    def add(self, value, block):
+    def update(self, value, block):
         return [*value, float(block.rows.sum())]
 
-    def merge(self, values):
+    def combine(self, values):
         return [number for value in values for number in value]
 
 

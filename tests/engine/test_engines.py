@@ -29,13 +29,13 @@ class Listing:
 
     factor: int = 1
 
-    def start(self):
+    def zero(self):
         return []
 
-    def add(self, value, block):
+    def update(self, value, block):
         return [*value, self.factor * int(block.rows[0, 0])]
 
-    def merge(self, values):
+    def combine(self, values):
         return [number for value in values for number in value]
 
 
@@ -45,10 +45,10 @@ class Failing(Listing):
 
     at: int = 3
 
-    def add(self, value, block):
+    def update(self, value, block):
         if block.rows[0, 0] == self.at:
             raise DataError(f"bad block {self.at}")
-        return super().add(value, block)
+        return super().update(value, block)
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def test_no_chunks(make_engine, make_source):
     assert make_engine(source).run([Listing()]) == [[]]
 
 
-def test_works_too_large_for_a_task(make_engine, rows):
+def test_reductions_too_large_for_a_task(make_engine, rows):
     @dataclass(frozen=True)
     class Large(Listing):
         ballast: bytes = b"x" * 100_000
@@ -140,7 +140,7 @@ class Where(Listing):
 
     ballast: bytes = b""
 
-    def add(self, value, block):
+    def update(self, value, block):
         time.sleep(0.002)
         return [*value, get_worker().name]
 
@@ -224,7 +224,7 @@ def test_the_scheduler_chooses(make_source, rows):
 
 def _naming(names):
     class Naming(Listing):
-        def add(self, value, block):
+        def update(self, value, block):
             names.add(threading.current_thread().name)
             return value
 

@@ -34,8 +34,8 @@ def test_equal_workers_are_no_matter():
 
 
 def test_all_groups_are_united():
-    work, other = Environments(), another("numba", "0.1")
-    assert work.merge([frozenset([other]), work.start()]) == {other, environment()}
+    reduction, other = Environments(), another("numba", "0.1")
+    assert reduction.combine([frozenset([other]), reduction.zero()]) == {other, environment()}
 
 
 @pytest.mark.parametrize("name", ["numpy", "numba", "processor", "BLAS"])
@@ -51,12 +51,12 @@ def test_another_release_is_refused():
 
 
 def test_a_fit_tells_it_once(client, monkeypatch):
-    start = Environments.start
+    zero = Environments.zero
 
     def as_on_two_processors(self):
-        return start(self) | {another("processor", "haswell")}
+        return zero(self) | {another("processor", "haswell")}
 
-    monkeypatch.setattr(Environments, "start", as_on_two_processors)
+    monkeypatch.setattr(Environments, "zero", as_on_two_processors)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         fitted = GaussianMixture(2, random_state=0, max_iter=3, tol=0).fit(ROWS)

@@ -42,15 +42,15 @@ class SlowStore:
 
 
 class Slow:
-    """A work that takes a while for each block and lists them."""
+    """A reduction that takes a while for each block and lists them."""
 
     def __init__(self, store, seconds=0.0):
         self.store, self.seconds = store, seconds
 
-    def start(self):
+    def zero(self):
         return []
 
-    def add(self, value, block):
+    def update(self, value, block):
         time.sleep(self.seconds)
         with self.store.lock:
             self.store.alive -= 1
@@ -67,13 +67,13 @@ def test_in_order_and_as_many_at_once_as_allowed(ahead):
 
 
 class Waiting(Slow):
-    """A work on a block that ends only when the next one is being read."""
+    """A reduction on a block that ends only when the next one is being read."""
 
-    def add(self, value, block):
+    def update(self, value, block):
         following = int(block.rows[0, 0]) + 1
         if following < N_CHUNKS:
             assert self.store.begun[following].wait(30)
-        return super().add(value, block)
+        return super().update(value, block)
 
 
 def test_reading_hides_behind_arithmetic():
@@ -83,9 +83,9 @@ def test_reading_hides_behind_arithmetic():
 
 def test_an_error_of_reading_ends_the_group():
     store = SlowStore(broken=5)
-    work = Slow(store)
+    reduction = Slow(store)
     with pytest.raises(DataError, match="chunk 5 is broken"):
-        run_group(Blocks(store, range(N_CHUNKS), 3), [work])
+        run_group(Blocks(store, range(N_CHUNKS), 3), [reduction])
     assert store.reading == 0
 
 

@@ -16,7 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from dask_gmm import GaussianMixture
 from dask_gmm.data.dispatch import lazy_source
-from dask_gmm.engine.group import merge_values, run_group
+from dask_gmm.engine.group import combine_values, run_group
 from dask_gmm.engine.memory_estimate import (
     BASE_BYTES,
     READING_BYTES,
@@ -68,18 +68,18 @@ def test_a_task_has_what_it_computes_no_more_often_than_announced(make_source, K
 
     def task():
         payload = dumps([EStep(density, rows.dtype) for density in densities])
-        works = loads(payload)
-        values = run_group(Reading.of(source, [0, 1], 0).begin(), works)
-        return len(payload), works, values
+        reductions = loads(payload)
+        values = run_group(Reading.of(source, [0, 1], 0).begin(), reductions)
+        return len(payload), reductions, values
 
     task()  # compiles
     tracemalloc.start()
     try:
-        n_payload, works, values = task()
+        n_payload, reductions, values = task()
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.reset_peak()
         before = tracemalloc.get_traced_memory()[0]
-        merge_values(works, [values, values])
+        combine_values(reductions, [values, values])
         peak_of_merge = tracemalloc.get_traced_memory()[1] - before
     finally:
         tracemalloc.stop()

@@ -73,7 +73,7 @@ class Number:
 
 
 class Sum:
-    """A work whose bits depend on the order of merging, and which counts the values in memory."""
+    """A reduction whose bits depend on the order of merging, and which counts the values in memory."""
 
     def __init__(self):
         self.held = weakref.WeakSet()
@@ -85,10 +85,10 @@ class Sum:
         self.most = max(self.most, len(self.held))
         return value
 
-    def start(self):
+    def zero(self):
         return self.new(0.0)
 
-    def merge(self, values):
+    def combine(self, values):
         total = 0.0
         for value in values:
             total += value.number
@@ -134,14 +134,14 @@ def test_threads_merge_by_the_same_tree(n_parts, shuffled):
     order = list(range(n_parts))
     if shuffled:
         random.Random(0).shuffle(order)
-    work = Sum()
-    merged = Merged([work])
+    reduction = Sum()
+    merged = Merged([reduction])
     for number in order:
-        merged.add(number, [work.new(numbers[number])])
+        merged.add(number, [reduction.new(numbers[number])])
     assert merged.result()[0].number == sixteen_at_a_time(numbers)
     if not shuffled:
         # One a level, one that comes, one that is made.
-        assert work.most <= 5
+        assert reduction.most <= 5
 
 
 def test_nothing_to_merge_is_the_value_of_no_rows():
@@ -159,7 +159,7 @@ def estep(covariance_type, precisions):
 
 
 @pytest.mark.parametrize(
-    "work",
+    "reduction",
     [
         estep("full", np.tile(np.eye(3), (2, 1, 1))),
         estep("diag", np.ones((2, 3))),
@@ -168,23 +168,23 @@ def estep(covariance_type, precisions):
         Survey(3, False, Sampling(40, 0, 20 * FAN_IN)),
         Survey(3, False, Sampling(40, 0, None)),
     ],
-    ids=lambda work: type(work).__name__,
+    ids=lambda reduction: type(reduction).__name__,
 )
-def test_merging_in_steps_changes_no_bits(work):
+def test_merging_in_steps_changes_no_bits(reduction):
     rng = np.random.default_rng(0)
     values = []
     for number in range(FAN_IN):
         rows = rng.lognormal(sigma=2, size=(20, 3))
         numbers = partial(np.arange, 20 * number, 20 * number + 20)
-        values.append(work.add(work.start(), Block(rows, None, numbers, None, "chunk")))
-    whole = work.merge(values)
+        values.append(reduction.update(reduction.zero(), Block(rows, None, numbers, None, "chunk")))
+    whole = reduction.combine(values)
     for few in (1, 2, 3, 15):
-        steps = work.merge([work.merge(values[:few]), *values[few:]])
-        assert bits(work, steps) == bits(work, whole)
+        steps = reduction.combine([reduction.combine(values[:few]), *values[few:]])
+        assert bits(reduction, steps) == bits(reduction, whole)
 
 
-def bits(work, value):
-    if not isinstance(work, Survey) or work.sampling is None:
+def bits(reduction, value):
+    if not isinstance(reduction, Survey) or reduction.sampling is None:
         return pickle.dumps(value)
-    sample = value.sample(work.sampling)
+    sample = value.sample(reduction.sampling)
     return pickle.dumps(value.moments), sample.rows.tobytes(), sample.keys.tobytes()

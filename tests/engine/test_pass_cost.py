@@ -16,16 +16,16 @@ CHUNK_BYTES = ROWS * 4 * 8
 
 
 class Sleeping:
-    """A work that takes a known time for a chunk."""
+    """A reduction that takes a known time for a chunk."""
 
-    def start(self):
+    def zero(self):
         return 0
 
-    def add(self, value, block):
+    def update(self, value, block):
         time.sleep(0.02)
         return value + 1
 
-    def merge(self, values):
+    def combine(self, values):
         return sum(values)
 
 

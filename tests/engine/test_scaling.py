@@ -56,12 +56,12 @@ def without_workers(cluster, client):
 def test_to_zero_and_back_between_passes(rows, quiet, assert_same_bits, monkeypatch, cache):
     run, n_workers = ClusterEngine.run, []
 
-    def run_with_nobody(self, works, group_done=None):
+    def run_with_nobody(self, reductions, group_done=None):
         without_workers(cluster, client)
         coming = threading.Timer(0.1, cluster.scale, (1 + len(n_workers) % 3,))
         coming.start()
         try:
-            return run(self, works, group_done)
+            return run(self, reductions, group_done)
         finally:
             coming.join()
             n_workers.append(len(client.nthreads()))
@@ -84,9 +84,9 @@ def test_a_fit_that_begins_without_workers(rows, quiet, assert_same_bits):
 def test_an_adaptive_cluster(rows, quiet, assert_same_bits, monkeypatch):
     run, n_workers = ClusterEngine.run, []
 
-    def run_and_shrink(self, works, group_done=None):
+    def run_and_shrink(self, reductions, group_done=None):
         try:
-            return run(self, works, group_done)
+            return run(self, reductions, group_done)
         finally:
             most = len(client.nthreads())
             # One stays, with the result that is let go when the next pass is submitted.

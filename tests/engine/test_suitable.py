@@ -75,16 +75,16 @@ def resize(client, address, limit):
 
 
 class Addresses:
-    """A work whose value lists where each block and each merge was done."""
+    """A reduction whose value lists where each block and each merge was done."""
 
-    def start(self):
+    def zero(self):
         return []
 
-    def add(self, value, block):
+    def update(self, value, block):
         time.sleep(0.002)
         return [*value, get_worker().address]
 
-    def merge(self, values):
+    def combine(self, values):
         return [*(address for value in values for address in value), get_worker().address]
 
 

@@ -25,12 +25,12 @@ def note_beginning(index: int) -> float:
 
 
 class UntilTheNextIsRead:
-    """A work on a group that ends only when the next one is being read."""
+    """A reduction on a group that ends only when the next one is being read."""
 
-    def start(self):
+    def zero(self):
         return []
 
-    def add(self, value, block):
+    def update(self, value, block):
         working.append(1)
         number = int(block.rows[0, 0])
         if number + 1 < N_GROUPS:
@@ -41,7 +41,7 @@ class UntilTheNextIsRead:
         working.pop()
         return [*value, n_working]
 
-    def merge(self, values):
+    def combine(self, values):
         return [one for value in values for one in value]
 
 
@@ -81,7 +81,7 @@ def test_on_a_worker(groups, n_threads):
 
 def test_what_was_begun_ahead_ends_with_a_failed_pass(groups):
     class Failing(UntilTheNextIsRead):
-        def add(self, value, block):
+        def update(self, value, block):
             raise RuntimeError("fails")
 
     engine = ThreadsEngine(groups, 1)

@@ -43,10 +43,10 @@ def before_pass(monkeypatch):
     def before_pass(number, action):
         run = Passes._run
 
-        def counted(self, name, works):
+        def counted(self, name, reductions):
             if len(self.records) == number - 1:
                 action()
-            return run(self, name, works)
+            return run(self, name, reductions)
 
         monkeypatch.setattr(Passes, "_run", counted)
 

@@ -26,12 +26,12 @@ def blocks(bounds, rows, weights):
 
 def survey(sampling, bounds=(), rows=ROWS, weights=None, n_groups=1):
     """Run a survey in `n_groups` groups of blocks."""
-    work = Survey(2, False, sampling)
-    values = [work.start() for _ in range(n_groups)]
+    reduction = Survey(2, False, sampling)
+    values = [reduction.zero() for _ in range(n_groups)]
     for number, block in enumerate(blocks(bounds, rows, weights)):
         group = number * n_groups // (len(bounds) + 1)
-        values[group] = work.add(values[group], block)
-    return work.merge(values)
+        values[group] = reduction.update(values[group], block)
+    return reduction.combine(values)
 
 
 @pytest.mark.parametrize("n_rows", [N_ROWS, None])
@@ -113,10 +113,10 @@ def test_a_bad_row_is_named(bad, what):
 
 
 def test_rows_whose_sum_overflows_are_not_bad():
-    work = Survey(2, False, None)
+    reduction = Survey(2, False, None)
     block = Block(np.full((3, 2), 1e308), None, lambda: np.arange(3), None, "chunk")
     with np.errstate(over="ignore"):
-        assert work.add(work.start(), block).moments.n_rows == 3
+        assert reduction.update(reduction.zero(), block).moments.n_rows == 3
 
 
 @pytest.mark.parametrize("bad", [-1.0, np.nan, np.inf])

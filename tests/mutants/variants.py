@@ -80,8 +80,8 @@ def after_init(changes: Callable[[Any], dict[str, Any]]) -> Make:
 
 def on_blocks(change: Callable[[Any], Any]) -> None:
     """Change each block before it is surveyed and before its statistics are taken."""
-    for path in ("fitting.survey:Survey.add", "fitting.reductions:EStep.add"):
-        put(path, lambda add: lambda self, value, block: add(self, value, change(block)))
+    for path in ("fitting.survey:Survey.update", "fitting.reductions:EStep.update"):
+        put(path, lambda update: lambda self, value, block: update(self, value, change(block)))
 
 
 def without(block: Any, keep: Any) -> Any:
