@@ -1,4 +1,4 @@
-"""Which groups' rows stay in the cluster's memory between passes.
+"""Rows that stay in memory between passes: of which groups, and how they are read from there.
 
 Passes scan all rows in the same order, so a cache that replaces old rows by new ones would always hold
 the wrong ones. A fixed part stays instead, and the rest is read again in each pass.
@@ -7,10 +7,12 @@ the wrong ones. A fixed part stays instead, and the rest is read again in each p
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from typing import Literal
 
-from dask_gmm.data.source import Source, byte_counts
+from dask_gmm.data.source import Block, Source, byte_counts
 from dask_gmm.engine.memory_estimate import TaskMemory
+from dask_gmm.engine.read_ahead import Reading
 
 Cache = Literal["auto"] | bool
 
@@ -64,6 +66,33 @@ def stay_in_process(source: Source, cache: Cache, keep_bytes: int) -> bool:
         return cache
     sizes = byte_counts(source.chunks, unknown=-1)
     return bool(sizes.min(initial=0) >= 0 and sizes.sum() <= keep_bytes)
+
+
+class KeptBlocks:
+    """The blocks of a group in memory, which are read like those of any other group.
+
+    Parameters
+    ----------
+    reading : Reading
+        How to read them; that is done now.
+    """
+
+    def __init__(self, reading: Reading) -> None:
+        with closing(reading.begin()) as blocks:
+            self._blocks = list(blocks.each())
+
+    @property
+    def reading(self) -> Reading:
+        """How to read the same blocks from here."""
+        return Reading(self, range(len(self._blocks)))
+
+    def read(self, index: int) -> Block:
+        """Return block `index` of this group."""
+        return self._blocks[index]
+
+    def __sizeof__(self) -> int:
+        # What Dask counts as the size of a task's result.
+        return sum(block.rows.nbytes for block in self._blocks)
 
 
 def _room(limit: int, n_threads: int, memory: TaskMemory) -> int:

@@ -22,18 +22,17 @@ from dask_gmm.data.source import Source, byte_counts
 from dask_gmm.engine.absence import Absence
 from dask_gmm.engine.allocator import keep_freed_memory
 from dask_gmm.engine.blas import SingleBlasThread
-from dask_gmm.engine.cache import Cache, groups_to_keep
+from dask_gmm.engine.cache import Cache, KeptBlocks, groups_to_keep
 from dask_gmm.engine.environment import Environments, check_environments, check_releases
 from dask_gmm.engine.group import combine_values, run_group
 from dask_gmm.engine.memory_estimate import PassBytes, TaskMemory
 from dask_gmm.engine.memory_pressure import giving_back
 from dask_gmm.engine.merge_tree import MergeTree, merged_at_once
 from dask_gmm.engine.plan import Plan
-from dask_gmm.engine.read_ahead import KeptBlocks, Reading, look_ahead
+from dask_gmm.engine.read_ahead import Reading, let_next_task_begin, look_ahead, turn
 from dask_gmm.engine.reduction import Reduction
 from dask_gmm.engine.suitable import Suitable, on_large_workers
 from dask_gmm.engine.telemetry import Watched, new_span, report_pass
-from dask_gmm.engine.turns import let_next_begin, turn
 from dask_gmm.engine.wait import Patience, connected
 
 GroupDone = Callable[[int], None]
@@ -292,7 +291,7 @@ def _group_task(
     watched, opened = Watched(reading.reader), loads(reductions)
     blocks = replace(reading, reader=watched).begin()
     with turn(), SingleBlasThread(), watched:
-        return run_group(blocks, opened, let_next_begin if reading.hides else None)
+        return run_group(blocks, opened, let_next_task_begin if reading.overlaps else None)
 
 
 @on_large_workers

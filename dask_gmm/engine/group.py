@@ -11,7 +11,7 @@ from dask_gmm.engine.reduction import Reduction
 
 
 def run_group(
-    blocks: Blocks, reductions: Sequence[Reduction[Any]], nearly_read: Callable[[], None] | None = None
+    blocks: Blocks, reductions: Sequence[Reduction[Any]], begin_next: Callable[[], None] | None = None
 ) -> list[Any]:
     """Return the value of each reduction over a group.
 
@@ -20,12 +20,12 @@ def run_group(
     blocks : Blocks
     reductions : sequence of Reduction
         All see a block while it is in memory.
-    nearly_read : callable, optional
+    begin_next : callable, optional
         See `Blocks.each`.
     """
     values = [reduction.zero() for reduction in reductions]
     with closing(blocks):
-        for block in blocks.each(nearly_read):
+        for block in blocks.each(begin_next):
             values = [
                 reduction.update(value, block) for reduction, value in zip(reductions, values, strict=True)
             ]

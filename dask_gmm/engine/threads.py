@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from threading import Lock
 from typing import Any
 
 from dask_gmm.data.parallel import Threads
 from dask_gmm.data.source import Source, byte_counts
 from dask_gmm.engine.blas import SingleBlasThread
+from dask_gmm.engine.cache import KeptBlocks
 from dask_gmm.engine.group import run_group
 from dask_gmm.engine.merge_tree import Merged
 from dask_gmm.engine.plan import Plan
-from dask_gmm.engine.read_ahead import Blocks, KeptBlocks, Reading, look_ahead
+from dask_gmm.engine.read_ahead import NextGroups, Reading, look_ahead
 from dask_gmm.engine.reduction import Reduction
 from dask_gmm.storage.available_memory import check_fits
 
@@ -43,9 +43,9 @@ class ThreadsEngine:
         self._chunks = source.chunks
         self._keep = keep and not source.in_memory
         self._n_bytes = int(byte_counts(source.chunks, unknown=0).sum())
-        ahead = look_ahead(source)
         #: Size of the rows that stayed in memory since an earlier pass.
         self.kept_bytes = 0
+        ahead = look_ahead(source)
         self._groups = [Reading.of(source, group, ahead) for group in self.plan.groups]
         self._threads = Threads(n_threads)
 
@@ -63,19 +63,19 @@ class ThreadsEngine:
         list
             The value of each reduction over all rows.
         """
-        begun, merged = _Begun(self._groups), Merged(reductions)
+        ahead, merged = NextGroups(self._groups), Merged(reductions)
 
         def task(number: int) -> None:
             if self._keep and not isinstance(self._groups[number].reader, KeptBlocks):
                 self._groups[number] = KeptBlocks(self._groups[number]).reading
-            merged.add(number, run_group(begun.take(number), reductions, begun.next))
+            merged.add(number, run_group(ahead.take(number), reductions, ahead.begin_next))
 
         try:
             with SingleBlasThread():
                 self._threads.run(self.n_groups, task, group_done)
                 values = merged.result()
         finally:
-            begun.close()
+            ahead.close()
         if self._keep:
             self.kept_bytes = self._n_bytes
         return values
@@ -85,7 +85,7 @@ class ThreadsEngine:
         return self.plan.name(number, self._chunks)
 
     def close(self) -> None:
-        """Let go of the threads, and of the rows that stay."""
+        """End the threads, and release the rows that stayed."""
         self._groups = []
         self._threads.close()
 
@@ -95,40 +95,3 @@ def _check_chunks(source: Source) -> None:
     if source.stored and source.chunks:
         largest = max(source.chunks, key=lambda chunk: chunk.n_bytes or 0)
         check_fits(largest.n_bytes or 0, f"{largest.name} of {source!r}")
-
-
-class _Begun:
-    """The groups that are being read before their turn has come: at most one a thread.
-
-    Parameters
-    ----------
-    groups : sequence of Reading
-        Taken in this order.
-    """
-
-    def __init__(self, groups: Sequence[Reading]) -> None:
-        self._groups = groups
-        self._following = 0
-        self._begun: dict[int, Blocks] = {}
-        self._lock = Lock()
-
-    def take(self, number: int) -> Blocks:
-        """Return the blocks of a group whose turn has come."""
-        with self._lock:
-            self._following = max(self._following, number + 1)
-            return self._begun.pop(number, None) or self._groups[number].begin()
-
-    def next(self) -> None:
-        """Begin to read the first group that nobody has begun."""
-        with self._lock:
-            number = self._following
-            if number < len(self._groups) and self._groups[number].hides:
-                self._begun[number] = self._groups[number].begin()
-                self._following += 1
-
-    def close(self) -> None:
-        """Read no more of what was begun and not taken."""
-        with self._lock:
-            self._following = len(self._groups)
-            for blocks in self._begun.values():
-                blocks.close()

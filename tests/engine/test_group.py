@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from dask_gmm.data.source import Block
+from dask_gmm.engine.cache import KeptBlocks
 from dask_gmm.engine.group import run_group
-from dask_gmm.engine.read_ahead import AHEAD_BYTES, Blocks, KeptBlocks, Reading, look_ahead
+from dask_gmm.engine.read_ahead import AHEAD_BYTES, Blocks, Reading, look_ahead
 from dask_gmm.errors import DataError
 
 N_CHUNKS = 12
