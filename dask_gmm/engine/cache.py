@@ -60,7 +60,7 @@ def groups_to_keep(
     return frozenset(kept)
 
 
-def stay_in_process(source: Source, cache: Cache, keep_bytes: int) -> bool:
+def fits_in_process(source: Source, cache: Cache, keep_bytes: int) -> bool:
     """Return whether all rows stay in the memory of this process: with 'auto' up to so many bytes."""
     if cache != "auto":
         return cache

@@ -9,7 +9,7 @@ from distributed import Client
 
 from dask_gmm.data.scheduler import current_scheduler
 from dask_gmm.data.source import Source
-from dask_gmm.engine.cache import Cache, stay_in_process
+from dask_gmm.engine.cache import Cache, fits_in_process
 from dask_gmm.engine.cluster import ClusterEngine
 from dask_gmm.engine.memory_estimate import PassBytes
 from dask_gmm.engine.threads import ThreadsEngine
@@ -46,7 +46,7 @@ def choose_engine(
     client = getattr(scheduler, "__self__", None)
     if isinstance(client, Client) and not source.in_memory:
         return ClusterEngine(source, client, cache, computed)
-    keep = stay_in_process(source, cache, keep_bytes)
+    keep = fits_in_process(source, cache, keep_bytes)
     if scheduler is not None and getattr(scheduler, "__name__", "") == "get_sync":
         return ThreadsEngine(source, 1, keep=keep)
     return ThreadsEngine(source, keep=keep)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from dask.utils import format_bytes
 
 from dask_gmm.data.source import Source, byte_counts
-from dask_gmm.engine.merge_tree import merged_at_once
+from dask_gmm.engine.merge_tree import values_per_merge
 from dask_gmm.engine.read_ahead import AHEAD_BYTES
 from dask_gmm.errors import ChunkTooLargeError
 
@@ -96,7 +96,7 @@ class TaskMemory:
     @property
     def _beside_chunks(self) -> int:
         values = self.computed.values
-        merge = (merged_at_once(values) + _COPIES_IN_MERGE) * values
+        merge = (values_per_merge(values) + _COPIES_IN_MERGE) * values
         return _TILE_BYTES + max(_COPIES_OF_VALUES * values, merge) + 2 * self.computed.answers
 
     @property

@@ -45,7 +45,7 @@ def give_back_if_short() -> None:
         give_back_freed_memory()
 
 
-def giving_back(task: Callable[P, R]) -> Callable[P, R]:
+def give_back_afterwards(task: Callable[P, R]) -> Callable[P, R]:
     """Make a task that gives back what it freed where its worker is short of memory."""
 
     @wraps(task)

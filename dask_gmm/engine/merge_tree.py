@@ -20,7 +20,7 @@ from dask_gmm.engine.reduction import Reduction
 _MERGED_BYTES = 32 << 20
 
 
-def merged_at_once(value_bytes: int) -> int:
+def values_per_merge(value_bytes: int) -> int:
     """Return how many values of this size one task merges."""
     return max(2, min(FAN_IN, _MERGED_BYTES // max(1, value_bytes)))
 
@@ -81,7 +81,7 @@ class MergeTree:
         self.keys += [future.key for future in merged]
         return merged
 
-    def let_go(self) -> None:
+    def release_merged(self) -> None:
         """Keep no longer what is merged."""
         self._below = [(merged, below) for merged, below in self._below if merged.status != "finished"]
 
@@ -90,7 +90,7 @@ class MergeTree:
         self._below.clear()
 
 
-class Merged:
+class LocalMerges:
     """The same tree for values that come one by one, in any order, from threads of this process.
 
     Held are one value a level of the tree, and those that came before their turn.

@@ -105,9 +105,9 @@ def measure(source: Source, groups: Sequence[range], reduction: Reduction[Any], 
     blocks = [readings[0].reader.read(index) for index in parts[0][:_SAMPLE_CHUNKS]]
     with SingleBlasThread(), ThreadPoolExecutor(n_cores) as executor:
         return Cost(
-            _seconds_a_byte(lambda: run_group(readings[0].begin(), [_Bytes()])[0]),
-            _seconds_a_byte(lambda: _worked(reduction, blocks)),
-            _seconds_a_byte(side_by_side) * n_cores,
+            _seconds_per_byte(lambda: run_group(readings[0].begin(), [_Bytes()])[0]),
+            _seconds_per_byte(lambda: _update_all(reduction, blocks)),
+            _seconds_per_byte(side_by_side) * n_cores,
         )
 
 
@@ -134,14 +134,14 @@ def _part(source: Source, group: range) -> range:
     return group
 
 
-def _worked(reduction: Reduction[Any], blocks: Sequence[Block]) -> int:
+def _update_all(reduction: Reduction[Any], blocks: Sequence[Block]) -> int:
     value: Any = reduction.zero()
     for block in blocks:
         value = reduction.update(value, block)
     return sum(block.rows.nbytes for block in blocks)
 
 
-def _seconds_a_byte(action: Callable[[], int]) -> float:
+def _seconds_per_byte(action: Callable[[], int]) -> float:
     """Time an action that returns bytes."""
     # The first time opens the store and compiles kernels.
     action()

@@ -1,12 +1,12 @@
 """Which chunks go together: groups of consecutive chunks and a tree to merge their values.
 
-Both depend on the data alone, never on the cluster: that, with one BLAS thread a task, is what makes
+Both depend on the data alone, never on the cluster: that, with one BLAS thread per task, is what makes
 the result the same to the last bit on any number of workers, in any order of arrival.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,9 +22,12 @@ _GROUP_BYTES_IN_MEMORY = 1
 _MOST_GROUPS = 1024
 # Reading hides behind arithmetic within a group, so that large chunks too should come several to a group,
 # once there are groups enough for most clusters.
-_CHUNKS_A_GROUP = 4
+_CHUNKS_PER_GROUP = 4
 _ENOUGH_GROUPS = 256
 FAN_IN = 16
+
+# Told the number of a group that is done.
+GroupDone = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ class Plan:
         sizes = byte_counts(chunks, unknown=smallest)
         most = _MOST_GROUPS
         if not source.in_memory:
-            most = min(most, max(_ENOUGH_GROUPS, len(chunks) // _CHUNKS_A_GROUP))
+            most = min(most, max(_ENOUGH_GROUPS, len(chunks) // _CHUNKS_PER_GROUP))
         target = max(smallest, -(-int(sizes.sum()) // most))
         return cls(tuple(_consecutive(sizes, target)))
 

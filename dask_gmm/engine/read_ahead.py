@@ -12,8 +12,8 @@ of `Blocks.each`), and the next one begins to read:
 - On the threads of one process, all groups are known. `NextGroups` begins to read the first one that nobody
   has begun, and hands its blocks to the thread that comes to that group.
 - On a worker of a cluster, a task does not know the next; only the scheduler does. So it leaves its thread of
-  the worker's pool to that task (`let_next_task_begin`), which begins to read and then waits for its `turn`
-  to compute. As many tasks compute at a time as the worker has threads.
+  the worker's pool to that task (`let_next_task_begin`), which begins to read and then waits until it
+  may compute (`take_turn`). As many tasks compute at a time as the worker has threads.
 
 Either way each thread has at most two groups, of which one computes and the other only reads; the estimate of
 memory counts on that (`dask_gmm.engine.memory_estimate`). `Reading.overlaps` tells for which rows it is
@@ -187,8 +187,8 @@ class NextGroups:
                 blocks.close()
 
 
-def turn() -> Semaphore:
-    """Return the context in which a task of this worker computes; as many enter as the worker has threads."""
+def take_turn() -> Semaphore:
+    """Return the context in which a task of this worker computes; it lets in one task per thread."""
     worker = get_worker()
     with _lock:
         return _turns.setdefault(worker, Semaphore(worker.state.nthreads))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from dask_gmm.data.parallel import Threads
@@ -10,13 +10,11 @@ from dask_gmm.data.source import Source, byte_counts
 from dask_gmm.engine.blas import SingleBlasThread
 from dask_gmm.engine.cache import KeptBlocks
 from dask_gmm.engine.group import run_group
-from dask_gmm.engine.merge_tree import Merged
-from dask_gmm.engine.plan import Plan
+from dask_gmm.engine.merge_tree import LocalMerges
+from dask_gmm.engine.plan import GroupDone, Plan
 from dask_gmm.engine.read_ahead import NextGroups, Reading, look_ahead
 from dask_gmm.engine.reduction import Reduction
 from dask_gmm.storage.available_memory import check_fits
-
-GroupDone = Callable[[int], None]
 
 
 class ThreadsEngine:
@@ -63,7 +61,7 @@ class ThreadsEngine:
         list
             The value of each reduction over all rows.
         """
-        ahead, merged = NextGroups(self._groups), Merged(reductions)
+        ahead, merged = NextGroups(self._groups), LocalMerges(reductions)
 
         def task(number: int) -> None:
             if self._keep and not isinstance(self._groups[number].reader, KeptBlocks):

@@ -35,7 +35,7 @@ _ANSWER_SECONDS = 45.0
 
 
 @contextmanager
-def connected() -> Iterator[None]:
+def scheduler_errors() -> Iterator[None]:
     """Context of calls to the scheduler; raises SchedulerLostError where they fail."""
     try:
         yield
@@ -131,7 +131,7 @@ class Patience:
     def _retry(self, future: Future, keys: Sequence[Any]) -> None:
         # Not `future.retry`: it looks for what failed from the result downwards. Where two tasks are killed
         # at once, what is between may be given up: one is not found, and is waited for without end.
-        with connected():
+        with scheduler_errors():
             states = self._ask("get_task_status", keys=list(keys))
             killed = [key for key, state in states.items() if state == "erred"]
             self._ask("retry", keys=killed, client=self._client.id)
@@ -148,7 +148,7 @@ class Patience:
 
     def _without_workers(self, since: float | None) -> float | None:
         """Look after the workers; return since when none has been running."""
-        with connected():
+        with scheduler_errors():
             workers = self._ask("identity", n_workers=-1)["workers"]
             states = {address: worker["status"] for address, worker in workers.items()}
             self._relief.look([address for address, state in states.items() if state == "paused"])

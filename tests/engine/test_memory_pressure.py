@@ -17,7 +17,7 @@ from dask_gmm import GaussianMixture
 from dask_gmm.engine import memory_pressure as pressure
 from dask_gmm.engine import plan
 from dask_gmm.engine import wait as waiting
-from dask_gmm.engine.memory_pressure import give_back_if_short, giving_back
+from dask_gmm.engine.memory_pressure import give_back_afterwards, give_back_if_short
 
 LIMIT = 1 << 30
 ROWS = da.from_array(np.random.default_rng(0).normal(size=(600, 3)), chunks=(25, 3))
@@ -145,10 +145,10 @@ def test_tasks_give_back_where_memory_is_short(limit, n_calls, monkeypatch):
         Client(cluster) as client,
     ):
         client.run(lambda dask_worker: setattr(dask_worker.memory_manager, "memory_limit", limit))
-        assert client.submit(giving_back(len), "rows", pure=False).result() == 4
+        assert client.submit(give_back_afterwards(len), "rows", pure=False).result() == 4
         assert len(calls) == n_calls
         with pytest.raises(TypeError):
-            client.submit(giving_back(len), 4, pure=False).result()
+            client.submit(give_back_afterwards(len), 4, pure=False).result()
         assert len(calls) == 2 * n_calls
 
 

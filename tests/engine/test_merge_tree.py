@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from dask_gmm.data.source import Block
-from dask_gmm.engine.merge_tree import Merged, MergeTree, merged_at_once
+from dask_gmm.engine.merge_tree import LocalMerges, MergeTree, values_per_merge
 from dask_gmm.engine.plan import FAN_IN
 from dask_gmm.fitting.reductions import EStep, LogLikelihood
 from dask_gmm.fitting.survey import Sampling, Survey
@@ -51,14 +51,14 @@ def test_merges(n_parts, n_merges):
     assert set(tree.keys) == set(tasks)
 
 
-def test_what_is_merged_is_let_go():
+def test_what_is_merged_is_released():
     tree, tasks = grown(2 * FAN_IN)
     first = "+".join(map(str, range(FAN_IN)))
-    tree.let_go()
+    tree.release_merged()
     assert len(tasks) == len(tree.keys)
     tasks[first].status = "finished"
     tasks[str(FAN_IN)].status = "finished"
-    tree.let_go()
+    tree.release_merged()
     gc.collect()
     # The first half is merged, and its merge not yet.
     assert set(tree.keys) - set(tasks) == {str(number) for number in range(FAN_IN)}
@@ -135,7 +135,7 @@ def test_threads_merge_by_the_same_tree(n_parts, shuffled):
     if shuffled:
         random.Random(0).shuffle(order)
     reduction = Sum()
-    merged = Merged([reduction])
+    merged = LocalMerges([reduction])
     for number in order:
         merged.add(number, [reduction.new(numbers[number])])
     assert merged.result()[0].number == sixteen_at_a_time(numbers)
@@ -145,13 +145,13 @@ def test_threads_merge_by_the_same_tree(n_parts, shuffled):
 
 
 def test_nothing_to_merge_is_the_value_of_no_rows():
-    assert Merged([Sum()]).result()[0].number == 0.0
+    assert LocalMerges([Sum()]).result()[0].number == 0.0
 
 
 def test_large_values_are_merged_few_at_a_time():
-    assert merged_at_once(0) == merged_at_once(1000) == FAN_IN
-    assert merged_at_once(4 << 20) == 8
-    assert merged_at_once(1 << 30) == 2
+    assert values_per_merge(0) == values_per_merge(1000) == FAN_IN
+    assert values_per_merge(4 << 20) == 8
+    assert values_per_merge(1 << 30) == 2
 
 
 def estep(covariance_type, precisions):

@@ -13,7 +13,7 @@ from distributed.comm import CommClosedError
 from distributed.scheduler import KilledWorker
 
 from dask_gmm.engine import wait as waiting
-from dask_gmm.engine.wait import Patience, connected
+from dask_gmm.engine.wait import Patience, scheduler_errors
 from dask_gmm.errors import ClusterError, DataError, NoWorkersError, SchedulerLostError, WorkersKilledError
 
 
@@ -35,7 +35,7 @@ def test_calls_to_a_scheduler_that_is_gone(error):
         pytest.raises(
             SchedulerLostError, match=rf"\({type(error).__name__}\).*goes on from the last pass"
         ) as told,
-        connected(),
+        scheduler_errors(),
     ):
         raise error
     assert told.value.__cause__ is error
@@ -45,15 +45,15 @@ def test_calls_to_a_scheduler_that_is_gone(error):
 def test_what_tasks_are_made_of_may_be_lost_while_the_scheduler_answers():
     with (
         pytest.raises(DataError, match=r"not on this cluster any more.*persist it with the client"),
-        connected(),
+        scheduler_errors(),
     ):
         raise FutureCancelledError("gmm-pass-0", "lost dependencies")
-    with pytest.raises(SchedulerLostError), connected():
+    with pytest.raises(SchedulerLostError), scheduler_errors():
         raise FutureCancelledError("gmm-pass-0", "scheduler-connection-lost")
 
 
 def test_other_errors_are_left_alone():
-    with pytest.raises(ZeroDivisionError), connected():
+    with pytest.raises(ZeroDivisionError), scheduler_errors():
         raise ZeroDivisionError
 
 
@@ -61,7 +61,7 @@ def test_a_closed_client():
     with LocalCluster(n_workers=1, processes=False, dashboard_address=":0") as cluster:
         client = Client(cluster, set_as_default=False)
         client.close()
-        with pytest.raises(SchedulerLostError), connected():
+        with pytest.raises(SchedulerLostError), scheduler_errors():
             client.submit(int, pure=False)
 
 
