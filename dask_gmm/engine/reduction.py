@@ -30,7 +30,8 @@ class Reduction(Protocol[Value]):
     def update(self, value: Value, block: Block) -> Value:
         """Return `value` with the rows of `block` taken in.
 
-        It may change `value` and return it: the engine uses only what it returns.
+        It may change `value` and return it, because the engine uses only what it returns. It leaves the block
+        as it is: other reductions see the same one.
         """
 
     def combine(self, values: Sequence[Value]) -> Value:

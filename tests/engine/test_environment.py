@@ -11,6 +11,7 @@ from distributed import Client, LocalCluster
 
 from dask_gmm import GaussianMixture, WorkersDifferError
 from dask_gmm.engine.environment import Environments, check_environments, environment
+from tests.engine.reduction_contract import ReductionContract
 
 ROWS = da.from_array(np.random.default_rng(0).normal(size=(400, 2)), chunks=(100, 2))
 
@@ -31,6 +32,12 @@ def client():
 def test_equal_workers_are_no_matter():
     with warnings.catch_warnings(action="error"):
         assert not check_environments(frozenset([environment()]))
+
+
+class TestEnvironments(ReductionContract):
+    @pytest.fixture
+    def reduction(self):
+        return Environments()
 
 
 def test_all_groups_are_united():

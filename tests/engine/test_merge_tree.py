@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import gc
-import pickle
 import random
 import weakref
-from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from dask_gmm.data.source import Block
 from dask_gmm.engine.merge_tree import LocalMerges, MergeTree, values_per_merge
 from dask_gmm.engine.plan import FAN_IN
-from dask_gmm.fitting.reductions import EStep, LogLikelihood
-from dask_gmm.fitting.survey import Sampling, Survey
-from dask_gmm.model.density import Density
 
 
 class Task:
@@ -152,39 +146,3 @@ def test_large_values_are_merged_few_at_a_time():
     assert values_per_merge(0) == values_per_merge(1000) == FAN_IN
     assert values_per_merge(4 << 20) == 8
     assert values_per_merge(1 << 30) == 2
-
-
-def estep(covariance_type, precisions):
-    return EStep(Density(covariance_type, np.full(2, 0.5), np.arange(6.0).reshape(2, 3), precisions), float)
-
-
-@pytest.mark.parametrize(
-    "reduction",
-    [
-        estep("full", np.tile(np.eye(3), (2, 1, 1))),
-        estep("diag", np.ones((2, 3))),
-        LogLikelihood(Density("spherical", np.full(2, 0.5), np.arange(6.0).reshape(2, 3), np.ones(2)), float),
-        Survey(3, True, None),
-        Survey(3, False, Sampling(40, 0, 20 * FAN_IN)),
-        Survey(3, False, Sampling(40, 0, None)),
-    ],
-    ids=lambda reduction: type(reduction).__name__,
-)
-def test_merging_in_steps_changes_no_bits(reduction):
-    rng = np.random.default_rng(0)
-    values = []
-    for number in range(FAN_IN):
-        rows = rng.lognormal(sigma=2, size=(20, 3))
-        numbers = partial(np.arange, 20 * number, 20 * number + 20)
-        values.append(reduction.update(reduction.zero(), Block(rows, None, numbers, None, "chunk")))
-    whole = reduction.combine(values)
-    for few in (1, 2, 3, 15):
-        steps = reduction.combine([reduction.combine(values[:few]), *values[few:]])
-        assert bits(reduction, steps) == bits(reduction, whole)
-
-
-def bits(reduction, value):
-    if not isinstance(reduction, Survey) or reduction.sampling is None:
-        return pickle.dumps(value)
-    sample = value.sample(reduction.sampling)
-    return pickle.dumps(value.moments), sample.rows.tobytes(), sample.keys.tobytes()
