@@ -65,7 +65,7 @@ def plan(given: Mapping[str, Any], log: Log) -> dict[str, Any]:
         "largest_chunk_bytes": memory.chunk,
         "n_workers": n_workers,
         "threads": threads,
-        "task_bytes": memory.total,
+        "task_bytes": memory.task,
         "worker_bytes": needed,
     }
 

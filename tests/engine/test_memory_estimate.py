@@ -40,7 +40,7 @@ def test_the_advice_fits_and_more_does_not(room, n_threads, reading):
     memory = TaskMemory(500 * MEGABYTE, "chunk c/0/0", PassBytes(10_000), reading)
     with pytest.raises(ChunkTooLargeError, match="chunk c/0/0") as error:
         memory.check(limit, n_threads)
-    advised = parse_bytes(re.search(r"at most ([\d.]+ \w+) a chunk", str(error.value))[1])
+    advised = parse_bytes(re.search(r"at most ([\d.]+ \w+) per chunk", str(error.value))[1])
     TaskMemory(int(0.95 * advised), "", PassBytes(10_000), reading).check(limit, n_threads)
     with pytest.raises(ChunkTooLargeError):
         TaskMemory(int(1.1 * advised), "", PassBytes(10_000), reading).check(limit, n_threads)
@@ -84,7 +84,7 @@ def test_a_task_has_what_it_computes_no_more_often_than_announced(make_source, K
     finally:
         tracemalloc.stop()
     computed = PassBytes(bytes_of_statistics(K, d, n_mixtures))
-    announced = TaskMemory(0, "", computed).total
+    announced = TaskMemory(0, "", computed).task
     assert peak <= announced
     # The mixtures twice, two values, their sum.
     assert 2 * n_payload + 2 * computed.values + peak_of_merge <= announced
