@@ -91,8 +91,14 @@ class Pieces:
         time.sleep(self.seconds(index))
         self.reads.append(index)
         first, piece = sum(map(len, self.pieces[:index])), self.pieces[index]
-        weights = None if self.weights is None else self.weights[index]
-        return Block(piece, weights, lambda: first + np.arange(len(piece)), None, f"piece {index}")
+        columns = {} if self.weights is None else {"sample_weight": self.weights[index]}
+        return Block(
+            rows=piece,
+            name=f"piece {index}",
+            index=index,
+            numbers=lambda: first + np.arange(len(piece)),
+            columns=columns,
+        )
 
     def with_weights(self, sample_weight: Any) -> Pieces:
         bounds = np.cumsum([len(piece) for piece in self.pieces])[:-1]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from dask_gmm.data.masks import refuse_masked
 from dask_gmm.data.recut import RecutRows
-from dask_gmm.data.source import Block, Chunk, Reader
+from dask_gmm.data.source import SAMPLE_WEIGHT, Block, Chunk, Reader
 from dask_gmm.errors import DataError
 from dask_gmm.storage.fingerprint import joined, of_array
 
@@ -112,9 +112,9 @@ class WeightedReader:
     def read(self, index: int) -> Block:
         """Read chunk `index`; raises DataError where there are more or fewer weights than rows."""
         block = self.rows.read(index)
-        n_samples = len(block.rows if block.kept is None else block.kept)
-        weights = read_weights(self.weights, index, n_samples, block.name)
-        return replace(block, weights=weights if block.kept is None else weights[block.kept])
+        weights = read_weights(self.weights, index, block.n_positions, block.name)
+        weights = weights if block.kept is None else weights[block.kept]
+        return replace(block, columns={**block.columns, SAMPLE_WEIGHT: weights})
 
     def supply(self, results: Mapping[Any, Any]) -> None:
         """Take what persisted chunks hold."""
@@ -235,4 +235,5 @@ class _SliceReader:
 
     def read(self, index: int) -> Block:
         part = self.parts[index]
-        return Block(part[:, None], None, lambda: np.arange(len(part)), None, f"weights of chunk {index}")
+        name = f"weights of chunk {index}"
+        return Block(rows=part[:, None], name=name, index=index, numbers=lambda: np.arange(len(part)))

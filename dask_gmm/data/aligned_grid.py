@@ -137,4 +137,5 @@ class _SliceReader:
 
     def read(self, index: int) -> Block:
         rows = self.parts[index].reshape(-1, 1)
-        return Block(rows, None, partial(self.grid.numbers, index), None, f"weights of chunk {index}")
+        numbers = partial(self.grid.numbers, index)
+        return Block(rows=rows, name=f"weights of chunk {index}", index=index, numbers=numbers)

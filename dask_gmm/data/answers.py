@@ -28,8 +28,7 @@ def as_answer(block: Block, answer: Answer) -> NDArray[Any]:
     values = answer.function(block.rows) if len(block.rows) else None
     if block.kept is None and values is not None:
         return values
-    n_positions = len(block.rows) if block.kept is None else len(block.kept)
-    shape = (n_positions,) if answer.n_columns is None else (n_positions, answer.n_columns)
+    shape = (block.n_positions,) if answer.n_columns is None else (block.n_positions, answer.n_columns)
     filled = np.full(shape, answer.missing, dtype=answer.dtype)
     if values is not None:
         filled[block.kept] = values

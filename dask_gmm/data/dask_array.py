@@ -27,12 +27,12 @@ from dask_gmm.data.grid_chunks import GridChunks
 from dask_gmm.data.masks import unmasked
 from dask_gmm.data.sample_grid import (
     SampleGrid,
-    as_block,
     as_rows,
     check_nan_rule,
     check_piece,
     normal_feature_axis,
     unknown_numbers,
+    without_nan_rows,
 )
 from dask_gmm.data.source import Answer, Block, Chunk, working_dtype
 
@@ -229,8 +229,11 @@ class DaskArrayReader:
         check_piece(piece, shape, name)
         rows = as_rows(piece, self.feature_axis, self.dtype)
         if self.grid is None:
-            return as_block(rows, partial(unknown_numbers, index, len(rows)), name, self.drop_nan)
-        return as_block(rows, partial(self.grid.numbers, index), name, self.drop_nan)
+            numbers = partial(unknown_numbers, index, len(rows))
+        else:
+            numbers = partial(self.grid.numbers, index)
+        block = Block(rows=rows, name=name, index=index, numbers=numbers)
+        return without_nan_rows(block) if self.drop_nan else block
 
     def supply(self, results: Mapping[Any, Any]) -> None:
         """Take what persisted chunks hold, before the first read."""
@@ -244,8 +247,8 @@ def _answer_piece(
     piece = unmasked(piece, "A chunk of the dask array")
     check_piece(piece, [None] * piece.ndim, "A chunk of the dask array")
     rows = as_rows(piece, feature_axis, dtype)
-    block = as_block(rows, partial(unknown_numbers, 0, len(rows)), "chunk", drop_nan)
-    values = checked_answer(block, answer)
+    block = Block(rows=rows, name="chunk", index=0, numbers=partial(unknown_numbers, 0, len(rows)))
+    values = checked_answer(without_nan_rows(block) if drop_nan else block, answer)
     samples = piece.shape[:feature_axis] + piece.shape[feature_axis + 1 :]
     return values.reshape(*samples, *values.shape[1:])
 

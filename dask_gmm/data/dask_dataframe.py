@@ -20,7 +20,7 @@ from dask_gmm.data.answers import checked_answer
 from dask_gmm.data.dask_graphs import ChunkGraphs, GraphReader
 from dask_gmm.data.frame_partitions import can_be_paired, optimized, paired
 from dask_gmm.data.sample_grid import unknown_numbers
-from dask_gmm.data.source import Answer, Block, Chunk
+from dask_gmm.data.source import SAMPLE_WEIGHT, Answer, Block, Chunk
 from dask_gmm.errors import DataError
 
 
@@ -191,14 +191,16 @@ class DaskFrameReader:
                 f"{name} has columns {list(frame.columns)}, but {list(self.names)} were announced."
             )
         rows = _rows(frame, self.dtype, name)
-        weights = None
+        columns = {}
         if series is not None:
-            weights = _values(series, np.dtype(np.float64), name, "sample_weight")
+            weights = _values(series, np.dtype(np.float64), name, SAMPLE_WEIGHT)
             if len(weights) != len(rows):
                 raise DataError(
                     f"{name}: sample_weight has {len(weights)} values here, X has {len(rows)} rows."
                 )
-        return Block(rows, weights, partial(self._numbers, index, len(rows)), None, name)
+            columns[SAMPLE_WEIGHT] = weights
+        numbers = partial(self._numbers, index, len(rows))
+        return Block(rows=rows, name=name, index=index, numbers=numbers, columns=columns)
 
     def supply(self, results: Mapping[Any, Any]) -> None:
         """Take what persisted partitions hold, before the first read."""
@@ -216,7 +218,8 @@ def _name(index: int) -> str:
 
 def _answer_partition(frame: pd.DataFrame, answer: Answer, dtype: np.dtype[Any]) -> Any:
     name = "a partition of the dask DataFrame"
-    block = Block(_rows(frame, dtype, name), None, partial(unknown_numbers, 0, len(frame)), None, name)
+    numbers = partial(unknown_numbers, 0, len(frame))
+    block = Block(rows=_rows(frame, dtype, name), name=name, index=0, numbers=numbers)
     kind = pd.Series if answer.n_columns is None else pd.DataFrame
     return kind(checked_answer(block, answer), index=frame.index)
 

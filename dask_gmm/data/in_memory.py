@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dask_gmm.data.masks import refuse_masked
 from dask_gmm.data.parallel import Threads
 from dask_gmm.data.scheduler import computed
-from dask_gmm.data.source import Answer, Block, Chunk
+from dask_gmm.data.source import SAMPLE_WEIGHT, Answer, Block, Chunk
 from dask_gmm.errors import DataError
 from dask_gmm.storage.fingerprint import joined, of_array
 
@@ -81,9 +81,13 @@ class ArraySource:
         """Return a view of block `index`."""
         first = index * self._block_rows
         rows = self.rows[first : first + self._block_rows]
-        weights = None if self.weights is None else self.weights[first : first + len(rows)]
+        columns = {} if self.weights is None else {SAMPLE_WEIGHT: self.weights[first : first + len(rows)]}
         return Block(
-            rows, weights, lambda: np.arange(first, first + len(rows)), None, self.chunks[index].name
+            rows=rows,
+            name=self.chunks[index].name,
+            index=index,
+            numbers=lambda: np.arange(first, first + len(rows)),
+            columns=columns,
         )
 
     def with_weights(self, sample_weight: Any) -> ArraySource:

@@ -105,7 +105,12 @@ class RecutReader:
             self._last = None
         rows = pieces[0] if len(pieces) == 1 else np.concatenate([self._empty, *pieces])
         start = self._firsts[index]
-        return Block(rows, None, lambda: np.arange(start, start + len(rows)), None, " and ".join(names))
+        return Block(
+            rows=rows,
+            name=" and ".join(names),
+            index=index,
+            numbers=lambda: np.arange(start, start + len(rows)),
+        )
 
     def supply(self, results: Mapping[Any, Any]) -> None:
         """Take what persisted chunks hold."""

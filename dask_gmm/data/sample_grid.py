@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
 
@@ -139,16 +139,16 @@ def stack_rows(
     return columns.T
 
 
-def as_block(
-    rows: NDArray[Any], numbers: Callable[[], NDArray[np.int64]], name: str, drop_nan: bool
-) -> Block:
-    """Return the block of these rows; with `drop_nan` the rows that contain a NaN are taken out."""
-    kept = ~np.isnan(rows).any(axis=1) if drop_nan else None
-    if kept is None or kept.all():
-        return Block(rows, None, numbers, None, name)
+def without_nan_rows(block: Block) -> Block:
+    """Return the block without the rows that contain a NaN."""
+    rows, numbers = block.rows, block.numbers
+    kept = ~np.isnan(rows).any(axis=1)
+    if kept.all():
+        return block
     in_columns = rows.flags.f_contiguous
     rows = np.compress(kept, rows.T, axis=1).T if in_columns else np.compress(kept, rows, axis=0)
-    return Block(rows, None, lambda: numbers()[kept], kept, name)
+    columns = {name: column[kept] for name, column in block.columns.items()}
+    return replace(block, rows=rows, numbers=lambda: numbers()[kept], kept=kept, columns=columns)
 
 
 def unknown_numbers(index: int, n_rows: int) -> NDArray[np.int64]:

@@ -7,7 +7,7 @@ a source that it needs for one group of chunks, and turns chunk numbers into :cl
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -33,30 +33,49 @@ class Chunk:
     n_bytes: int | None
 
 
-@dataclass(frozen=True, slots=True)
+#: The aligned column that counts each row as so many.
+SAMPLE_WEIGHT = "sample_weight"
+
+AlignedColumns = Mapping[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """The rows of one chunk, in memory.
+    """The rows of one chunk, in memory, with all that is known of them.
 
     Attributes
     ----------
     rows : ndarray of shape (n, n_features), float32 or float64
         C- or Fortran-ordered, native byte order; rows dropped by ``nan="drop"`` are not among them.
-    weights : ndarray of shape (n,), float64, or None
-        Sample weights, None where all are one.
+    name : str
+        The chunk's name, for errors.
+    index : int
+        The chunk's number in the source.
     numbers : callable returning an ndarray of shape (n,), int64
         The row numbers, global where the source knows them (see `Source.numbered`): the position in
         C order over the sample axes, whatever the chunking. A function because few passes need them.
     kept : ndarray of shape (m,), bool, or None
         Which of the chunk's m sample positions are in `rows`; None when all are.
-    name : str
-        The chunk's name, for errors.
+    columns : mapping of str to ndarray of shape (n,), float64
+        What the data tell of each row besides its features, by name; see `dask_gmm.data.aligned`.
     """
 
     rows: NDArray[Any]
-    weights: NDArray[np.float64] | None
-    numbers: Callable[[], NDArray[np.int64]]
-    kept: NDArray[np.bool_] | None
     name: str
+    index: int
+    numbers: Callable[[], NDArray[np.int64]]
+    kept: NDArray[np.bool_] | None = None
+    columns: AlignedColumns = field(default_factory=dict)
+
+    @property
+    def weights(self) -> NDArray[np.float64] | None:
+        """Sample weights of shape (n,), None where all are one."""
+        return self.columns.get(SAMPLE_WEIGHT)
+
+    @property
+    def n_positions(self) -> int:
+        """The number of sample positions in the chunk: of rows, and of those that were dropped."""
+        return len(self.rows if self.kept is None else self.kept)
 
 
 class Reader(Protocol):

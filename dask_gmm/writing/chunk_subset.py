@@ -1,29 +1,16 @@
-"""Some of a source's chunks, whose blocks say which they are."""
+"""Some of a source's chunks."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from dask_gmm.data.source import Block, Chunk, Source
 
 
-@dataclass(frozen=True, slots=True)
-class NumberedBlock(Block):
-    """A block that knows which chunk it is.
-
-    Attributes
-    ----------
-    index : int
-        The chunk's number in the source.
-    """
-
-    index: int
-
-
 class ChosenChunks:
-    """The chunks `indices` of a source, as far as the engine needs one; blocks come numbered.
+    """The chunks `indices` of a source, as far as the engine needs one; blocks have the index of the source.
 
     Parameters
     ----------
@@ -40,10 +27,10 @@ class ChosenChunks:
         self.chunks: Sequence[Chunk] = chosen
         self.in_memory, self.stored = source.in_memory, source.stored
 
-    def reader(self, numbers: Sequence[int]) -> NumberingReader:
+    def reader(self, numbers: Sequence[int]) -> ChosenReader:
         """Return a reader of these of the chosen chunks."""
         indices = {number: self._indices[number] for number in numbers}
-        return NumberingReader(self._source.reader(list(indices.values())), indices)
+        return ChosenReader(self._source.reader(list(indices.values())), indices)
 
     def futures(self, numbers: Sequence[int]) -> Mapping[Any, Any]:
         """Return the futures that they are computed from."""
@@ -51,8 +38,8 @@ class ChosenChunks:
 
 
 @dataclass(frozen=True, slots=True)
-class NumberingReader:
-    """Reads blocks and says which they are.
+class ChosenReader:
+    """Reads the chosen chunks.
 
     Attributes
     ----------
@@ -65,11 +52,10 @@ class NumberingReader:
     reader: Any
     indices: Mapping[int, int]
 
-    def read(self, number: int) -> NumberedBlock:
-        """Read the chosen chunk `number`."""
-        index = self.indices[number]
-        block = self.reader.read(index)
-        return NumberedBlock(**{f.name: getattr(block, f.name) for f in fields(Block)}, index=index)
+    def read(self, number: int) -> Block:
+        """Read the chosen chunk `number`; the block's index is its number in the source."""
+        block: Block = self.reader.read(self.indices[number])
+        return block
 
     def supply(self, results: Mapping[Any, Any]) -> None:
         """Take what persisted chunks hold."""

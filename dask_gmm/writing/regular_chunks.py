@@ -9,7 +9,7 @@ from typing import Any, cast
 from dask_gmm.data.dask_array import DaskArraySource
 from dask_gmm.data.recut import RecutRows
 from dask_gmm.data.sample_grid import SampleGrid
-from dask_gmm.data.source import Source
+from dask_gmm.data.source import Block, Source
 from dask_gmm.engine.choose import choose_engine
 from dask_gmm.writing.chunk_subset import ChosenChunks
 
@@ -68,13 +68,13 @@ def _is_regular(grid: SampleGrid) -> bool:
 
 
 class _CountRows:
-    """A reduction to the number of rows of each chunk; its blocks are `NumberedBlock`."""
+    """A reduction to the number of rows of each chunk."""
 
     def zero(self) -> dict[int, int]:
         return {}
 
-    def update(self, value: dict[int, int], block: Any) -> dict[int, int]:
-        return {**value, block.index: len(block.rows if block.kept is None else block.kept)}
+    def update(self, value: dict[int, int], block: Block) -> dict[int, int]:
+        return {**value, block.index: block.n_positions}
 
     def combine(self, values: Sequence[dict[int, int]]) -> dict[int, int]:
         return {index: n_rows for value in values for index, n_rows in value.items()}

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from dask_gmm.data.answers import as_answer
 from dask_gmm.data.checks import check_rows
-from dask_gmm.data.source import Answer
+from dask_gmm.data.source import Answer, Block
 from dask_gmm.writing.target import Column, Target
 
 OUTPUTS = ("labels", "probabilities", "log_density", "anomaly")
@@ -42,7 +41,7 @@ class WriteBlocks:
         """Return the counts of no rows."""
         return 0, 0
 
-    def update(self, value: tuple[int, int], block: Any) -> tuple[int, int]:
+    def update(self, value: tuple[int, int], block: Block) -> tuple[int, int]:
         """Write a block and count its rows and anomalies.
 
         Raises

@@ -79,7 +79,7 @@ class Drawing:
     def read(self, index: int) -> Block:
         """Return chunk `index`."""
         rows = np.random.default_rng(index).normal(size=(N_ROWS, self.n_features))
-        return Block(rows, None, lambda: np.arange(N_ROWS), None, f"chunk {index}")
+        return Block(rows=rows, name=f"chunk {index}", index=index, numbers=lambda: np.arange(N_ROWS))
 
 
 async def run_scheduler(told: Any) -> None:

@@ -56,7 +56,12 @@ class SlowRows:
         time.sleep(CHUNK_SECONDS)
         with self.notes.open("ab", buffering=0) as notes:
             notes.write(b".")
-        return Block(self.pieces[index], None, lambda: np.arange(40) + 40 * index, None, f"piece {index}")
+        return Block(
+            rows=self.pieces[index],
+            name=f"piece {index}",
+            index=index,
+            numbers=lambda: np.arange(40) + 40 * index,
+        )
 
 
 def slow_fsync(descriptor, fsync=os.fsync):

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from dask_gmm.data.grid_chunks import GridChunks
 from dask_gmm.data.sample_grid import (
     SampleGrid,
-    as_block,
     as_rows,
     cell_shape_lcm,
     check_nan_rule,
@@ -20,8 +19,9 @@ from dask_gmm.data.sample_grid import (
     normal_feature_axis,
     stack_rows,
     unknown_numbers,
+    without_nan_rows,
 )
-from dask_gmm.data.source import Chunk, byte_counts
+from dask_gmm.data.source import Block, Chunk, byte_counts
 from dask_gmm.errors import DataError
 
 F64 = np.dtype(np.float64)
@@ -132,21 +132,22 @@ def test_stacked_pieces_are_columns():
 def test_dropping_takes_out_the_rows_with_a_nan(order):
     rows = np.arange(12.0).reshape(4, 3).copy(order)
     rows[1, 2] = rows[3, 0] = np.nan
-    block = as_block(rows, lambda: np.arange(10, 14), "c/0", drop_nan=True)
+    block = without_nan_rows(
+        Block(
+            rows=rows, name="c/0", index=7, numbers=lambda: np.arange(10, 14), columns={"w": np.arange(4.0)}
+        )
+    )
     np.testing.assert_array_equal(block.rows, [[0, 1, 2], [6, 7, 8]])
     assert block.kept.tolist() == [True, False, True, False]
     assert block.numbers().tolist() == [10, 12]
+    assert (block.index, block.columns["w"].tolist()) == (7, [0, 2])
     assert block.rows.flags.c_contiguous or block.rows.flags.f_contiguous
     assert block.rows.flags[f"{order}_CONTIGUOUS"]
 
 
-def test_nothing_is_dropped_without_nan_or_without_being_asked():
-    rows = np.array([[1.0, np.nan]])
-    kept = as_block(rows, lambda: np.arange(1), "c/0", drop_nan=False)
-    assert kept.rows is rows
-    assert kept.kept is None
+def test_nothing_is_dropped_without_nan():
     whole = np.ones((2, 2))
-    block = as_block(whole, lambda: np.arange(2), "c/0", drop_nan=True)
+    block = without_nan_rows(Block(rows=whole, name="c/0", index=0, numbers=lambda: np.arange(2)))
     assert block.rows is whole
     assert block.kept is None
 

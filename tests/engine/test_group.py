@@ -39,7 +39,8 @@ class SlowStore:
             self.reading -= 1
         if index == self.broken:
             raise DataError(f"chunk {index} is broken")
-        return Block(np.full((1, 1), float(index)), None, lambda: np.arange(1), None, f"chunk {index}")
+        rows = np.full((1, 1), float(index))
+        return Block(rows=rows, name=f"chunk {index}", index=index, numbers=lambda: np.arange(1))
 
 
 class Slow:

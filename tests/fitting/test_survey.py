@@ -17,10 +17,13 @@ WEIGHTS = np.arange(N_ROWS) + 0.5
 
 
 def blocks(bounds, rows, weights):
-    for first, stop in zip([0, *bounds], [*bounds, len(rows)], strict=True):
-        part = None if weights is None else weights[first:stop]
+    for index, (first, stop) in enumerate(zip([0, *bounds], [*bounds, len(rows)], strict=True)):
         yield Block(
-            rows[first:stop], part, lambda f=first, s=stop: np.arange(f, s), None, f"chunk from {first}"
+            rows=rows[first:stop],
+            name=f"chunk from {first}",
+            index=index,
+            numbers=lambda f=first, s=stop: np.arange(f, s),
+            columns={} if weights is None else {"sample_weight": weights[first:stop]},
         )
 
 
@@ -114,7 +117,7 @@ def test_a_bad_row_is_named(bad, what):
 
 def test_rows_whose_sum_overflows_are_not_bad():
     reduction = Survey(2, False, None)
-    block = Block(np.full((3, 2), 1e308), None, lambda: np.arange(3), None, "chunk")
+    block = Block(rows=np.full((3, 2), 1e308), name="chunk", index=0, numbers=lambda: np.arange(3))
     with np.errstate(over="ignore"):
         assert reduction.update(reduction.zero(), block).moments.n_rows == 3
 

@@ -17,7 +17,7 @@ from dask_gmm.data.parquet.files import Store
 from dask_gmm.data.parquet.filters import RowFilter
 from dask_gmm.data.parquet.opening import naming, read_row_groups
 from dask_gmm.data.sample_grid import unknown_numbers
-from dask_gmm.data.source import Block
+from dask_gmm.data.source import SAMPLE_WEIGHT, AlignedColumns, Block
 from dask_gmm.errors import DataError
 from dask_gmm.storage.available_memory import check_fits
 
@@ -55,8 +55,9 @@ class ParquetReader:
                 f"{piece.name}: {n_rows} rows where {piece.n_rows} were announced. "
                 "The file was changed since it was listed; call read_parquet again."
             )
-        rows, weights = self._to_arrays(table, piece.name)
-        return Block(rows, weights, partial(self._numbers, index, n_rows), None, piece.name)
+        rows, columns = self._to_arrays(table, piece.name)
+        numbers = partial(self._numbers, index, n_rows)
+        return Block(rows=rows, name=piece.name, index=index, numbers=numbers, columns=columns)
 
     def supply(self, results: Mapping[Any, Any]) -> None:
         """Take nothing: rows are read from files."""
@@ -71,7 +72,7 @@ class ParquetReader:
             table = read_row_groups(self.store, piece.file, piece.row_groups, both)
         return self.row_filter.apply(table).select(names)
 
-    def _to_arrays(self, table: pa.Table, name: str) -> tuple[NDArray[Any], NDArray[np.float64] | None]:
+    def _to_arrays(self, table: pa.Table, name: str) -> tuple[NDArray[Any], AlignedColumns]:
         chosen = self.columns
         where = [f"{name}, column {column!r}" for column in chosen.names]
         if chosen.embedding:
@@ -79,8 +80,9 @@ class ParquetReader:
         else:
             rows = columns_to_rows(table.columns[: chosen.n_features], chosen.dtype, where)
         if chosen.weight is None:
-            return rows, None
-        return rows, columns_to_rows(table.columns[-1:], np.dtype(np.float64), where[-1:])[:, 0]
+            return rows, {}
+        weights = columns_to_rows(table.columns[-1:], np.dtype(np.float64), where[-1:])[:, 0]
+        return rows, {SAMPLE_WEIGHT: weights}
 
     def _numbers(self, index: int, n_rows: int) -> NDArray[np.int64]:
         if self.first_rows is None:

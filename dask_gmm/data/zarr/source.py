@@ -20,12 +20,12 @@ from dask_gmm.data.grid_chunks import GridChunks
 from dask_gmm.data.patient_reader import PatientReader
 from dask_gmm.data.sample_grid import (
     SampleGrid,
-    as_block,
     as_rows,
     cell_shape_lcm,
     check_nan_rule,
     normal_feature_axis,
     stack_rows,
+    without_nan_rows,
 )
 from dask_gmm.data.source import (
     Answer,
@@ -246,9 +246,11 @@ class ZarrReader:
             rows = stack_rows(pieces, self.grid.n_rows(index), self.dtype)
         else:
             rows = as_rows(self.variables[0].read(self._selection(region)), self.feature_axis, self.dtype)
-        block = as_block(rows, partial(self.grid.numbers, index), self.name(index), self.drop_nan)
-        if not self.drop_nan:
-            self._refuse_missing(block)
+        numbers = partial(self.grid.numbers, index)
+        block = Block(rows=rows, name=self.name(index), index=index, numbers=numbers)
+        if self.drop_nan:
+            return without_nan_rows(block)
+        self._refuse_missing(block)
         return block
 
     def _refuse_missing(self, block: Block) -> None:
