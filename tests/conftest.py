@@ -13,8 +13,8 @@ import pytest
 from numpy.typing import NDArray
 
 from dask_gmm.checkpointing import Checkpoint
-from dask_gmm.data.answers import as_answer
-from dask_gmm.data.source import Answer, Block, Chunk
+from dask_gmm.data.base_source import BaseSource
+from dask_gmm.data.source import Block, Chunk
 from dask_gmm.data.zarr import stored_array as stores
 
 # Scripts, not tests: --doctest-modules would import them.
@@ -51,7 +51,7 @@ def _assert_same_model(actual: Any, expected: Any, rtol: float) -> None:
         assert distance <= rtol, f"{name} differ by {distance:.2g}"
 
 
-class Pieces:
+class Pieces(BaseSource):
     """A source made by hand: arrays, one a chunk, read as if from afar.
 
     Attributes
@@ -61,9 +61,6 @@ class Pieces:
     """
 
     numbered = True
-    in_memory = False
-    stored = False
-    feature_names = None
 
     def __init__(
         self,
@@ -84,8 +81,8 @@ class Pieces:
     def reader(self, indices: Sequence[int]) -> Pieces:
         return self
 
-    def futures(self, indices: Sequence[int]) -> Mapping[Any, Any]:
-        return {}
+    def supply(self, results: Mapping[Any, Any]) -> None:
+        """Take nothing: the rows are here."""
 
     def read(self, index: int) -> Block:
         time.sleep(self.seconds(index))
@@ -99,13 +96,6 @@ class Pieces:
             numbers=lambda: first + np.arange(len(piece)),
             columns=columns,
         )
-
-    def with_weights(self, sample_weight: Any) -> Pieces:
-        bounds = np.cumsum([len(piece) for piece in self.pieces])[:-1]
-        return Pieces(self.pieces, np.split(np.asarray(sample_weight), bounds), self.seconds)
-
-    def apply(self, answer: Answer) -> NDArray[Any]:
-        return np.concatenate([as_answer(self.read(index), answer) for index in range(len(self.pieces))])
 
 
 @pytest.fixture(scope="session")

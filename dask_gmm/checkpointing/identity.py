@@ -11,7 +11,7 @@ import dask_gmm
 from dask_gmm.data.grid_chunks import GridChunks
 from dask_gmm.data.source import Source
 from dask_gmm.fitting.precision import arithmetic
-from dask_gmm.storage.fingerprint import of_array, of_parts, of_source
+from dask_gmm.storage.fingerprint import of_array, of_parts
 
 # They change what a fit tells or where rows are kept, not where it goes.
 _WITHOUT_EFFECT = frozenset({"cache", "checkpoint", "verbose", "verbose_interval"})
@@ -45,7 +45,7 @@ def source_identity(source: Source) -> dict[str, Any]:
         "dtype": str(source.dtype),
         "arithmetic": str(arithmetic(source.dtype)),
         "chunks": f"{len(chunks)} of digest {digest}",
-        "data": of_source(source),
+        "data": source.fingerprint(),
     }
 
 

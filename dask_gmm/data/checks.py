@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
-from dask_gmm.data.sample_grid import UNKNOWN_STRIDE
+import numpy as np
+from numpy.typing import NDArray
+
+from dask_gmm.data.rows import UNKNOWN_STRIDE
 from dask_gmm.data.source import Block
 from dask_gmm.errors import DataError
+
+
+def check_length(column: str, values: NDArray[Any], n_rows: int, where: str) -> None:
+    """Raise DataError if a column has not one value for each row of the chunk that is called `where`."""
+    if len(values) != n_rows:
+        raise DataError(f"{where}: {column} has {len(values)} values here, X has {n_rows} rows.")
 
 
 def check_rows(block: Block) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -13,20 +12,12 @@ import dask.array as da
 import numpy as np
 from numpy.typing import NDArray
 
-from dask_gmm.data.aligned import (
-    WeightedReader,
-    WeightReader,
-    WeightSource,
-    align_weights,
-    needs_row_counts,
-)
-from dask_gmm.data.aligned_grid import grid_weights
 from dask_gmm.data.answers import checked_answer
+from dask_gmm.data.base_source import BaseSource
 from dask_gmm.data.dask_graphs import ChunkGraphs, GraphReader
 from dask_gmm.data.grid_chunks import GridChunks
 from dask_gmm.data.masks import unmasked
-from dask_gmm.data.sample_grid import (
-    SampleGrid,
+from dask_gmm.data.rows import (
     as_rows,
     check_nan_rule,
     check_piece,
@@ -34,6 +25,7 @@ from dask_gmm.data.sample_grid import (
     unknown_numbers,
     without_nan_rows,
 )
+from dask_gmm.data.sample_grid import SampleGrid
 from dask_gmm.data.source import Answer, Block, Chunk, working_dtype
 
 
@@ -66,7 +58,7 @@ def from_array(
     return DaskArraySource(x, feature_axis, nan)
 
 
-class DaskArraySource:
+class DaskArraySource(BaseSource):
     """Rows in a dask array; a block is one of its chunks.
 
     Parameters
@@ -76,10 +68,6 @@ class DaskArraySource:
     feature_axis : int, default=-1
     nan : {"error", "drop"}, default="error"
     """
-
-    in_memory = False
-    stored = False
-    feature_names: tuple[str, ...] | None = None
 
     def __init__(self, x: da.Array, feature_axis: int = -1, nan: Literal["error", "drop"] = "error") -> None:
         check_nan_rule(nan)
@@ -102,7 +90,6 @@ class DaskArraySource:
         self.numbered = not any(math.isnan(size) for axis in self._sizes for size in axis)
         self.grid = SampleGrid.irregular(self._sizes) if self.numbered else None
         self.sample_shape = tuple(_known(sum(axis)) for axis in self._sizes)
-        self._weights: WeightSource | None = None
 
     @cached_property
     def chunks(self) -> Sequence[Chunk]:
@@ -121,12 +108,12 @@ class DaskArraySource:
     def _graphs(self) -> ChunkGraphs:
         return ChunkGraphs(self.x)
 
-    def reader(self, indices: Sequence[int]) -> WeightReader:
+    def reader(self, indices: Sequence[int]) -> DaskArrayReader:
         """Return a reader with the tasks of the chunks `indices`."""
         # Integers too may be masked.
         drop_nan = self.nan == "drop"
         blocks = tuple(len(axis) for axis in self._sizes)
-        reader = DaskArrayReader(
+        return DaskArrayReader(
             self._graphs.reader(indices),
             blocks,
             self.grid,
@@ -135,37 +122,26 @@ class DaskArraySource:
             self.dtype,
             drop_nan,
         )
-        return reader if self._weights is None else WeightedReader(reader, self._weights.reader(indices))
 
     def futures(self, indices: Sequence[int]) -> Mapping[Any, Any]:
         """Return the futures of persisted chunks that `indices` are computed from."""
-        weights = {} if self._weights is None else self._weights.futures(indices)
-        return {**self._graphs.futures(indices), **weights}
+        return self._graphs.futures(indices)
 
-    def lengths(self) -> list[int]:
-        """Compute a table and return the number of rows of each chunk."""
-        return self._graphs.lengths(axis=1 - self.feature_axis)
+    def counted(self) -> tuple[DaskArraySource, Sequence[int]]:
+        """Compute a table to count the rows of each chunk.
 
-    def with_weights(self, sample_weight: Any) -> DaskArraySource:
-        """Return the same rows with weights of the samples' shape, or flat.
-
-        Where the chunks of a table have unknown lengths, weights in memory or in another number of chunks
-        need a count of the rows, which computes X once.
-
-        Raises
-        ------
-        DataError
-            The number of weights is not the number of rows, as far as it is known.
+        The numbers of the rows stay as they are: which rows a fit draws depends on them.
         """
-        weighted = copy.copy(self)
+        return self, self._graphs.lengths(axis=1 - self.feature_axis)
+
+    def regularly_chunked(self) -> DaskArraySource:
+        """Return the same rows in chunks as large as the largest along each axis."""
+        if self.grid is not None and self.grid.is_regular:
+            return self
         if self.grid is None:
-            n_rows = [chunk.n_rows for chunk in self.chunks]
-            if self.x.ndim == 2 and needs_row_counts(sample_weight, len(n_rows)):
-                n_rows = [*self.lengths()]
-            weighted._weights = align_weights(sample_weight, n_rows)
-        else:
-            weighted._weights = grid_weights(sample_weight, self.grid)
-        return weighted
+            raise ValueError("The chunks of X have unknown sizes; call X.compute_chunk_sizes() first.")
+        sizes = {axis: max(sizes) for axis, sizes in enumerate(self.x.chunks)}
+        return DaskArraySource(self.x.rechunk(sizes), self.feature_axis, self.nan)
 
     def apply(self, answer: Answer) -> da.Array:
         """Return the answer as a lazy dask array of the samples' shape and chunks."""

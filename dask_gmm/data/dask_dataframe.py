@@ -15,16 +15,17 @@ from dask._expr import Expr
 from numpy.typing import NDArray
 from sklearn.utils.validation import _get_feature_names
 
-from dask_gmm.data.aligned import WeightedReader, WeightReader, WeightSource, align_weights, needs_row_counts
 from dask_gmm.data.answers import checked_answer
+from dask_gmm.data.base_source import BaseSource
+from dask_gmm.data.checks import check_length
 from dask_gmm.data.dask_graphs import ChunkGraphs, GraphReader
 from dask_gmm.data.frame_partitions import can_be_paired, optimized, paired
-from dask_gmm.data.sample_grid import unknown_numbers
-from dask_gmm.data.source import SAMPLE_WEIGHT, Answer, Block, Chunk
+from dask_gmm.data.rows import unknown_numbers
+from dask_gmm.data.source import Answer, Block, Chunk
 from dask_gmm.errors import DataError
 
 
-class DaskFrameSource:
+class DaskFrameSource(BaseSource):
     """Rows in a dask DataFrame, whose partitions are computed inside the tasks that use them.
 
     Parameters
@@ -38,9 +39,6 @@ class DaskFrameSource:
         Columns that are not numeric; names of which some are strings and some are not.
     """
 
-    in_memory = False
-    stored = False
-
     def __init__(self, frame: dd.DataFrame) -> None:
         _refuse_others(frame.dtypes)
         self.frame = frame
@@ -48,12 +46,11 @@ class DaskFrameSource:
         self.dtype = _rows_dtype(frame.dtypes)
         self.feature_names = _feature_names(tuple(frame.columns))
         self._n_rows: list[int] | None = None
-        self._series: dd.Series | None = None
-        self._weights: WeightSource | None = None
+        self._paired: tuple[str, dd.Series] | None = None
 
     @property
     def numbered(self) -> bool:
-        """True where partitions were counted, for weights in memory."""
+        """True where partitions were counted."""
         return self._n_rows is not None
 
     @property
@@ -80,62 +77,56 @@ class DaskFrameSource:
 
     @cached_property
     def _computed(self) -> Expr:
-        """The frame, paired with its weights if they are a Series, as it will be computed."""
-        if self._series is None:
-            return optimized(self.frame)
-        return paired(self.frame, self._series)
+        """The frame, paired with the Series beside it if there is one, as it will be computed."""
+        return optimized(self.frame) if self._paired is None else paired(self.frame, self._paired[1])
 
     @cached_property
     def _graphs(self) -> ChunkGraphs:
         return ChunkGraphs(self._computed)
 
-    def lengths(self) -> list[int]:
-        """Compute the frame and return the number of rows of each partition."""
-        return self._graphs.lengths()
-
-    def reader(self, indices: Sequence[int]) -> WeightReader:
+    def reader(self, indices: Sequence[int]) -> DaskFrameReader:
         """Return a reader with the tasks of the partitions `indices`."""
         starts = self._first_rows
         first_rows = None if starts is None else {index: starts[index] for index in indices}
-        paired = self._series is not None
+        column = None if self._paired is None else self._paired[0]
         names = tuple(self.frame.columns)
-        reader = DaskFrameReader(self._graphs.reader(indices), names, self.dtype, first_rows, paired)
-        return reader if self._weights is None else WeightedReader(reader, self._weights.reader(indices))
+        return DaskFrameReader(self._graphs.reader(indices), names, self.dtype, first_rows, column)
 
     def futures(self, indices: Sequence[int]) -> Mapping[Any, Any]:
         """Return the futures of persisted partitions that `indices` are computed from."""
-        weights = {} if self._weights is None else self._weights.futures(indices)
-        return {**self._graphs.futures(indices), **weights}
+        return self._graphs.futures(indices)
 
-    def with_weights(self, sample_weight: Any) -> DaskFrameSource:
-        """Return the same rows with weights.
-
-        Parameters
-        ----------
-        sample_weight : dask Series, dask array, Source or array-like
-            Dask collections with as many partitions as the frame are aligned with them one by one. For
-            others, and for values in memory, the rows of each partition are counted first, which computes
-            the frame once.
+    def take_column(self, name: str, values: Any) -> tuple[DaskFrameSource, Any]:
+        """Return a source that computes a Series with the frame, if their partitions are the same.
 
         Raises
         ------
-        DataError
-            The lengths do not agree.
+        TypeError
+            The Series is not numeric.
         """
-        weighted = copy.copy(self)
-        weighted._series = weighted._weights = None
-        if self._series is not None:
-            _forget(weighted)
-        if isinstance(sample_weight, dd.Series):
-            _refuse_others(pd.Series({"sample_weight": sample_weight.dtype}))
-            if can_be_paired(self.frame, sample_weight):
-                weighted._series = sample_weight
-                _forget(weighted)
-                return weighted
-        if weighted._n_rows is None and needs_row_counts(sample_weight, weighted._computed.npartitions):
-            weighted._n_rows = weighted.lengths()
-        weighted._weights = align_weights(sample_weight, [chunk.n_rows for chunk in weighted.chunks])
-        return weighted
+        paired = None if self._paired is None or self._paired[0] == name else self._paired
+        if not isinstance(values, dd.Series):
+            return self._with_paired(paired), values
+        _refuse_others(pd.Series({name: values.dtype}))
+        if paired is None and can_be_paired(self.frame, values):
+            return self._with_paired((name, values)), None
+        return self._with_paired(paired), values
+
+    def _with_paired(self, paired: tuple[str, dd.Series] | None) -> DaskFrameSource:
+        if paired is self._paired:
+            return self
+        source = copy.copy(self)
+        source._paired = paired
+        # It makes its own graphs.
+        for name in ("_computed", "_graphs"):
+            source.__dict__.pop(name, None)
+        return source
+
+    def counted(self) -> tuple[DaskFrameSource, Sequence[int]]:
+        """Compute the frame to count the rows of each partition."""
+        source = copy.copy(self)
+        source._n_rows = self._with_paired(None)._graphs.lengths()
+        return source, source._n_rows
 
     def apply(self, answer: Answer) -> Any:
         """Return the answer as a lazy Series, or DataFrame of `answer.n_columns`, with the frame's index."""
@@ -160,8 +151,8 @@ class DaskFrameReader:
         Of the rows.
     first_rows : mapping of int to int, or None
         The number of each partition's first row, where partitions were counted.
-    paired : bool
-        The graphs give pairs of rows and weights.
+    column : str or None
+        The graphs give pairs: of rows, and of this aligned column.
     """
 
     def __init__(
@@ -170,10 +161,10 @@ class DaskFrameReader:
         names: tuple[Any, ...],
         dtype: np.dtype[Any],
         first_rows: Mapping[int, int] | None,
-        paired: bool,
+        column: str | None,
     ) -> None:
         self.graphs, self.names, self.dtype = graphs, names, dtype
-        self.first_rows, self.paired = first_rows, paired
+        self.first_rows, self.column = first_rows, column
 
     def read(self, index: int) -> Block:
         """Compute partition `index`.
@@ -181,24 +172,20 @@ class DaskFrameReader:
         Raises
         ------
         DataError
-            Nulls, other columns than announced, or more or fewer weights than rows.
+            Nulls, other columns than announced, or more or fewer values in the aligned column than rows.
         """
         name = _name(index)
         computed = self.graphs.compute(index)
-        frame, series = computed if self.paired else (computed, None)
+        frame = computed if self.column is None else computed[0]
         if tuple(frame.columns) != self.names:
             raise DataError(
                 f"{name} has columns {list(frame.columns)}, but {list(self.names)} were announced."
             )
         rows = _rows(frame, self.dtype, name)
         columns = {}
-        if series is not None:
-            weights = _values(series, np.dtype(np.float64), name, SAMPLE_WEIGHT)
-            if len(weights) != len(rows):
-                raise DataError(
-                    f"{name}: sample_weight has {len(weights)} values here, X has {len(rows)} rows."
-                )
-            columns[SAMPLE_WEIGHT] = weights
+        if self.column is not None:
+            columns[self.column] = _values(computed[1], np.dtype(np.float64), name, self.column)
+            check_length(self.column, columns[self.column], len(rows), name)
         numbers = partial(self._numbers, index, len(rows))
         return Block(rows=rows, name=name, index=index, numbers=numbers, columns=columns)
 
@@ -247,12 +234,6 @@ def _rows_dtype(dtypes: pd.Series[Any]) -> np.dtype[Any]:
     """Return float32 if every column is, nullable or not, else float64."""
     single = all(getattr(dtype, "numpy_dtype", dtype) == np.float32 for dtype in dtypes)
     return np.dtype(np.float32 if single and len(dtypes) else np.float64)
-
-
-def _forget(source: DaskFrameSource) -> None:
-    """Let a copy with other weights make its own graphs."""
-    for name in ("_computed", "_graphs"):
-        source.__dict__.pop(name, None)
 
 
 def _rows(frame: pd.DataFrame, dtype: np.dtype[Any], name: str) -> NDArray[Any]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
 from typing import Any
 
-from dask_gmm.data.source import Source
+from dask_gmm.data.imported import is_instance
+from dask_gmm.data.source import Source, is_source
 
 _PARQUET = (".parquet", ".parq", ".pq")
 
@@ -29,28 +29,26 @@ def lazy_source(X: Any) -> Source | None:
     """
     if isinstance(X, (str, os.PathLike)):
         return _stored(os.fspath(X))
-    if _is_a(X, "xarray", "DataArray") or _is_a(X, "xarray", "Dataset"):
+    if is_instance(X, "xarray", "DataArray") or is_instance(X, "xarray", "Dataset"):
         from dask_gmm.data.xarray import from_xarray
 
         return from_xarray(X)
-    # A Delayed has every attribute that it is asked for.
-    if not hasattr(X, "dask") and all(hasattr(X, n) for n in ("chunks", "reader", "apply", "with_weights")):
-        source: Source = X
-        return source
-    if _is_a(X, "zarr", "Array"):
+    if is_source(X):
+        return X
+    if is_instance(X, "zarr", "Array"):
         from dask_gmm.data.zarr.source import ZarrSource
 
         return ZarrSource.from_array(X)
-    if _is_a(X, "zarr", "Group"):
+    if is_instance(X, "zarr", "Group"):
         from dask_gmm.data.zarr.source import from_zarr
 
         # Says which arrays it has.
         return from_zarr(X)
-    if _is_a(X, "dask.array", "Array"):
+    if is_instance(X, "dask.array", "Array"):
         from dask_gmm.data.dask_array import DaskArraySource
 
         return DaskArraySource(X)
-    if _is_a(X, "dask.dataframe", "DataFrame"):
+    if is_instance(X, "dask.dataframe", "DataFrame"):
         from dask_gmm.data.dask_dataframe import DaskFrameSource
 
         return DaskFrameSource(X)
@@ -60,12 +58,6 @@ def lazy_source(X: Any) -> Source | None:
             "(a Series becomes one with .to_frame())."
         )
     return None
-
-
-def _is_a(X: Any, module: str, name: str) -> bool:
-    # An object of a package that was never imported cannot have been passed.
-    package = sys.modules.get(module)
-    return package is not None and isinstance(X, getattr(package, name))
 
 
 def _stored(url: str) -> Source:

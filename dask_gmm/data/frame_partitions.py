@@ -1,4 +1,4 @@
-"""The partitions that a dask DataFrame has when it is computed, and those of weights beside it.
+"""The partitions that a dask DataFrame has when it is computed, and those of a Series beside it.
 
 Dask's optimizer joins partitions of files of which few columns are read: a frame of eight partitions may be
 computed as three, and a Series of another column as two. What depends on the partition - a sample, a function
@@ -45,8 +45,8 @@ def _pairs(frame: dd.DataFrame, series: dd.Series) -> Any:
     )
 
 
-def _pair(frame: pd.DataFrame, weights: pd.Series[Any]) -> tuple[pd.DataFrame, pd.Series[Any]]:
-    return frame, weights
+def _pair(frame: pd.DataFrame, series: pd.Series[Any]) -> tuple[pd.DataFrame, pd.Series[Any]]:
+    return frame, series
 
 
 def _lowered(expression: Expr) -> Expr:

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dask_gmm.data.base_source import BaseSource
 from dask_gmm.data.masks import refuse_masked
 from dask_gmm.data.parallel import Threads
 from dask_gmm.data.scheduler import computed
-from dask_gmm.data.source import SAMPLE_WEIGHT, Answer, Block, Chunk
+from dask_gmm.data.source import SAMPLE_WEIGHT, AlignedColumns, Answer, Block, Chunk
 from dask_gmm.errors import DataError
 from dask_gmm.storage.fingerprint import joined, of_array
 
@@ -24,28 +25,28 @@ _LEAST_BYTES = 1 << 20
 _MOST_BYTES = 16 << 20
 
 
-class ArraySource:
+class ArraySource(BaseSource):
     """A validated array in memory.
 
     Parameters
     ----------
     rows : ndarray of shape (n, n_features), float32 or float64
-    weights : ndarray of shape (n,), float64, optional
+    columns : mapping of str to ndarray of shape (n,), float64, optional
+        Aligned columns by name.
     feature_names : tuple of str, optional
     """
 
     numbered = True
     in_memory = True
-    stored = False
 
     def __init__(
         self,
         rows: NDArray[Any],
-        weights: NDArray[np.float64] | None = None,
+        columns: AlignedColumns | None = None,
         feature_names: tuple[str, ...] | None = None,
     ) -> None:
         self.rows = rows
-        self.weights = weights
+        self.columns = {} if columns is None else columns
         self.feature_names = feature_names
         self.n_features = int(rows.shape[1])
         self.dtype = rows.dtype
@@ -68,20 +69,24 @@ class ArraySource:
         """Return the source itself: nothing travels."""
         return self
 
-    def futures(self, indices: Sequence[int]) -> Mapping[Any, Any]:
-        """Return nothing: the rows are here."""
-        return {}
+    def supply(self, results: Mapping[Any, Any]) -> None:
+        """Take nothing: the rows are here."""
+
+    @property
+    def weights(self) -> NDArray[np.float64] | None:
+        """Sample weights of shape (n,), None where all are one."""
+        return self.columns.get(SAMPLE_WEIGHT)
 
     def fingerprint(self) -> str | None:
         """Return a text that changes when a value does."""
         rows = of_array(self.rows)
-        return rows if self.weights is None else joined(rows, of_array(self.weights))
+        return joined(rows, *map(of_array, self.columns.values())) if self.columns else rows
 
     def read(self, index: int) -> Block:
         """Return a view of block `index`."""
         first = index * self._block_rows
         rows = self.rows[first : first + self._block_rows]
-        columns = {} if self.weights is None else {SAMPLE_WEIGHT: self.weights[first : first + len(rows)]}
+        columns = {name: column[first : first + len(rows)] for name, column in self.columns.items()}
         return Block(
             rows=rows,
             name=self.chunks[index].name,
@@ -90,20 +95,19 @@ class ArraySource:
             columns=columns,
         )
 
-    def with_weights(self, sample_weight: Any) -> ArraySource:
-        """Return the same rows with weights; lazy ones are computed."""
-        if hasattr(sample_weight, "compute"):
-            sample_weight = computed(sample_weight)
-        refuse_masked(sample_weight, "sample_weight")
-        weights = np.asarray(sample_weight, dtype=np.float64)
-        if weights.ndim != 1:
-            raise ValueError(f"Sample weights must be 1D array or scalar, got {weights.ndim}D array.")
-        if len(weights) != len(self.rows):
+    def take_column(self, name: str, values: Any) -> tuple[ArraySource, None]:
+        """Return the same rows with the column; a lazy one is computed."""
+        if hasattr(values, "compute"):
+            values = computed(values)
+        refuse_masked(values, name)
+        column = np.asarray(values, dtype=np.float64)
+        if column.ndim != 1:
+            raise ValueError(f"{name} must be one-dimensional, got an array of {column.ndim} dimensions.")
+        if len(column) != len(self.rows):
             raise DataError(
-                f"sample_weight has {len(weights)} values, X has {len(self.rows)} rows: "
-                "give one weight for each row."
+                f"{name} has {len(column)} values, X has {len(self.rows)} rows: give one for each row."
             )
-        return ArraySource(self.rows, weights, self.feature_names)
+        return ArraySource(self.rows, {**self.columns, name: column}, self.feature_names), None
 
     def apply(self, answer: Answer) -> NDArray[Any]:
         """Return the answer for all rows, block by block on this process's threads."""

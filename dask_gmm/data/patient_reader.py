@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dask_gmm.config import READ_DEADLINE
-from dask_gmm.data.source import Block
+from dask_gmm.data.source import Block, Reader
 from dask_gmm.errors import ChunkTooLargeError
 from dask_gmm.storage.retries import patiently
 
@@ -20,7 +20,7 @@ class PatientReader:
         Its errors name the object, in their text or a note.
     """
 
-    def __init__(self, reader: Any) -> None:
+    def __init__(self, reader: Reader) -> None:
         self.reader = reader
         # The configuration's where the reader is made, not where it reads.
         self.deadline = READ_DEADLINE.get()
@@ -38,7 +38,7 @@ class PatientReader:
 
     def _read(self, index: int) -> Block:
         try:
-            block: Block = self.reader.read(index)
+            return self.reader.read(index)
         except ChunkTooLargeError:
             raise
         except MemoryError as error:
@@ -46,7 +46,6 @@ class PatientReader:
                 f"Chunk {index} does not fit into memory: {error}. Rechunk the data, or read them where "
                 "there is more memory."
             ) from error
-        return block
 
     def supply(self, results: Mapping[Any, Any]) -> None:
         """Take the results of futures."""

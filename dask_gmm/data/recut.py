@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dask_gmm.data.source import Block, Chunk
+from dask_gmm.data.base_source import BaseSource
+from dask_gmm.data.source import Block, Chunk, Reader, Source
 
 
-class RecutRows:
+class RecutRows(BaseSource):
     """A table in chunks of given lengths, made of a source's chunks of other lengths.
 
-    A chunk of the source that lies across a border is read for both sides, unless one reader has both.
+    Only the rows: columns are aligned with the new chunks, not cut with the old ones. A chunk of the source
+    that lies across a border is read for both sides, unless one reader has both.
 
     Parameters
     ----------
@@ -28,13 +30,17 @@ class RecutRows:
         Of the chunks wanted; as many rows in all.
     """
 
-    def __init__(self, source: Any, n_rows: Sequence[int], lengths: Sequence[int]) -> None:
+    numbered = True
+
+    def __init__(self, source: Source, n_rows: Sequence[int], lengths: Sequence[int]) -> None:
         self._source = source
         self._starts = list(accumulate(n_rows, initial=0))
         self._bounds = list(accumulate(lengths, initial=0))
-        self.n_features = int(source.n_features)
-        # A reader holds the chunk that it cut last.
-        self.in_memory, self.stored = getattr(source, "in_memory", False), False
+        self.n_features, self.dtype = source.n_features, source.dtype
+        self.feature_names = source.feature_names
+        self.sample_shape, self.dims = (sum(lengths),), source.dims
+        # A reader holds the chunk that it cut last: one thread at a time may read.
+        self.in_memory, self.stored = source.in_memory, False
         row_bytes = source.n_features * source.dtype.itemsize
         self.chunks = [
             Chunk(f"rows {first} to {first + length - 1}", length, length * row_bytes)
@@ -50,8 +56,11 @@ class RecutRows:
 
     def futures(self, indices: Sequence[int]) -> Mapping[Any, Any]:
         """Return the futures that they are computed from."""
-        futures: Mapping[Any, Any] = self._source.futures(self._uncut(indices))
-        return futures
+        return self._source.futures(self._uncut(indices))
+
+    def fingerprint(self) -> str | None:
+        """Return the source's."""
+        return self._source.fingerprint()
 
     def _uncut(self, indices: Sequence[int]) -> list[int]:
         return sorted({chunk for index in indices for chunk, _, _ in self._parts(index)})
@@ -86,7 +95,7 @@ class RecutReader:
 
     def __init__(
         self,
-        reader: Any,
+        reader: Reader,
         parts: Mapping[int, list[tuple[int, int, int]]],
         firsts: Mapping[int, int],
         empty: NDArray[Any],

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+from dask_gmm.data.sample_grid import SampleGrid
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,9 @@ class Chunk:
     n_rows: int | None
     n_bytes: int | None
 
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
 
 #: The aligned column that counts each row as so many.
 SAMPLE_WEIGHT = "sample_weight"
@@ -78,11 +83,16 @@ class Block:
         return len(self.rows if self.kept is None else self.kept)
 
 
+@runtime_checkable
 class Reader(Protocol):
     """The part of a source that travels to a worker; small, picklable, free of secrets once pickled."""
 
     def read(self, index: int) -> Block:
         """Read chunk `index` (its number in ``Source.chunks``)."""
+        ...
+
+    def supply(self, results: Mapping[Any, Any]) -> None:
+        """Take the results of ``Source.futures`` by key, before the first read."""
         ...
 
 
@@ -108,6 +118,7 @@ class Answer:
     missing: float
 
 
+@runtime_checkable
 class Source(Protocol):
     """Rows somewhere: in memory, in a Dask collection, in a store.
 
@@ -130,6 +141,11 @@ class Source(Protocol):
         The rows live in this process and are read without cost; they are not sent to a cluster.
     stored : bool
         The rows come from a store that may answer late: several threads may use a reader at once.
+    grid : SampleGrid or None
+        The cells of the sample axes, in C order, that are the chunks; None where that is not known: for
+        Parquet files, data frames, and arrays with chunks of unknown sizes.
+    dims : tuple of (str or None)
+        Names of the sample axes, None for one without; empty where axes have no names.
     """
 
     @property
@@ -156,6 +172,12 @@ class Source(Protocol):
     @property
     def stored(self) -> bool: ...  # noqa: D102
 
+    @property
+    def grid(self) -> SampleGrid | None: ...  # noqa: D102
+
+    @property
+    def dims(self) -> tuple[str | None, ...]: ...  # noqa: D102
+
     def reader(self, indices: Sequence[int]) -> Reader:
         """Return what a worker needs to read the chunks `indices`."""
         ...
@@ -172,16 +194,80 @@ class Source(Protocol):
         """Return the answer for every row as this kind of data gives it back, lazily where it is lazy."""
         ...
 
-    def with_weights(self, sample_weight: Any) -> Source:
-        """Return the same rows with `sample_weight`, aligned by sample position, in every block.
+    def fingerprint(self) -> str | None:
+        """Return a text that changes when the stored rows do, None where only reading would tell."""
+        ...
+
+
+@runtime_checkable
+class TakesColumns(Protocol):
+    """A source that has a better way to read some columns than `dask_gmm.data.aligned` has for all."""
+
+    def take_column(self, name: str, values: Any) -> tuple[Source, Any]:
+        """Return the source that reads the column itself, and what is left to align.
+
+        Parameters
+        ----------
+        name : str
+            Of the column in ``Block.columns``.
+        values
+            As they were given.
+
+        Returns
+        -------
+        source : Source
+            The same rows. If it reads the column itself, its blocks have it.
+        values
+            None if it does; otherwise the values, perhaps laid out as the samples are.
+        """
+        ...
+
+
+@runtime_checkable
+class CountsRows(Protocol):
+    """A source whose chunks may be of unknown length until they are read."""
+
+    def counted(self) -> tuple[Source, Sequence[int]]:
+        """Count the rows of every chunk, which reads or computes what tells it.
+
+        Returns
+        -------
+        source : Source
+            The same rows, numbered where the count allows it.
+        n_rows : sequence of int
+            Rows of each chunk.
+        """
+        ...
+
+
+@runtime_checkable
+class Rechunkable(Protocol):
+    """A source that can be had in other chunks."""
+
+    def regularly_chunked(self) -> Source:
+        """Return the same rows with a regular grid: cells of one size, but the last along each axis.
 
         Raises
         ------
-        DataError
-            Wrong length where lengths are known; otherwise at the first read of the chunk that differs.
-            Values are not checked here, but in the first pass.
+        ValueError
+            The sizes of the chunks are not known.
         """
         ...
+
+
+@runtime_checkable
+class CountsBytes(Protocol):
+    """A sequence of chunks that is described by a rule."""
+
+    def byte_counts(self) -> NDArray[np.int64]:
+        """Return the bytes of each chunk's rows."""
+        ...
+
+
+def is_source(X: Any) -> TypeIs[Source]:
+    """Tell whether an object is a source, not another that has some of the same names."""
+    # A Delayed has every attribute that it is asked for.
+    return not hasattr(X, "dask") and all(hasattr(X, n) for n in ("chunks", "reader", "futures", "apply"))
 
 
 def byte_counts(chunks: Sequence[Chunk], unknown: int) -> NDArray[np.int64]:
@@ -189,10 +275,8 @@ def byte_counts(chunks: Sequence[Chunk], unknown: int) -> NDArray[np.int64]:
 
     A list that is described by a rule counts them itself, without describing each chunk.
     """
-    count = getattr(chunks, "byte_counts", None)
-    if count is not None:
-        counted: NDArray[np.int64] = count()
-        return counted
+    if isinstance(chunks, CountsBytes):
+        return chunks.byte_counts()
     known = (unknown if chunk.n_bytes is None else chunk.n_bytes for chunk in chunks)
     return np.fromiter(known, dtype=np.int64, count=len(chunks))
 

@@ -5,7 +5,6 @@ The arrays inside are read as any other; predictions get the dimensions and coor
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -14,9 +13,9 @@ import numpy as np
 import xarray as xr
 from dask.array.core import normalize_chunks
 
-from dask_gmm.data.aligned import WeightReader
-from dask_gmm.data.aligned_grid import by_name
-from dask_gmm.data.dask_array import DaskArraySource
+from dask_gmm.data.aligned_grid import in_order
+from dask_gmm.data.base_source import BaseSource
+from dask_gmm.data.dask_array import DaskArrayReader, DaskArraySource
 from dask_gmm.data.dataset_variables import check_variables
 from dask_gmm.data.masks import unmasked_chunks
 from dask_gmm.data.source import Answer, Chunk, working_dtype
@@ -79,7 +78,7 @@ def from_xarray(
     return LabelledSource(*_of_array(data, feature_dim), nan=nan)
 
 
-class LabelledSource:
+class LabelledSource(BaseSource):
     """Rows in xarray objects; see `from_xarray`, which makes it.
 
     Parameters
@@ -92,8 +91,6 @@ class LabelledSource:
     in_memory : bool
     nan : {"error", "drop"}
     """
-
-    stored = False
 
     def __init__(
         self,
@@ -109,23 +106,14 @@ class LabelledSource:
         self.in_memory = in_memory
         self.n_features, self.dtype = self._rows.n_features, self._rows.dtype
         self.sample_shape, self.numbered, self.grid = self._rows.sample_shape, True, self._rows.grid
-
-    @property
-    def dims(self) -> tuple[str, ...]:
-        """Names of the samples' dimensions."""
-        return tuple(map(str, self._samples.dims))
-
-    @property
-    def unlabelled(self) -> DaskArraySource:
-        """The same rows without names of dimensions."""
-        return self._rows
+        self.dims = tuple(map(str, samples.dims))
 
     @property
     def chunks(self) -> Sequence[Chunk]:
         """The chunks of the values."""
         return self._rows.chunks
 
-    def reader(self, indices: Sequence[int]) -> WeightReader:
+    def reader(self, indices: Sequence[int]) -> DaskArrayReader:
         """Return a reader of the chunks `indices`."""
         return self._rows.reader(indices)
 
@@ -133,32 +121,33 @@ class LabelledSource:
         """Return the futures of persisted chunks."""
         return self._rows.futures(indices)
 
-    def with_weights(self, sample_weight: Any) -> LabelledSource:
-        """Return the same rows with weights; those in a DataArray are laid out by its dimensions.
+    def take_column(self, name: str, values: Any) -> tuple[LabelledSource, Any]:
+        """Return the values of named dimensions in the order of the samples' dimensions.
 
         Raises
         ------
         DataError
-            The number of weights is not the number of rows, or they belong to other coordinates.
+            They belong to other dimensions or coordinates.
         """
-        if isinstance(sample_weight, xr.DataArray):
-            sample_weight = self._laid_out(sample_weight)
-        sample_weight = by_name(sample_weight, self._samples.dims)
-        weighted = copy.copy(self)
-        weighted._rows = self._rows.with_weights(sample_weight)
-        return weighted
+        if isinstance(values, xr.DataArray):
+            values = self._laid_out(values, name)
+        return self, in_order(values, self._samples.dims, name)
 
-    def _laid_out(self, weights: xr.DataArray) -> Any:
-        """Return weights in the samples' order, repeated along dimensions that they do not have."""
+    def regularly_chunked(self) -> DaskArraySource:
+        """Return the same rows in chunks as large as the largest along each axis."""
+        return self._rows.regularly_chunked()
+
+    def _laid_out(self, values: xr.DataArray, name: str) -> Any:
+        """Return values in the samples' order, repeated along dimensions that they do not have."""
         dims = self._samples.dims
-        unknown = [dim for dim in weights.dims if dim not in dims]
+        unknown = [dim for dim in values.dims if dim not in dims]
         if unknown:
-            raise DataError(f"sample_weight has dimensions {unknown}, which the samples {dims} do not have.")
+            raise DataError(f"{name} has dimensions {unknown}, which the samples {dims} do not have.")
         try:
-            _, weights = xr.align(self._samples, weights, join="exact", copy=False)
+            _, values = xr.align(self._samples, values, join="exact", copy=False)
         except ValueError as error:
-            raise DataError(f"sample_weight does not belong to the coordinates of X: {error}") from error
-        return _unmasked(weights).broadcast_like(self._samples).transpose(*dims).data
+            raise DataError(f"{name} does not belong to the coordinates of X: {error}") from error
+        return _unmasked(values).broadcast_like(self._samples).transpose(*dims).data
 
     def apply(self, answer: Answer) -> xr.DataArray:
         """Return the answer with the samples' dimensions and coordinates; probabilities along 'component'."""

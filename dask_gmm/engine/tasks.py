@@ -69,6 +69,5 @@ def _open(group: bytes, inputs: Mapping[Any, Any]) -> Reading:
     keep_freed_memory()
     reading: Reading = loads(group)
     if inputs:
-        reader: Any = reading.reader
-        reader.supply(inputs)
+        reading.reader.supply(inputs)
     return reading

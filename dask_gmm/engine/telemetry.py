@@ -55,6 +55,10 @@ class Watched:
             self._counts["bytes"] += block.rows.nbytes
         return block
 
+    def supply(self, results: Mapping[Any, Any]) -> None:
+        """Hand the results of futures on."""
+        self._reader.supply(results)
+
     def __enter__(self) -> Self:
         self._began = perf_counter()
         return self

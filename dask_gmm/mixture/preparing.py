@@ -7,7 +7,7 @@ from typing import Any
 
 from dask_gmm.config import START_BYTES
 from dask_gmm.data.in_memory import ArraySource
-from dask_gmm.data.source import Source, byte_counts
+from dask_gmm.data.source import SAMPLE_WEIGHT, Source, byte_counts
 from dask_gmm.engine.cache import Cache
 from dask_gmm.engine.choose import choose_engine
 from dask_gmm.engine.cluster import ClusterEngine
@@ -82,7 +82,8 @@ def rows_of(source: Source, most_to_start: int) -> Rows:
 
 def engine_in_memory(sample: Sample) -> Engine:
     """Return the engine that runs passes over a sample in this process."""
-    return choose_engine(ArraySource(sample.rows, sample.weights))
+    columns = {} if sample.weights is None else {SAMPLE_WEIGHT: sample.weights}
+    return choose_engine(ArraySource(sample.rows, columns))
 
 
 def fit_data(X: Any, y: Any, sample_weight: Any) -> dict[str, Any]:

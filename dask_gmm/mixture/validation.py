@@ -18,11 +18,12 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from dask_gmm.data.aligned import with_weights
 from dask_gmm.data.dispatch import lazy_source
 from dask_gmm.data.in_memory import ArraySource
 from dask_gmm.data.masks import refuse_masked
 from dask_gmm.data.scheduler import computed
-from dask_gmm.data.source import Source
+from dask_gmm.data.source import SAMPLE_WEIGHT, Source
 from dask_gmm.errors import DataError
 from dask_gmm.fitting.enough_rows import check_enough_rows
 from dask_gmm.fitting.init.initialization import StartSettings
@@ -82,7 +83,7 @@ def _checked_source(estimator: Any, X: Any, sample_weight: Any, *, reset: bool) 
     template = _template(source)
     _check_feature_names(estimator, template, reset=reset)
     _check_n_features(estimator, template, reset=reset)
-    return source if sample_weight is None else source.with_weights(sample_weight)
+    return source if sample_weight is None else with_weights(source, sample_weight)
 
 
 def _array_source(estimator: Any, X: Any, sample_weight: Any, *, reset: bool) -> Source:
@@ -99,9 +100,8 @@ def _array_source(estimator: Any, X: Any, sample_weight: Any, *, reset: bool) ->
     if hasattr(sample_weight, "compute"):
         sample_weight = computed(sample_weight)
     refuse_masked(sample_weight, "sample_weight")
-    return ArraySource(
-        rows, _check_sample_weight(sample_weight, rows, dtype=np.float64, ensure_non_negative=True)
-    )
+    weights = _check_sample_weight(sample_weight, rows, dtype=np.float64, ensure_non_negative=True)
+    return ArraySource(rows, {SAMPLE_WEIGHT: weights})
 
 
 def _refuse_times(X: Any) -> None:

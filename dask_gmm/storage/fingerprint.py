@@ -33,12 +33,6 @@ def of_array(array: NDArray[Any]) -> str:
     return digest.hexdigest()[:16]
 
 
-def of_source(source: object) -> str | None:
-    """Return the fingerprint of a source, of rows or weights; None where only reading would tell."""
-    own = getattr(source, "fingerprint", None)
-    return own() if callable(own) else None
-
-
 def joined(*fingerprints: str | None) -> str | None:
     """Return the fingerprint of several things, None where one of them has none."""
     return None if None in fingerprints else of_parts(fingerprints)

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dask_gmm.data.source import Block, Chunk, Source
+from dask_gmm.data.base_source import BaseSource
+from dask_gmm.data.source import Block, Chunk, Reader, Source
 
 
-class ChosenChunks:
-    """The chunks `indices` of a source, as far as the engine needs one; blocks have the index of the source.
+class ChunkSubset(BaseSource):
+    """The chunks `indices` of a source as a table, whose blocks keep the source's index and numbers.
 
     Parameters
     ----------
@@ -21,24 +22,37 @@ class ChosenChunks:
 
     def __init__(self, source: Source, indices: Sequence[int]) -> None:
         self._source, self._indices = source, indices
+        self.n_features, self.dtype = source.n_features, source.dtype
+        self.feature_names = source.feature_names
         # All of them may be a rule.
         everything = len(indices) == len(source.chunks)
         chosen = source.chunks if everything else [source.chunks[index] for index in indices]
         self.chunks: Sequence[Chunk] = chosen
-        self.in_memory, self.stored = source.in_memory, source.stored
+        self.numbered, self.in_memory, self.stored = source.numbered, source.in_memory, source.stored
 
-    def reader(self, numbers: Sequence[int]) -> ChosenReader:
+    @property
+    def sample_shape(self) -> tuple[int | None]:
+        """The number of rows, None where only reading tells."""
+        n_rows = [chunk.n_rows for chunk in self.chunks]
+        known = [n for n in n_rows if n is not None]
+        return (sum(known) if len(known) == len(n_rows) else None,)
+
+    def reader(self, numbers: Sequence[int]) -> SubsetReader:
         """Return a reader of these of the chosen chunks."""
         indices = {number: self._indices[number] for number in numbers}
-        return ChosenReader(self._source.reader(list(indices.values())), indices)
+        return SubsetReader(self._source.reader(list(indices.values())), indices)
 
     def futures(self, numbers: Sequence[int]) -> Mapping[Any, Any]:
         """Return the futures that they are computed from."""
         return self._source.futures([self._indices[number] for number in numbers])
 
+    def fingerprint(self) -> str | None:
+        """Return the source's."""
+        return self._source.fingerprint()
+
 
 @dataclass(frozen=True, slots=True)
-class ChosenReader:
+class SubsetReader:
     """Reads the chosen chunks.
 
     Attributes
@@ -49,13 +63,12 @@ class ChosenReader:
         The source's chunk for each of the chosen ones.
     """
 
-    reader: Any
+    reader: Reader
     indices: Mapping[int, int]
 
     def read(self, number: int) -> Block:
         """Read the chosen chunk `number`; the block's index is its number in the source."""
-        block: Block = self.reader.read(self.indices[number])
-        return block
+        return self.reader.read(self.indices[number])
 
     def supply(self, results: Mapping[Any, Any]) -> None:
         """Take what persisted chunks hold."""

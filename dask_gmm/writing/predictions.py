@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
@@ -21,7 +21,7 @@ from dask_gmm.mixture.attributes import PARAMETER_ATTRIBUTES
 from dask_gmm.mixture.prediction import prediction
 from dask_gmm.mixture.validation import prediction_source
 from dask_gmm.storage.redaction import public_url
-from dask_gmm.writing.chunk_subset import ChosenChunks
+from dask_gmm.writing.chunk_subset import ChunkSubset
 from dask_gmm.writing.parquet_target import ParquetTarget
 from dask_gmm.writing.regular_chunks import on_regular_grid
 from dask_gmm.writing.target import Target
@@ -142,7 +142,7 @@ def write_predictions(
     columns = columns_of(outputs, answers)
     place: Target
     if kind == "zarr":
-        dims = getattr(source, "dims", None)
+        dims = source.dims or None
         source, grid = on_regular_grid(source)
         place = ZarrTarget(url, dict(storage_options or {}), grid, columns, dims)
     else:
@@ -160,7 +160,7 @@ def _run(
 ) -> tuple[int, int]:
     if not missing:
         return reduction.zero()
-    chosen = cast(Source, ChosenChunks(source, missing))
+    chosen = ChunkSubset(source, missing)
     largest = chosen.chunks[int(byte_counts(chosen.chunks, unknown=0).argmax())]
     row_bytes = sum(column.dtype.itemsize * (column.n_columns or 1) for column in reduction.columns)
     done = 0

@@ -42,7 +42,7 @@ class ZarrTarget:
     storage_options: Mapping[str, Any]
     grid: SampleGrid
     columns: tuple[Column, ...]
-    dims: tuple[str, ...] | None = None
+    dims: tuple[str | None, ...] | None = None
 
     def prepare(self, identity: Identity, overwrite: bool) -> None:
         """Make the group and its arrays; see `Target.prepare`."""

@@ -26,6 +26,7 @@ import numpy as np
 import psutil
 from distributed import Client, Scheduler, Worker
 
+from dask_gmm.data.base_source import BaseSource
 from dask_gmm.data.source import Block, Chunk
 from dask_gmm.engine.cluster import ClusterEngine
 from dask_gmm.fitting.reductions import EStep
@@ -46,13 +47,10 @@ N_ROWS, CHUNKS_A_GROUP = 20, 4
 IDLE_SECONDS = 10.0
 
 
-class Tiny:
+class Tiny(BaseSource):
     """A source of so many groups of rows that are drawn where they are read."""
 
     numbered = True
-    in_memory = False
-    stored = False
-    feature_names = None
     dtype = np.dtype(np.float64)
 
     def __init__(self, n_groups: int, n_features: int) -> None:
@@ -65,10 +63,6 @@ class Tiny:
         """Return what draws any chunk."""
         return Drawing(self.n_features)
 
-    def futures(self, indices: Sequence[int]) -> Mapping[Any, Any]:
-        """Return nothing: no rows are on the cluster."""
-        return {}
-
 
 class Drawing:
     """Draws a chunk's rows."""
@@ -80,6 +74,9 @@ class Drawing:
         """Return chunk `index`."""
         rows = np.random.default_rng(index).normal(size=(N_ROWS, self.n_features))
         return Block(rows=rows, name=f"chunk {index}", index=index, numbers=lambda: np.arange(N_ROWS))
+
+    def supply(self, results: Mapping[Any, Any]) -> None:
+        """Take nothing: rows are drawn."""
 
 
 async def run_scheduler(told: Any) -> None:

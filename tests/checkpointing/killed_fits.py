@@ -22,15 +22,16 @@ import dask
 import numpy as np
 
 from dask_gmm import GaussianMixture
+from dask_gmm.data.base_source import BaseSource
 from dask_gmm.data.source import Block, Chunk
 
 N_CHUNKS, CHUNK_SECONDS, SYNC_SECONDS = 4, 0.006, 0.012
 
 
-class SlowRows:
+class SlowRows(BaseSource):
     """Rows whose reads take time and are noted in a file, a byte each."""
 
-    numbered, in_memory, stored, feature_names = True, False, False, None
+    numbered = True
 
     def __init__(self, notes: Path) -> None:
         rng = np.random.default_rng(0)
@@ -46,11 +47,8 @@ class SlowRows:
     def reader(self, indices):
         return self
 
-    def futures(self, indices):
-        return {}
-
-    # It is fitted without weights, and predicts nothing.
-    with_weights = apply = None
+    def supply(self, results):
+        """Take nothing: the rows are here."""
 
     def read(self, index):
         time.sleep(CHUNK_SECONDS)

@@ -16,9 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
+from dask_gmm.data.aligned import with_weights
 from dask_gmm.data.dask_array import DaskArraySource, from_array
 from dask_gmm.data.source import Answer
 from dask_gmm.errors import DataError
+from tests.data.source_contract import SourceContract
 
 SUM = Answer(lambda rows: rows.sum(axis=1), np.dtype(np.float32), None, np.nan)
 PAIR = Answer(lambda rows: rows[:, [0, -1]], np.dtype(np.float64), 2, np.nan)
@@ -245,7 +247,7 @@ def test_what_cannot_be_used_is_refused_at_once():
 )
 def test_weights_follow_their_rows(given_weights):
     x, w = table(10, 2), np.arange(10.0)
-    source = DaskArraySource(da.from_array(x, chunks=(4, 2))).with_weights(given_weights(w))
+    source = with_weights(DaskArraySource(da.from_array(x, chunks=(4, 2))), given_weights(w))
     for block in blocks(source):
         assert block.weights.dtype == np.float64
         np.testing.assert_array_equal(block.weights, w[block.numbers()])
@@ -256,7 +258,7 @@ def test_weights_have_the_samples_shape_and_lose_dropped_rows():
     x[0, 0, 0] = np.nan
     source = from_array(da.from_array(x, chunks=(3, 4, 3)), nan="drop")
     for weights in (w, w.reshape(-1), da.from_array(w, chunks=2), da.from_array(w.reshape(-1), chunks=5)):
-        for block in blocks(source.with_weights(weights)):
+        for block in blocks(with_weights(source, weights)):
             np.testing.assert_array_equal(block.weights, block.numbers())
 
 
@@ -264,11 +266,11 @@ def test_weights_of_unknown_chunks_are_matched_chunk_by_chunk():
     x = table(20, 2)
     array = da.from_array(x, chunks=(5, 2))
     chosen = array[array[:, 0] > 0]
-    source = DaskArraySource(chosen).with_weights(chosen[:, 1])
+    source = with_weights(DaskArraySource(chosen), chosen[:, 1])
     np.testing.assert_array_equal(
         np.concatenate([block.weights for block in blocks(source)]), rows_of(source)[:, 1]
     )
-    wrong = DaskArraySource(chosen).with_weights(array[:, 0])
+    wrong = with_weights(DaskArraySource(chosen), array[:, 0])
     with pytest.raises(
         DataError, match=r"chunk 0 of the dask array: sample_weight has 5 values here, X has \d rows"
     ):
@@ -279,7 +281,7 @@ def test_weights_of_another_length_are_refused():
     source = DaskArraySource(da.ones((100, 2), chunks=30))
     for wrong in (np.ones(90), da.ones(90, chunks=30)):
         with pytest.raises(DataError, match="sample_weight has 90 values, X has 100 rows"):
-            source.with_weights(wrong)
+            with_weights(source, wrong)
 
 
 @pytest.fixture(scope="module")
@@ -300,7 +302,7 @@ def test_persisted_chunks_arrive_as_the_results_of_their_futures(client):
         (persisted * 2, x * 2),
         (persisted - persisted.mean(axis=0), x - x.mean(0)),
     ):
-        source = DaskArraySource(array).with_weights(weights)
+        source = with_weights(DaskArraySource(array), weights)
         futures = source.futures([1])
         assert {key[0] for key in futures} == {persisted.name, weights.name}
         payload = dumps(source.reader([1]))
@@ -330,3 +332,30 @@ def test_the_same_blocks_here_and_on_a_worker(client):
         np.testing.assert_array_equal(there.result(), block.rows)
     with dask.config.set(scheduler="sync"):
         np.testing.assert_array_equal(rows_of(source), np.concatenate([block.rows for block in here]))
+
+
+# --- the contract of all sources --------------------------------------------------------------------------
+
+
+class TestTables(SourceContract):
+    answers = da.Array
+
+    def source(self, rows, folder):
+        return DaskArraySource(da.from_array(rows, chunks=(16, 2)))
+
+
+class TestTablesOfUnknownLength(SourceContract):
+    answers = da.Array
+
+    def source(self, rows, folder):
+        x = da.from_array(rows, chunks=(16, 3))
+        return DaskArraySource(x[x[:, 0] > -99])
+
+
+class TestImages(SourceContract):
+    answers = da.Array
+    drops_missing = True
+
+    def source(self, rows, folder):
+        images = rows.reshape(6, 10, 3).transpose(0, 2, 1)
+        return DaskArraySource(da.from_array(images, chunks=(4, 3, 3)), feature_axis=1, nan="drop")

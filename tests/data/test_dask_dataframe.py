@@ -11,9 +11,11 @@ import pytest
 import sklearn.mixture
 from distributed import Client
 
+from dask_gmm.data.aligned import with_weights
 from dask_gmm.data.dask_dataframe import DaskFrameSource
 from dask_gmm.data.source import Answer
 from dask_gmm.errors import DataError
+from tests.data.source_contract import SourceContract
 
 N = 100
 
@@ -146,7 +148,7 @@ def test_locally_persisted_frames_are_read(frame, table):
 def test_futures_of_persisted_frames_travel_apart(frame, table):
     with Client(processes=False, n_workers=1, threads_per_worker=1, dashboard_address=None) as client:
         persisted = frame.persist()
-        source = DaskFrameSource((persisted * 2)[["a", "b"]]).with_weights(persisted["w"])
+        source = with_weights(DaskFrameSource((persisted * 2)[["a", "b"]]), persisted["w"])
         assert len(source.futures([1])) == 1
         futures = source.futures(range(4))
         assert len(futures) == 4
@@ -218,21 +220,21 @@ WEIGHTS = {
 
 @pytest.mark.parametrize("make", WEIGHTS.values(), ids=WEIGHTS)
 def test_weights_are_aligned(frame, table, make):
-    source = DaskFrameSource(frame[["a", "b"]]).with_weights(make(frame, table["w"].to_numpy()))
+    source = with_weights(DaskFrameSource(frame[["a", "b"]]), make(frame, table["w"].to_numpy()))
     np.testing.assert_array_equal(weights_of(source), table["w"])
     assert weights_of(source).dtype == np.float64
     np.testing.assert_array_equal(rows_of(source), table[["a", "b"]])
 
 
 def test_later_weights_replace_earlier_ones(frame, table):
-    source = DaskFrameSource(frame[["a"]]).with_weights(frame["b"]).with_weights(table["w"])
+    source = with_weights(with_weights(DaskFrameSource(frame[["a"]]), frame["b"]), table["w"])
     np.testing.assert_array_equal(weights_of(source), table["w"])
-    source = DaskFrameSource(frame[["a"]]).with_weights(table["w"]).with_weights(frame["b"])
+    source = with_weights(with_weights(DaskFrameSource(frame[["a"]]), table["w"]), frame["b"])
     np.testing.assert_array_equal(weights_of(source), table["b"])
 
 
 def test_counted_partitions_number_their_rows(frame, table):
-    source = DaskFrameSource(frame[["a"]]).with_weights(table["w"].to_numpy())
+    source = with_weights(DaskFrameSource(frame[["a"]]), table["w"].to_numpy())
     assert source.sample_shape == (N,)
     assert source.numbered
     numbers = np.concatenate([block.numbers() for block in read_all(source)])
@@ -247,7 +249,7 @@ def test_rows_and_weights_are_computed_from_one_read(table):
         return table
 
     frame = dd.from_map(make, range(3), meta=table.iloc[:0])
-    source = DaskFrameSource(frame[["a", "b"]]).with_weights(frame["w"])
+    source = with_weights(DaskFrameSource(frame[["a", "b"]]), frame["w"])
     reader = source.reader([0, 1, 2])
     for index in range(3):
         assert len(reader.read(index).weights) == N
@@ -257,26 +259,36 @@ def test_rows_and_weights_are_computed_from_one_read(table):
 def test_wrong_lengths_are_refused(frame, table):
     source = DaskFrameSource(frame[["a"]])
     with pytest.raises(DataError, match="sample_weight has 90 values, X has 100 rows"):
-        source.with_weights(np.ones(90))
+        with_weights(source, np.ones(90))
     with pytest.raises(DataError, match="sample_weight has 75 values, X has 100 rows"):
-        source.with_weights(frame["w"].partitions[:3])
+        with_weights(source, frame["w"].partitions[:3])
     with pytest.raises(
         DataError, match="partition 3 of the dask DataFrame: sample_weight has 24 values here"
     ):
-        weights_of(source.with_weights(frame["w"][frame["b"] < 99]))
+        weights_of(with_weights(source, frame["w"][frame["b"] < 99]))
     with pytest.raises(
         DataError, match="partition 0 of the dask DataFrame: sample_weight has 20 values here"
     ):
-        weights_of(source.with_weights(da.ones(80, chunks=20)))
+        weights_of(with_weights(source, da.ones(80, chunks=20)))
 
 
 def test_weights_must_be_one_dimensional(frame):
     with pytest.raises(ValueError, match="one-dimensional"):
-        DaskFrameSource(frame[["a"]]).with_weights(np.ones((N, 1)))
+        with_weights(DaskFrameSource(frame[["a"]]), np.ones((N, 1)))
     with pytest.raises(ValueError, match="one-dimensional"):
-        DaskFrameSource(frame[["a"]]).with_weights(da.ones((N, 1)))
+        with_weights(DaskFrameSource(frame[["a"]]), da.ones((N, 1)))
 
 
 def test_weights_that_are_no_numbers_are_refused(frame):
     with pytest.raises(TypeError, match="'sample_weight'"):
-        DaskFrameSource(frame[["a"]]).with_weights(frame["w"].astype(str))
+        with_weights(DaskFrameSource(frame[["a"]]), frame["w"].astype(str))
+
+
+# --- the contract of all sources --------------------------------------------------------------------------
+
+
+class TestFrames(SourceContract):
+    answers = (dd.Series, dd.DataFrame)
+
+    def source(self, rows, folder):
+        return DaskFrameSource(dd.from_pandas(pd.DataFrame(rows, columns=["a", "b", "c"]), npartitions=4))

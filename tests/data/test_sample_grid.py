@@ -10,10 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dask_gmm.data.grid_chunks import GridChunks
-from dask_gmm.data.sample_grid import (
-    SampleGrid,
+from dask_gmm.data.rows import (
     as_rows,
-    cell_shape_lcm,
     check_nan_rule,
     check_piece,
     normal_feature_axis,
@@ -21,6 +19,7 @@ from dask_gmm.data.sample_grid import (
     unknown_numbers,
     without_nan_rows,
 )
+from dask_gmm.data.sample_grid import SampleGrid, cell_shape_lcm
 from dask_gmm.data.source import Block, Chunk, byte_counts
 from dask_gmm.errors import DataError
 

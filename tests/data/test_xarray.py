@@ -11,6 +11,7 @@ import pytest
 import xarray as xr
 
 from dask_gmm import DataError, GaussianMixture, from_array, from_xarray, write_predictions
+from tests.data.source_contract import SourceContract
 
 TIMES = np.array(["2020-01-01", "2020-02-01"], dtype="datetime64[ns]")
 
@@ -204,3 +205,23 @@ def test_dimensions_that_do_not_exist(image: xr.DataArray) -> None:
         from_xarray(image, "depth")
     with pytest.raises(ValueError, match="variables of a Dataset"):
         from_xarray(image.drop_vars("gain").to_dataset("band"), "time")
+
+
+# --- the contract of all sources --------------------------------------------------------------------------
+
+
+class TestDataArrays(SourceContract):
+    answers = xr.DataArray
+    drops_missing = True
+
+    def source(self, rows, folder):
+        array = xr.DataArray(rows.reshape(6, 10, 3), dims=("y", "x", "feature"))
+        return from_xarray(array.chunk(y=4, x=3), nan="drop")
+
+
+class TestDatasets(SourceContract):
+    answers = xr.DataArray
+
+    def source(self, rows, folder):
+        variables = {name: (("y", "x"), rows[:, i].reshape(6, 10)) for i, name in enumerate("abc")}
+        return from_xarray(xr.Dataset(variables).chunk(y=4))

@@ -16,7 +16,7 @@ from dask_gmm.data.parquet.columns import Columns
 from dask_gmm.data.parquet.files import Store
 from dask_gmm.data.parquet.filters import RowFilter
 from dask_gmm.data.parquet.opening import naming, read_row_groups
-from dask_gmm.data.sample_grid import unknown_numbers
+from dask_gmm.data.rows import unknown_numbers
 from dask_gmm.data.source import SAMPLE_WEIGHT, AlignedColumns, Block
 from dask_gmm.errors import DataError
 from dask_gmm.storage.available_memory import check_fits

@@ -12,8 +12,8 @@ import numpy as np
 from dask.base import tokenize
 from numpy.typing import NDArray
 
-from dask_gmm.data.aligned import WeightedReader, WeightReader, WeightSource, align_weights, needs_row_counts
 from dask_gmm.data.answers import checked_answer
+from dask_gmm.data.base_source import BaseSource
 from dask_gmm.data.parquet.chunks import Piece, count_rows, plan
 from dask_gmm.data.parquet.columns import Columns, choose_columns
 from dask_gmm.data.parquet.files import File, Store, find_files
@@ -21,8 +21,8 @@ from dask_gmm.data.parquet.filters import RowFilter
 from dask_gmm.data.parquet.opening import full_schema, open_file
 from dask_gmm.data.parquet.reader import ParquetReader
 from dask_gmm.data.patient_reader import PatientReader
-from dask_gmm.data.source import Answer, Chunk
-from dask_gmm.storage.fingerprint import joined, of_parts, of_source
+from dask_gmm.data.source import SAMPLE_WEIGHT, Answer, Chunk
+from dask_gmm.storage.fingerprint import of_parts
 from dask_gmm.storage.redaction import public_url
 
 
@@ -78,10 +78,9 @@ def read_parquet(
     return ParquetSource(store, files, chosen, row_filter, plan(store, files, chosen, row_filter))
 
 
-class ParquetSource:
+class ParquetSource(BaseSource):
     """Parquet files as rows; see `read_parquet`, which makes it."""
 
-    in_memory = False
     stored = True
 
     def __init__(
@@ -91,10 +90,9 @@ class ParquetSource:
         columns: Columns,
         row_filter: RowFilter | None,
         pieces: Sequence[Piece],
-        weights: WeightSource | None = None,
     ) -> None:
         self.store, self.files, self.columns, self.row_filter = store, files, columns, row_filter
-        self.pieces, self.weights = pieces, weights
+        self.pieces = pieces
         self.n_features = columns.n_features
         self.dtype = columns.dtype
         self.feature_names = None if columns.embedding else columns.features
@@ -112,54 +110,45 @@ class ParquetSource:
             f"{len(self.chunks)} chunks, {rows} rows, {self.n_features} features, {self.dtype})"
         )
 
-    def reader(self, indices: Sequence[int]) -> WeightReader:
+    def reader(self, indices: Sequence[int]) -> ParquetReader:
         """Return a reader of the chunks `indices`."""
-        reader = self._rows_reader(indices)
-        return reader if self.weights is None else WeightedReader(reader, self.weights.reader(indices))
-
-    def _rows_reader(self, indices: Sequence[int]) -> ParquetReader:
         pieces = {index: self.pieces[index] for index in indices}
         known = self._first_rows
         first_rows = None if known is None else {index: known[index] for index in indices}
         return ParquetReader(self.store, pieces, first_rows, self.columns, self.row_filter)
 
     def fingerprint(self) -> str | None:
-        """Return a text that changes when a file is rewritten, None where weights would have to be read."""
-        files = of_parts([self.columns, self.row_filter, *((file.name, file.stamp) for file in self.files)])
-        return files if self.weights is None else joined(files, of_source(self.weights))
+        """Return a text that changes when a file is rewritten, or the choice of columns or rows."""
+        return of_parts([self.columns, self.row_filter, *((file.name, file.stamp) for file in self.files)])
 
-    def futures(self, indices: Sequence[int]) -> Mapping[Any, Any]:
-        """Return the futures of weights that are persisted; rows are read from files."""
-        return {} if self.weights is None else self.weights.futures(indices)
-
-    def with_weights(self, sample_weight: Any) -> ParquetSource:
-        """Return the same rows with weights.
+    def take_column(self, name: str, values: Any) -> tuple[ParquetSource, Any]:
+        """Return a source that reads sample weights with the rows, where they lie in the same files.
 
         Parameters
         ----------
-        sample_weight : str, Source, array-like, dask array or dask Series
-            The name of a column (which is then no feature); the same files with that one column
-            (``read_parquet(url, columns=["w"])``); or one value a row. Values in memory need row counts:
-            where a filter leaves them unknown, its columns are read once to count.
-
-        Raises
-        ------
-        DataError
-            The lengths do not agree.
+        name : str
+        values : str, Source, array-like, dask array or dask Series
+            The name of a column (which is then no feature), or the same files with that one column
+            (``read_parquet(url, columns=["w"])``) are read with the rows; other values are left to align.
         """
-        if self._is_own_column(sample_weight):
-            (sample_weight,) = sample_weight.columns.features
-        if isinstance(sample_weight, str):
-            names = None if self.columns.everything else self.columns.features
-            columns = choose_columns(self.store, self.files, names, weight=sample_weight)
-            planned = plan(self.store, self.files, columns, self.row_filter)
-            return ParquetSource(self.store, self.files, columns, self.row_filter, planned)
-        pieces: Sequence[Piece] = self.pieces
-        uncounted = not self.numbered and needs_row_counts(sample_weight, len(pieces))
-        if uncounted and self.row_filter is not None:
+        if name != SAMPLE_WEIGHT:
+            return self, values
+        if self._is_own_column(values):
+            (values,) = values.columns.features
+        if not isinstance(values, str):
+            return self, values
+        names = None if self.columns.everything else self.columns.features
+        columns = choose_columns(self.store, self.files, names, weight=values)
+        planned = plan(self.store, self.files, columns, self.row_filter)
+        return ParquetSource(self.store, self.files, columns, self.row_filter, planned), None
+
+    def counted(self) -> tuple[ParquetSource, Sequence[int]]:
+        """Count the rows that the filter leaves in each chunk, which reads its columns once."""
+        pieces = self.pieces
+        if self.row_filter is not None and not self.numbered:
             pieces = count_rows(self.store, pieces, self.row_filter)
-        weights = align_weights(sample_weight, [piece.n_rows for piece in pieces])
-        return ParquetSource(self.store, self.files, self.columns, self.row_filter, pieces, weights)
+        source = ParquetSource(self.store, self.files, self.columns, self.row_filter, pieces)
+        return source, [piece.n_rows for piece in pieces if piece.n_rows is not None]
 
     def _is_own_column(self, other: Any) -> bool:
         return (
@@ -174,7 +163,7 @@ class ParquetSource:
         """Return the answer as a lazy array with a chunk for every chunk of the source."""
         readers = np.empty(len(self.chunks), dtype=object)
         for index in range(len(readers)):
-            readers[index] = (PatientReader(self._rows_reader([index])), index)
+            readers[index] = (PatientReader(self.reader([index])), index)
         token = tokenize(self.files, self.columns, str(self.row_filter))
         counts = tuple(np.nan if chunk.n_rows is None else chunk.n_rows for chunk in self.chunks)
         columns = () if answer.n_columns is None else (answer.n_columns,)

@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, Literal
+from typing import Any
 
 import dask.array as da
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from dask_gmm.data.aligned import WeightedReader, WeightReader, WeightSource
-from dask_gmm.data.aligned_grid import grid_weights
 from dask_gmm.data.answers import checked_answer
+from dask_gmm.data.base_source import BaseSource
 from dask_gmm.data.grid_chunks import GridChunks
 from dask_gmm.data.patient_reader import PatientReader
-from dask_gmm.data.sample_grid import (
-    SampleGrid,
+from dask_gmm.data.rows import (
+    NanRule,
     as_rows,
-    cell_shape_lcm,
     check_nan_rule,
     normal_feature_axis,
     stack_rows,
     without_nan_rows,
 )
+from dask_gmm.data.sample_grid import SampleGrid, cell_shape_lcm
 from dask_gmm.data.source import (
     Answer,
     Block,
@@ -35,11 +33,9 @@ from dask_gmm.data.source import (
 )
 from dask_gmm.data.zarr.left_out import MissingChunks
 from dask_gmm.data.zarr.stored_array import StoredArray
-from dask_gmm.data.zarr.variables import Dims, Variable, on_one_grid
+from dask_gmm.data.zarr.variables import Variable, on_one_grid
 from dask_gmm.errors import DataError
-from dask_gmm.storage.fingerprint import joined, of_source
-
-NanRule = Literal["error", "drop"]
+from dask_gmm.storage.fingerprint import joined
 
 
 def from_zarr(
@@ -111,7 +107,7 @@ def from_zarr(
     return ZarrSource(variables, None if together else feature_axis, nan)
 
 
-class ZarrSource:
+class ZarrSource(BaseSource):
     """Rows in Zarr; made by `from_zarr` or from an open ``zarr.Array``.
 
     A block is a cell of the chunk grid over the sample axes, with all features: of shards where there
@@ -126,9 +122,9 @@ class ZarrSource:
     nan : {"error", "drop"}, default="error"
     """
 
-    in_memory = False
-    stored = True
     numbered = True
+    stored = True
+    grid: SampleGrid
 
     def __init__(
         self, variables: Sequence[Variable], feature_axis: int | None, nan: NanRule = "error"
@@ -136,12 +132,11 @@ class ZarrSource:
         check_nan_rule(nan)
         self.variables = on_one_grid(variables)
         self.nan = nan
-        self._weights: WeightSource | None = None
         first = self.variables[0]
         shape, chunk = first.shape, cell_shape_lcm([v.chunk_shape for v in self.variables])
         if feature_axis is None:
             self.feature_axis = None
-            self.feature_names: tuple[str, ...] | None = tuple(v.name for v in self.variables)
+            self.feature_names = tuple(v.name for v in self.variables)
             self.n_features = len(self.variables)
         else:
             self.feature_axis = normal_feature_axis(feature_axis, len(shape), f"the Zarr array {first!r}")
@@ -150,12 +145,8 @@ class ZarrSource:
             shape, chunk = (_without(each, self.feature_axis) for each in (shape, chunk))
         self.grid = SampleGrid.regular(shape, chunk)
         self.sample_shape = self.grid.shape
+        self.dims = tuple(dim for axis, dim in enumerate(first.dims) if axis != self.feature_axis)
         self.dtype = np.result_type(*(working_dtype(v.dtype, f"the Zarr array {v!r}") for v in variables))
-
-    @property
-    def dims(self) -> Dims:
-        """Names of the sample axes; None for one without a name."""
-        return tuple(dim for axis, dim in enumerate(self.variables[0].dims) if axis != self.feature_axis)
 
     @classmethod
     def from_array(cls, array: zarr.Array[Any], feature_axis: int = -1, nan: NanRule = "error") -> ZarrSource:
@@ -173,34 +164,13 @@ class ZarrSource:
         drop_nan = self.nan == "drop" and may_be_nan
         return ZarrReader(self.variables, self.grid, self.feature_axis, self.dtype, drop_nan)
 
-    def reader(self, indices: Sequence[int]) -> WeightReader:
+    def reader(self, indices: Sequence[int]) -> ZarrReader:
         """Return a reader of all chunks; it is as small as one of a few."""
-        if self._weights is None:
-            return self._reader
-        return WeightedReader(self._reader, self._weights.reader(indices))
-
-    def futures(self, indices: Sequence[int]) -> Mapping[Any, Any]:
-        """Return what the weights need, if they are persisted."""
-        return {} if self._weights is None else self._weights.futures(indices)
+        return self._reader
 
     def fingerprint(self) -> str | None:
         """Return a text that changes when a stored chunk does, None where only reading would tell."""
-        weights = () if self._weights is None else (self._weights,)
-        return joined(*map(of_source, (*self.variables, *weights)))
-
-    def with_weights(self, sample_weight: Any) -> ZarrSource:
-        """Return the same rows with weights of the samples' shape, or flat.
-
-        Where the axes of both have names, weights in Zarr or xarray are laid out by them.
-
-        Raises
-        ------
-        DataError
-            The number of weights is not the number of rows, or they are of other dimensions.
-        """
-        weighted = copy.copy(self)
-        weighted._weights = grid_weights(sample_weight, self.grid, self.dims)
-        return weighted
+        return joined(*(variable.fingerprint() for variable in self.variables))
 
     def apply(self, answer: Answer) -> da.Array:
         """Return the answer as a lazy dask array of the samples' shape and chunks."""

@@ -16,12 +16,15 @@ import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 import pytest
 
+from dask_gmm.data.aligned import with_column, with_weights
 from dask_gmm.data.parquet import chunks as planning
 from dask_gmm.data.parquet import opening, read_parquet
 from dask_gmm.data.parquet import remote as fetching
 from dask_gmm.data.parquet.reader import ParquetReader
 from dask_gmm.data.source import Answer
 from dask_gmm.errors import DataError
+from tests.data import source_contract
+from tests.data.source_contract import SECRET, SourceContract, column_in_row_order
 
 N = 100
 
@@ -655,7 +658,7 @@ WEIGHTS = {
 @pytest.mark.parametrize("make", WEIGHTS.values(), ids=WEIGHTS)
 def test_weights_are_aligned(weighted, make):
     path, weights = weighted
-    source = read_parquet(path, columns=FEATURES).with_weights(make(path, weights))
+    source = with_weights(read_parquet(path, columns=FEATURES), make(path, weights))
     blocks = read_all(source)
     assert source.n_features == 3
     assert {block.weights.dtype for block in blocks} == {np.dtype("f8")}
@@ -667,8 +670,8 @@ def test_later_weights_replace_earlier_ones(weighted):
     path, weights = weighted
     source = read_parquet(path, columns=FEATURES)
     for later in (
-        source.with_weights("w").with_weights(2 * weights),
-        source.with_weights(weights).with_weights("b"),
+        with_weights(with_weights(source, "w"), 2 * weights),
+        with_weights(with_weights(source, weights), "b"),
     ):
         expected = 2 * weights if later.n_features == 3 else np.arange(N)
         np.testing.assert_array_equal(np.concatenate([b.weights for b in read_all(later)]), expected)
@@ -677,9 +680,9 @@ def test_later_weights_replace_earlier_ones(weighted):
 def test_a_weight_column_is_no_feature(weighted):
     source = read_parquet(weighted[0])
     assert source.n_features == 4
-    assert source.with_weights("w").feature_names == ("a", "b", "c")
+    assert with_weights(source, "w").feature_names == ("a", "b", "c")
     with pytest.raises(DataError, match=r"no column.*'v'"):
-        source.with_weights("v")
+        with_weights(source, "v")
 
 
 @pytest.mark.parametrize("kind", ["numpy", "source", "column"])
@@ -691,7 +694,7 @@ def test_weights_of_filtered_rows(weighted, kind):
         "source": read_parquet(path, columns="w", filters=filters),
         "column": "w",
     }[kind]
-    source = read_parquet(path, columns=FEATURES, filters=filters).with_weights(given)
+    source = with_weights(read_parquet(path, columns=FEATURES, filters=filters), given)
     np.testing.assert_array_equal(np.concatenate([block.weights for block in read_all(source)]), weights[55:])
     # values in memory need counts, which are then known
     assert source.sample_shape == ((45,) if kind == "numpy" else (None,))
@@ -701,31 +704,65 @@ def test_weights_of_filtered_rows(weighted, kind):
 def test_wrong_length_is_refused_at_once(weighted, make):
     path, weights = weighted
     with pytest.raises(DataError, match="sample_weight has 90 values, X has 100 rows"):
-        read_parquet(path, columns=FEATURES).with_weights(make(weights))
+        with_weights(read_parquet(path, columns=FEATURES), make(weights))
 
 
 def test_wrong_lengths_of_a_lazy_series_are_found_where_they_are(weighted):
     path, weights = weighted
     series = dd.from_map(lambda i: pd.Series(weights[30 * i : 30 * i + 29]), range(4))
-    source = read_parquet(path, columns=FEATURES).with_weights(series)
+    source = with_weights(read_parquet(path, columns=FEATURES), series)
     with pytest.raises(DataError, match=r"row group 0: sample_weight has 29 values here, X has 30 rows"):
         read_all(source)
     with pytest.raises(DataError, match="sample_weight has 58 values, X has 100 rows"):
-        read_parquet(path, columns=FEATURES).with_weights(series.partitions[:2])
+        with_weights(read_parquet(path, columns=FEATURES), series.partitions[:2])
 
 
 def test_weights_must_be_one_column(weighted):
     path, weights = weighted
     source = read_parquet(path, columns=FEATURES)
     with pytest.raises(ValueError, match="one-dimensional"):
-        source.with_weights(weights[:, None])
+        with_weights(source, weights[:, None])
     with pytest.raises(DataError, match="2 columns"):
-        source.with_weights(read_parquet(path, columns=["w", "a"]))
+        with_weights(source, read_parquet(path, columns=["w", "a"]))
 
 
 def test_predictions_leave_weights_alone(weighted):
     path, _ = weighted
     source = read_parquet(path, columns=FEATURES)
-    assert source.with_weights("w").apply(SUMS).compute().shape == (N,)
+    assert with_weights(source, "w").apply(SUMS).compute().shape == (N,)
     with dask.config.set(scheduler="sync"):
-        np.testing.assert_array_equal(source.with_weights("w").apply(SUMS), source.apply(SUMS))
+        np.testing.assert_array_equal(with_weights(source, "w").apply(SUMS), source.apply(SUMS))
+
+
+# --- the contract of all sources --------------------------------------------------------------------------
+
+
+def write_features(rows, folder):
+    table = pa.table({name: rows[:, i] for i, name in enumerate("abc")} | {"w": source_contract.WEIGHTS})
+    pq.write_table(table, folder / "x.parquet", row_group_size=16)
+
+
+@pytest.mark.usefixtures("one_group_a_chunk")
+class TestFiles(SourceContract):
+    answers = da.Array
+    fingerprinted = True
+
+    def source(self, rows, folder):
+        write_features(rows, folder)
+        url = f"file://{folder}/x.parquet"
+        return read_parquet(url, columns=FEATURES, storage_options={"secret": SECRET})
+
+    def test_weights_of_the_same_file_stand_beside_other_columns(self, made):
+        source = with_weights(with_column(made, "errors", 2 * source_contract.WEIGHTS), "w")
+        np.testing.assert_array_equal(column_in_row_order(source, "sample_weight"), source_contract.WEIGHTS)
+        np.testing.assert_array_equal(column_in_row_order(source, "errors"), 2 * source_contract.WEIGHTS)
+
+
+@pytest.mark.usefixtures("one_group_a_chunk")
+class TestFilteredFiles(SourceContract):
+    answers = da.Array
+    fingerprinted = True
+
+    def source(self, rows, folder):
+        write_features(rows, folder)
+        return read_parquet(folder / "x.parquet", columns=FEATURES, filters=[("a", ">", -99.0)])

@@ -18,6 +18,7 @@ from click.testing import CliRunner
 
 from dask_gmm import DataError, GaussianMixture, read_parquet
 from dask_gmm.cli import gmm
+from dask_gmm.data.aligned import with_weights
 
 LOCAL = ("--n-workers", "0", "--threads", "1")
 
@@ -78,7 +79,7 @@ def test_partitions_are_columns_of_the_type_that_the_table_says(partitioned: Pat
     assert as_sets(rows_of(source)) == as_sets(expected(partitioned))
     filtered = read_parquet(partitioned, ["b"], filters=[("year", "=", 2021)])
     assert sorted(rows_of(filtered)[:, 0]) == [float(n * n) for n in range(20)]
-    weighted = source.with_weights("year")
+    weighted = with_weights(source, "year")
     assert weighted.feature_names == ("a", "b")
 
 

@@ -11,6 +11,7 @@ import zarr
 from zarr.storage import MemoryStore
 
 from dask_gmm import GaussianMixture, from_xarray, from_zarr
+from dask_gmm.data.aligned import with_weights
 from dask_gmm.data.source import working_dtype
 from dask_gmm.errors import DataError
 
@@ -178,4 +179,4 @@ def test_weights_follow_by_the_names_of_their_axes(tmp_path):
             fitted = GaussianMixture(2, random_state=0).fit(rows, sample_weight=given)
             np.testing.assert_allclose(fitted.means_, expected.means_, rtol=1e-9)
     with pytest.raises(DataError, match=r"sample_weight has the dimensions \('a', 'b'\), .*\('y', 'x'\)"):
-        source.with_weights(read.w.rename(x="a", y="b"))
+        with_weights(source, read.w.rename(x="a", y="b"))

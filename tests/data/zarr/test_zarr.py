@@ -20,11 +20,13 @@ from hypothesis import strategies as st
 from zarr.codecs import BloscCodec, GzipCodec, ZstdCodec
 from zarr.storage import FsspecStore, MemoryStore, ObjectStore, WrapperStore, ZipStore
 
+from dask_gmm.data.aligned import with_weights
 from dask_gmm.data.source import Answer
 from dask_gmm.data.zarr import stored_array as stores
 from dask_gmm.data.zarr.source import ZarrSource, from_zarr
 from dask_gmm.data.zarr.stored_array import StoredArray
 from dask_gmm.errors import DataError
+from tests.data.source_contract import SECRET, SourceContract
 
 SUM = Answer(lambda rows: rows.sum(axis=1), np.dtype(np.float64), None, np.nan)
 BOTH = Answer(lambda rows: rows[:, :2] * 2, np.dtype(np.float64), 2, np.nan)
@@ -387,7 +389,7 @@ def test_weights_follow_their_samples(ocean):
         from_zarr(url.parent, ["w"]),
         from_zarr(url.parent, ["w2"]),
     ):
-        weighted = source.with_weights(given_weights)
+        weighted = with_weights(source, given_weights)
         np.testing.assert_array_equal(rebuilt(weighted)[1], expected)
         again = pickle.loads(pickle.dumps(weighted.reader(range(8))))
         np.testing.assert_array_equal(rebuilt(weighted, again)[1], expected)
@@ -399,13 +401,13 @@ def test_weights_of_another_length_are_refused(ocean):
     source = from_zarr(ocean[0], ["temperature"])
     for wrong in (np.ones(90), da.ones(90, chunks=10), np.ones((9, 10))):
         with pytest.raises(DataError, match="sample_weight has 90 values, X has 192 rows"):
-            source.with_weights(wrong)
+            with_weights(source, wrong)
     with pytest.raises(
         DataError, match=r"sample_weight has shape \(8, 6, 4\), the samples of X have \(4, 6, 8\)"
     ):
-        source.with_weights(np.ones((8, 6, 4)))
+        with_weights(source, np.ones((8, 6, 4)))
     with pytest.raises(TypeError, match="sample_weight has dtype"):
-        source.with_weights(np.full(192, "a"))
+        with_weights(source, np.full(192, "a"))
 
 
 def test_an_array_without_rows_has_one_empty_chunk(tmp_path):
@@ -517,3 +519,37 @@ def test_opens_zip_files(tmp_path):
     source = from_zarr(tmp_path / "x.zarr.zip")
     read, _ = rebuilt(source, pickle.loads(pickle.dumps(source.reader(range(4)))))
     np.testing.assert_array_equal(read, rows)
+
+
+# --- the contract of all sources --------------------------------------------------------------------------
+
+
+class TestTables(SourceContract):
+    answers = da.Array
+    fingerprinted = True
+
+    def source(self, rows, folder):
+        zarr.create_array(folder / "x.zarr", data=rows, chunks=(16, 2), overwrite=True)
+        return from_zarr(f"file://{folder}/x.zarr", storage_options={"secret": SECRET})
+
+
+class TestImages(SourceContract):
+    answers = da.Array
+    fingerprinted = True
+    drops_missing = True
+
+    def source(self, rows, folder):
+        images = rows.reshape(6, 10, 3)
+        zarr.create_array(folder / "x.zarr", data=images, chunks=(4, 3, 3), overwrite=True)
+        return from_zarr(folder / "x.zarr", nan="drop")
+
+
+class TestVariables(SourceContract):
+    answers = da.Array
+    fingerprinted = True
+
+    def source(self, rows, folder):
+        group = zarr.open_group(folder / "x.zarr", mode="w")
+        for name, column, chunks in zip("abc", rows.T, [(4, 3), (2, 10), (4, 6)], strict=True):
+            group.create_array(name, data=column.reshape(6, 10), chunks=chunks)
+        return from_zarr(folder / "x.zarr", component=["a", "b", "c"])
