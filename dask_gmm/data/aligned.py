@@ -18,7 +18,6 @@ from dask_gmm.data.aligned_grid import column_on_grid
 from dask_gmm.data.aligned_table import column_of_table, needs_row_counts
 from dask_gmm.data.checks import check_length
 from dask_gmm.data.source import SAMPLE_WEIGHT, Answer, Block, CountsRows, Reader, Source, TakesColumns
-from dask_gmm.storage.fingerprint import joined
 
 
 def with_weights(source: Source, sample_weight: Any) -> Source:
@@ -97,9 +96,9 @@ class AlignedSource:
         sources = (self.source, *self.columns.values())
         return {key: future for each in sources for key, future in each.futures(indices).items()}
 
-    def fingerprint(self) -> str | None:
+    def fingerprint(self, *columns: str | None) -> str | None:
         """Return a text that changes when a row or a value does, None where only reading would tell."""
-        return joined(self.source.fingerprint(), *(column.fingerprint() for column in self.columns.values()))
+        return self.source.fingerprint(*(own.fingerprint() for own in self.columns.values()), *columns)
 
     def apply(self, answer: Answer) -> Any:
         """Return the answer for the rows, of which the columns are no part."""

@@ -17,6 +17,7 @@ from dask_gmm.data.recut import RecutRows
 from dask_gmm.data.sample_grid import SampleGrid
 from dask_gmm.data.source import CountsRows, Source, is_source
 from dask_gmm.errors import DataError
+from dask_gmm.storage.fingerprint import extended, joined, of_array
 
 
 def column_of_table(values: Any, n_rows: Sequence[int | None], name: str) -> Source:
@@ -76,7 +77,16 @@ def _as_source(values: Any, n_rows: Sequence[int | None], name: str) -> Source:
     if len(counts) < len(n_rows):
         raise DataError(f"The rows of X are not counted; give {name} as a lazy collection with its chunks.")
     _check_length(len(array), n_rows, name)
-    return ColumnInMemory(array, SampleGrid.irregular([counts]), name)
+    return _TableColumn(array, SampleGrid.irregular([counts]), name)
+
+
+class _TableColumn(ColumnInMemory):
+    """A column of a table in memory."""
+
+    def fingerprint(self, *columns: str | None) -> str | None:
+        """Return a text that changes when a value or a chunk does; checkpoints have it."""
+        parts = (self.values[self.grid.region(index)] for index in range(len(self.grid)))
+        return extended(joined(*map(of_array, parts)), *columns)
 
 
 def _of_dask_array(values: da.Array, n_rows: Sequence[int | None], name: str) -> Source:

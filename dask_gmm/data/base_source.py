@@ -33,7 +33,7 @@ class BaseSource(ABC):
         """Return nothing: no chunk is persisted on a cluster."""
         return {}
 
-    def fingerprint(self) -> str | None:
+    def fingerprint(self, *columns: str | None) -> str | None:
         """Return None: only reading would tell whether the rows changed."""
         return None
 

@@ -14,7 +14,7 @@ from dask_gmm.data.base_source import BaseSource
 from dask_gmm.data.grid_chunks import GridChunks
 from dask_gmm.data.sample_grid import SampleGrid
 from dask_gmm.data.source import Block
-from dask_gmm.storage.fingerprint import of_array
+from dask_gmm.storage.fingerprint import extended, of_array
 
 
 class ColumnInMemory(BaseSource):
@@ -40,9 +40,9 @@ class ColumnInMemory(BaseSource):
         self.sample_shape = grid.shape
         self.chunks = GridChunks(grid, 8, (name + " of chunk {}").format)
 
-    def fingerprint(self) -> str | None:
+    def fingerprint(self, *columns: str | None) -> str | None:
         """Return a text that changes when a value does."""
-        return of_array(self.values)
+        return extended(of_array(self.values), *columns)
 
     def reader(self, indices: Sequence[int]) -> ColumnReader:
         """Return a reader that has the values of the chunks `indices`."""

@@ -15,7 +15,7 @@ from dask_gmm.data.parallel import Threads
 from dask_gmm.data.scheduler import computed
 from dask_gmm.data.source import SAMPLE_WEIGHT, AlignedColumns, Answer, Block, Chunk
 from dask_gmm.errors import DataError
-from dask_gmm.storage.fingerprint import joined, of_array
+from dask_gmm.storage.fingerprint import extended, of_array
 
 # As many blocks balance any usual number of threads, ...
 _BLOCKS = 64
@@ -77,10 +77,9 @@ class ArraySource(BaseSource):
         """Sample weights of shape (n,), None where all are one."""
         return self.columns.get(SAMPLE_WEIGHT)
 
-    def fingerprint(self) -> str | None:
+    def fingerprint(self, *columns: str | None) -> str | None:
         """Return a text that changes when a value does."""
-        rows = of_array(self.rows)
-        return joined(rows, *map(of_array, self.columns.values())) if self.columns else rows
+        return extended(of_array(self.rows), *map(of_array, self.columns.values()), *columns)
 
     def read(self, index: int) -> Block:
         """Return a view of block `index`."""

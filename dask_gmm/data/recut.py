@@ -58,9 +58,9 @@ class RecutRows(BaseSource):
         """Return the futures that they are computed from."""
         return self._source.futures(self._uncut(indices))
 
-    def fingerprint(self) -> str | None:
+    def fingerprint(self, *columns: str | None) -> str | None:
         """Return the source's."""
-        return self._source.fingerprint()
+        return self._source.fingerprint(*columns)
 
     def _uncut(self, indices: Sequence[int]) -> list[int]:
         return sorted({chunk for index in indices for chunk, _, _ in self._parts(index)})

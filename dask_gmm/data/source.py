@@ -194,8 +194,14 @@ class Source(Protocol):
         """Return the answer for every row as this kind of data gives it back, lazily where it is lazy."""
         ...
 
-    def fingerprint(self) -> str | None:
-        """Return a text that changes when the stored rows do, None where only reading would tell."""
+    def fingerprint(self, *columns: str | None) -> str | None:
+        """Return a text that changes when the stored rows do, None where only reading would tell.
+
+        Parameters
+        ----------
+        *columns : str or None
+            Fingerprints of aligned columns, whose changes it is to tell too.
+        """
         ...
 
 

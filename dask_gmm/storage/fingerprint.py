@@ -33,6 +33,11 @@ def of_array(array: NDArray[Any]) -> str:
     return digest.hexdigest()[:16]
 
 
+def extended(fingerprint: str | None, *others: str | None) -> str | None:
+    """Return a fingerprint as it is, or joined with others if there are some."""
+    return joined(fingerprint, *others) if others else fingerprint
+
+
 def joined(*fingerprints: str | None) -> str | None:
     """Return the fingerprint of several things, None where one of them has none."""
     return None if None in fingerprints else of_parts(fingerprints)

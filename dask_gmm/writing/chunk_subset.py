@@ -46,9 +46,9 @@ class ChunkSubset(BaseSource):
         """Return the futures that they are computed from."""
         return self._source.futures([self._indices[number] for number in numbers])
 
-    def fingerprint(self) -> str | None:
+    def fingerprint(self, *columns: str | None) -> str | None:
         """Return the source's."""
-        return self._source.fingerprint()
+        return self._source.fingerprint(*columns)
 
 
 @dataclass(frozen=True, slots=True)

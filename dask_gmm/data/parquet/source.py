@@ -22,7 +22,7 @@ from dask_gmm.data.parquet.opening import full_schema, open_file
 from dask_gmm.data.parquet.reader import ParquetReader
 from dask_gmm.data.patient_reader import PatientReader
 from dask_gmm.data.source import SAMPLE_WEIGHT, Answer, Chunk
-from dask_gmm.storage.fingerprint import of_parts
+from dask_gmm.storage.fingerprint import extended, of_parts
 from dask_gmm.storage.redaction import public_url
 
 
@@ -117,9 +117,10 @@ class ParquetSource(BaseSource):
         first_rows = None if known is None else {index: known[index] for index in indices}
         return ParquetReader(self.store, pieces, first_rows, self.columns, self.row_filter)
 
-    def fingerprint(self) -> str | None:
+    def fingerprint(self, *columns: str | None) -> str | None:
         """Return a text that changes when a file is rewritten, or the choice of columns or rows."""
-        return of_parts([self.columns, self.row_filter, *((file.name, file.stamp) for file in self.files)])
+        files = of_parts([self.columns, self.row_filter, *((file.name, file.stamp) for file in self.files)])
+        return extended(files, *columns)
 
     def take_column(self, name: str, values: Any) -> tuple[ParquetSource, Any]:
         """Return a source that reads sample weights with the rows, where they lie in the same files.

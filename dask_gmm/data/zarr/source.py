@@ -168,9 +168,9 @@ class ZarrSource(BaseSource):
         """Return a reader of all chunks; it is as small as one of a few."""
         return self._reader
 
-    def fingerprint(self) -> str | None:
+    def fingerprint(self, *columns: str | None) -> str | None:
         """Return a text that changes when a stored chunk does, None where only reading would tell."""
-        return joined(*(variable.fingerprint() for variable in self.variables))
+        return joined(*(variable.fingerprint() for variable in self.variables), *columns)
 
     def apply(self, answer: Answer) -> da.Array:
         """Return the answer as a lazy dask array of the samples' shape and chunks."""
