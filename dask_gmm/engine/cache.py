@@ -6,9 +6,9 @@ the wrong ones. A fixed part stays instead, and the rest is read again in each p
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from typing import Literal
+from typing import Any, Literal
 
 from dask_gmm.data.source import Block, Source, byte_counts
 from dask_gmm.engine.memory_estimate import TaskMemory
