@@ -13,20 +13,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from dask_gmm.checkpointing.driver import LocalDriver, RemoteDriver
 from dask_gmm.errors import CheckpointError, ModelFileError
 from dask_gmm.fitting.state import FitState, from_plain, to_plain
 from dask_gmm.storage.atomic import read_whole, write_atomically
-from dask_gmm.storage.container import (
-    MALFORMED,
-    pack,
-    reason,
-    unpack,
-)
-from dask_gmm.storage.redaction import public_url
+from dask_gmm.storage.container import MALFORMED, pack, reason, unpack
+from dask_gmm.storage.location import Location
 from dask_gmm.storage.retries import patiently
 
 _T = TypeVar("_T")
@@ -55,15 +49,17 @@ class Checkpoint:
     """
 
     def __init__(self, url: str | os.PathLike[str], identity: Mapping[str, Any]) -> None:
-        self._url = os.fspath(url)
-        self._shown = public_url(self._url)
+        location = Location.of(url)
+        self._shown = str(location)
         self._identity = dict(identity)
-        self._filesystem, path = url_to_fs(self._url)
+        self._filesystem, self._path = location.open_filesystem()
         self._local = isinstance(self._filesystem, LocalFileSystem)
-        self._path = path
+        self._location = Location(self._path) if self._local else location
         self._number = 0
         self._driver = (
-            LocalDriver(Path(path)) if self._local else RemoteDriver(self._filesystem, path, self._shown)
+            LocalDriver(Path(self._path))
+            if self._local
+            else RemoteDriver(self._filesystem, self._path, self._shown)
         )
 
     @property
@@ -92,16 +88,16 @@ class Checkpoint:
             The state belongs to another fit, with what differs, or no saved state can be read.
         """
         failure: ModelFileError | None = None
-        for url in self._patiently("listed", self._saved):
+        for location in self._patiently("listed", self._saved):
             try:
-                content = self._patiently("read", partial(read_whole, url))
-                header, arrays = unpack(content, public_url(url))
+                content = self._patiently("read", partial(read_whole, location))
+                header, arrays = unpack(content, str(location))
             except FileNotFoundError:
                 continue
             except ModelFileError as error:
                 failure = error
                 continue
-            return self._restored(header, arrays, public_url(url), check)
+            return self._restored(header, arrays, str(location), check)
         if failure is not None:
             raise CheckpointError(
                 f"The checkpoint {self._shown} cannot be used: {failure} "
@@ -116,26 +112,26 @@ class Checkpoint:
         arrays: dict[str, Any] = {}
         plain = to_plain(state, arrays)
         content = pack({"identity": self._identity, "number": self._number, "state": plain}, arrays)
-        url = self._path if self._local else f"{self._url}/{self._number:09d}"
-        self._patiently("saved; the state before is whole", partial(write_atomically, url, content))
+        location = self._location if self._local else self._location.child(f"{self._number:09d}")
+        self._patiently("saved; the state before is whole", partial(write_atomically, location, content))
         if not self._local:
             with suppress(Exception):  # whatever the store's client raises: old objects do no harm
                 for old in self._saved()[_KEPT_OBJECTS:]:
-                    self._filesystem.rm_file(url_to_fs(old)[1])
+                    self._filesystem.rm_file(old.open_filesystem()[1])
 
     def _patiently(self, what: str, action: Callable[[], _T]) -> _T:
         return patiently(action, f"The checkpoint {self._shown} cannot be {what}")
 
-    def _saved(self) -> list[str]:
-        """Return the URLs of saved states, the newest first."""
+    def _saved(self) -> list[Location]:
+        """Return where saved states are, the newest first."""
         if self._local:
-            return [self._path]
+            return [self._location]
         self._filesystem.invalidate_cache()
         try:
             names = [os.path.basename(path) for path in self._filesystem.ls(self._path, detail=False)]
         except FileNotFoundError:
             return []
-        return [f"{self._url}/{name}" for name in sorted(filter(str.isdigit, names), reverse=True)]
+        return [self._location.child(name) for name in sorted(filter(str.isdigit, names), reverse=True)]
 
     def _restored(
         self,

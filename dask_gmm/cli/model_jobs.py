@@ -18,6 +18,7 @@ from dask_gmm.cli.sources import open_source, open_weights, parse_storage_option
 from dask_gmm.cli.where import cluster
 from dask_gmm.mixture.gaussian_mixture import GaussianMixture
 from dask_gmm.storage.atomic import write_atomically
+from dask_gmm.storage.location import Location
 from dask_gmm.storage.redaction import public_url
 from dask_gmm.writing import write_predictions
 
@@ -82,7 +83,7 @@ def convert(given: Mapping[str, Any], log: Log) -> dict[str, Any]:
         raise click.UsageError(f"{given['out']} ends neither in .skops nor in .onnx: give --to.")
     model = GaussianMixture.load(given["model"])
     content = _CONVERTERS[kind](model)
-    write_atomically(given["out"], content)
+    write_atomically(Location(given["out"]), content)
     return {"model": public_url(given["out"]), "format": kind, "bytes": len(content)}
 
 

@@ -18,6 +18,7 @@ from dask_gmm.data.source import Source
 from dask_gmm.data.zarr.source import from_zarr
 from dask_gmm.errors import DataError
 from dask_gmm.storage.atomic import read_whole
+from dask_gmm.storage.location import Location
 from dask_gmm.storage.redaction import without_secrets
 
 Given = Mapping[str, Any]
@@ -85,7 +86,7 @@ def _chosen(given: Given, names: Sequence[str]) -> dict[str, Any]:
 
 def load_array(url: str) -> NDArray[Any]:
     """Read a .npy file; one with pickled objects is refused."""
-    array: NDArray[Any] = np.load(io.BytesIO(read_whole(url)), allow_pickle=False)
+    array: NDArray[Any] = np.load(io.BytesIO(read_whole(Location(url))), allow_pickle=False)
     return array
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from dask_gmm.data.available_memory import check_fits
 from dask_gmm.data.parallel import Threads
 from dask_gmm.data.source import Source, byte_counts
 from dask_gmm.engine.blas import SingleBlasThread
@@ -14,7 +15,6 @@ from dask_gmm.engine.merge_tree import LocalMerges
 from dask_gmm.engine.plan import GroupDone, Plan
 from dask_gmm.engine.read_ahead import NextGroups, Reading, look_ahead
 from dask_gmm.engine.reduction import Reduction
-from dask_gmm.storage.available_memory import check_fits
 
 
 class ThreadsEngine:

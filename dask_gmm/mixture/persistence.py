@@ -22,7 +22,7 @@ from dask_gmm.storage.container import (
     reason,
     unpack,
 )
-from dask_gmm.storage.redaction import public_url
+from dask_gmm.storage.location import Location
 from dask_gmm.storage.retries import patiently
 
 Estimator = TypeVar("Estimator")
@@ -70,8 +70,8 @@ class PersistenceMixin:
         """
         check_is_fitted(self)
         content = pack(*state_of(self))
-        where = public_url(os.fspath(url))
-        patiently(lambda: write_atomically(url, content, storage_options), f"{where} cannot be written")
+        location = Location.of(url, storage_options)
+        patiently(lambda: write_atomically(location, content), f"{location} cannot be written")
 
     @classmethod
     def load(cls, url: Url, *, storage_options: Mapping[str, Any] | None = None) -> Self:
@@ -102,15 +102,15 @@ class PersistenceMixin:
         OSError
             The store refuses, or fails for longer than ``dask-gmm.read-deadline``.
         """
-        where = public_url(os.fspath(url))
-        content = patiently(lambda: read_whole(url, storage_options, prefix=MAGIC), f"{where} cannot be read")
-        header, arrays = unpack(content, where)
+        location = Location.of(url, storage_options)
+        content = patiently(lambda: read_whole(location, prefix=MAGIC), f"{location} cannot be read")
+        header, arrays = unpack(content, str(location))
         try:
             return estimator_of(cls, header, arrays)
         except MALFORMED as error:
             # The checksum is right: another kind of model, another release, or made by other means.
             raise ModelFileError(
-                f"{where}, written by dask_gmm {header.get('release')}, holds no model that dask_gmm "
+                f"{location}, written by dask_gmm {header.get('release')}, holds no model that dask_gmm "
                 f"{dask_gmm.__version__} can use: {reason(error)}"
             ) from error
 

@@ -4,40 +4,36 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
-from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
+from dask_gmm.storage.location import Location
 from dask_gmm.storage.redaction import public_url
 
 _TEMPORARY = re.compile(r"[0-9a-f]{32}")
 
 
-def write_atomically(
-    url: str | os.PathLike[str], content: bytes, storage_options: Mapping[str, Any] | None = None
-) -> None:
+def write_atomically(location: Location, content: bytes) -> None:
     """Write a file so that a reader, now or after a crash, finds the old content or the new, never a part.
 
-    Locally through a temporary file in the same folder; elsewhere with one PUT of the whole.
+    A local file is written under a temporary name in the same folder, and then renamed. Elsewhere one
+    request puts the whole content.
 
     Parameters
     ----------
-    url : str or path
-        A path, or any URL that fsspec can write to.
+    location : Location
+        Where the file is to be; fsspec must be able to write there.
     content : bytes
-    storage_options : mapping, optional
-        For the fsspec file system.
+        All of the file.
 
     Raises
     ------
     FileNotFoundError
         The local folder does not exist.
     """
-    filesystem, path = url_to_fs(os.fspath(url), **(storage_options or {}))
+    filesystem, path = location.open_filesystem()
     if isinstance(filesystem, LocalFileSystem):
         # A link stays a link: what it points to is replaced.
         _replace(Path(path).resolve(), content)
@@ -46,19 +42,26 @@ def write_atomically(
         filesystem.pipe_file(path, content)
 
 
-def read_whole(
-    url: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None, *, prefix: bytes = b""
-) -> bytes:
-    """Return the content of a file, or only its beginning if that is not `prefix`: it may be of any size.
+def read_whole(location: Location, *, prefix: bytes = b"") -> bytes:
+    """Return the content of a file, or no more than its beginning where it does not begin with `prefix`.
+
+    A file of another kind may be of any size, and is not read into memory.
+
+    Parameters
+    ----------
+    location : Location
+        Where the file is.
+    prefix : bytes, optional
+        What every file of the expected kind begins with.
 
     Raises
     ------
     FileNotFoundError
-        Naming the URL without its credentials.
+        There is no such file; the message names the URL without its credentials.
     IsADirectoryError
-        It is a folder.
+        The location is a folder.
     """
-    filesystem, path = url_to_fs(os.fspath(url), **(storage_options or {}))
+    filesystem, path = location.open_filesystem()
     try:
         with filesystem.open(path, "rb") as file:
             beginning: bytes = file.read(len(prefix))
@@ -66,7 +69,7 @@ def read_whole(
             return beginning + rest
     except FileNotFoundError:
         # fsspec's own message may hold a signed URL.
-        raise FileNotFoundError(f"There is no file {public_url(os.fspath(url))}") from None
+        raise FileNotFoundError(f"There is no file {location}") from None
     except IsADirectoryError as error:
         raise IsADirectoryError(
             error.errno, "This is a folder, and a file is asked for", public_url(path)
@@ -74,7 +77,10 @@ def read_whole(
 
 
 def remove_remains(path: Path) -> None:
-    """Remove what writers of this local file have left beside it that were killed; none may be at work."""
+    """Remove the temporary files that killed writers of this local file left beside it.
+
+    No writer may be at work meanwhile.
+    """
     prefix = f".{path.name}."
     for left in path.parent.iterdir():
         if left.name.startswith(prefix) and _TEMPORARY.fullmatch(left.name.removeprefix(prefix)):
@@ -99,7 +105,7 @@ def _replace(path: Path, content: bytes) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the new name last through a power failure."""
+    """Let the new name of a file survive a power failure."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

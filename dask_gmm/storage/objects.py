@@ -1,7 +1,8 @@
-"""Objects read by obstore where it is installed: faster than fsspec's clients, to the same place.
+"""Stores of obstore, which reads objects faster than fsspec's clients and is used where it is installed.
 
-obstore looks for credentials and endpoints in fewer places than fsspec's clients do, so they are found here
-as those find them: for S3 by botocore, for Azure in the connection string. Google's storage is left to gcsfs.
+obstore looks for credentials and endpoints in fewer places than fsspec's clients do. They are therefore
+found here as those clients find them: for S3 by botocore, for Azure in the connection string. Google's
+storage is left to gcsfs.
 """
 
 from __future__ import annotations
@@ -12,27 +13,29 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from dask_gmm.storage.location import Location
+
 # obstore gives up after 30 s by default, also on a chunk that is still coming.
 _CLIENT = {"timeout": "5 minutes", "allow_http": True}
-# More patience is the caller's, who tells about each try.
+# Longer outages are waited for in `retries`, which logs each try.
 _RETRIES = {"max_retries": 3, "retry_timeout": timedelta(seconds=30)}
 _LIFETIME = timedelta(minutes=15)
 
 
-def object_store(url: str, storage_options: Mapping[str, Any]) -> Any:
-    """Return obstore's store of what lies below `url`, None where fsspec should do it.
+def object_store(location: Location) -> Any:
+    """Return obstore's store of what lies below a location, None where fsspec should read it.
 
     Parameters
     ----------
-    url : str
-    storage_options : mapping
-        For fsspec. Only ``anon`` has a meaning for obstore; with others the answer is None.
+    location : Location
+        Of its options, which are for fsspec, only ``anon`` has a meaning for obstore: with others the
+        result is None.
     """
-    make = _MAKERS.get(url.partition("://")[0])
-    if make is None or set(storage_options) - {"anon"}:
+    make = _MAKERS.get(location.url.partition("://")[0])
+    if make is None or set(location.storage_options) - {"anon"}:
         return None
     with suppress(ImportError):
-        return make(url, bool(storage_options.get("anon")))
+        return make(location.url, bool(location.storage_options.get("anon")))
     return None
 
 

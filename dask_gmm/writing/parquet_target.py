@@ -6,17 +6,16 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from fsspec.core import url_to_fs
 from numpy.typing import NDArray
 
 from dask_gmm.storage.atomic import write_atomically
-from dask_gmm.storage.redaction import sent_url, without_secrets
+from dask_gmm.storage.location import Location
 from dask_gmm.writing.target import Column, Identity, Values, continues
 
 _NOTE = "_dask_gmm_predictions.json"
@@ -29,37 +28,36 @@ class ParquetTarget:
 
     Attributes
     ----------
-    url : str
-    storage_options : mapping
+    location : Location
+        The folder.
     n_chunks : int
+        Number of chunks, and so of files once all are written.
     columns : tuple of Column
+        What is written.
     """
 
-    url: str
-    storage_options: Mapping[str, Any]
+    location: Location
     n_chunks: int
     columns: tuple[Column, ...]
 
     def prepare(self, identity: Identity, overwrite: bool) -> None:
         """Make the folder with its note; see `Target.prepare`."""
-        filesystem, path = url_to_fs(self.url, **self.storage_options)
+        filesystem, path = self.location.open_filesystem()
         note_path = f"{path.rstrip('/')}/{_NOTE}"
         if filesystem.exists(path) and filesystem.find(path, maxdepth=1):
             note = json.loads(filesystem.cat_file(note_path)) if filesystem.exists(note_path) else None
-            if continues(note, identity, overwrite, self.url):
+            if continues(note, identity, overwrite, str(self.location)):
                 return
             # Nothing else that may be in the folder.
             for name in filesystem.find(path, maxdepth=1):
                 if _PART.fullmatch(os.path.basename(name)):
                     filesystem.rm_file(name)
         filesystem.makedirs(path, exist_ok=True)
-        write_atomically(
-            f"{self.url.rstrip('/')}/{_NOTE}", json.dumps(identity).encode(), self.storage_options
-        )
+        write_atomically(self.location.child(_NOTE), json.dumps(identity).encode())
 
     def finished(self) -> set[int]:
         """Return the chunks whose file is there."""
-        filesystem, path = url_to_fs(self.url, **self.storage_options)
+        filesystem, path = self.location.open_filesystem()
         stored = {os.path.basename(name) for name in filesystem.find(path, maxdepth=1)}
         return {index for index in range(self.n_chunks) if self._name(index) in stored}
 
@@ -68,7 +66,7 @@ class ParquetTarget:
         table = pa.table(dict(self._flat(values)))
         file = io.BytesIO()
         pq.write_table(table, file, write_page_checksum=True)
-        write_atomically(f"{self.url.rstrip('/')}/{self._name(index)}", file.getvalue(), self.storage_options)
+        write_atomically(self.location.child(self._name(index)), file.getvalue())
 
     def _flat(self, values: Values) -> Iterable[tuple[str, NDArray[Any]]]:
         for column in self.columns:
@@ -80,7 +78,3 @@ class ParquetTarget:
 
     def _name(self, index: int) -> str:
         return f"part.{index:0{len(str(max(0, self.n_chunks - 1)))}d}.parquet"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        options = without_secrets(self.storage_options)
-        return ParquetTarget, (sent_url(self.url), options, self.n_chunks, self.columns)

@@ -20,6 +20,7 @@ from dask_gmm.engine.memory_estimate import PassBytes
 from dask_gmm.mixture.attributes import PARAMETER_ATTRIBUTES
 from dask_gmm.mixture.prediction import prediction
 from dask_gmm.mixture.validation import prediction_source
+from dask_gmm.storage.location import Location
 from dask_gmm.storage.redaction import public_url
 from dask_gmm.writing.chunk_subset import ChunkSubset
 from dask_gmm.writing.parquet_target import ParquetTarget
@@ -140,19 +141,20 @@ def write_predictions(
     }
     answers = _answers(model, source, outputs)
     columns = columns_of(outputs, answers)
+    location = Location.of(url, storage_options)
     place: Target
     if kind == "zarr":
         dims = source.dims or None
         source, grid = on_regular_grid(source)
-        place = ZarrTarget(url, dict(storage_options or {}), grid, columns, dims)
+        place = ZarrTarget(location, grid, columns, dims)
     else:
         _check_table(source)
-        place = ParquetTarget(url, dict(storage_options or {}), len(source.chunks), columns)
+        place = ParquetTarget(location, len(source.chunks), columns)
     place.prepare(identity, overwrite)
     finished = place.finished()
     missing = [index for index in range(len(source.chunks)) if index not in finished]
     written = _run(source, missing, WriteBlocks(answers, columns, threshold, place), share_done)
-    return WrittenPredictions(public_url(url), tuple(outputs), len(missing), len(finished), *written)
+    return WrittenPredictions(str(location), tuple(outputs), len(missing), len(finished), *written)
 
 
 def _run(

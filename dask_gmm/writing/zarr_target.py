@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import zarr
-from fsspec.core import url_to_fs
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from dask_gmm.data.sample_grid import SampleGrid
-from dask_gmm.storage.redaction import sent_url, without_secrets
+from dask_gmm.storage.location import Location
 from dask_gmm.writing.target import Column, Identity, Values, continues
 
 _NOTE = "dask_gmm_predictions"
@@ -29,8 +27,8 @@ class ZarrTarget:
 
     Attributes
     ----------
-    url : str
-    storage_options : mapping
+    location : Location
+        The group.
     grid : SampleGrid
         Of regular cells.
     columns : tuple of Column
@@ -38,42 +36,37 @@ class ZarrTarget:
         Names of the samples' dimensions, by which xarray opens the group.
     """
 
-    url: str
-    storage_options: Mapping[str, Any]
+    location: Location
     grid: SampleGrid
     columns: tuple[Column, ...]
     dims: tuple[str | None, ...] | None = None
 
     def prepare(self, identity: Identity, overwrite: bool) -> None:
         """Make the group and its arrays; see `Target.prepare`."""
-        filesystem, path = url_to_fs(self.url, **self.storage_options)
+        filesystem, path = self.location.open_filesystem()
         if filesystem.exists(path) and filesystem.find(path, maxdepth=2):
-            group = self._group("r")
+            group = self._existing_group()
             note = None if group is None else group.attrs.get(_NOTE)
-            if not continues(note, identity, overwrite, self.url):
+            if not continues(note, identity, overwrite, str(self.location)):
                 assert note is not None
                 self._remove(note)
-        group = zarr.open_group(self.url, mode="a", storage_options=self._options)
+        group = _open_group(self.location, "a")
         if group.attrs.get(_NOTE) != identity:
             group.attrs[_NOTE] = dict(identity)
         self._make_arrays(group)
 
-    def _group(self, mode: Any) -> Any:
+    def _existing_group(self) -> Any:
         try:
-            return zarr.open_group(self.url, mode=mode, storage_options=self._options)
+            return _open_group(self.location, "r")
         except (FileNotFoundError, ValueError, zarr.errors.BaseZarrError):
             return None
 
     def _remove(self, note: Identity) -> None:
         """Remove what was written for this note, and nothing else that may be in the group."""
-        group = zarr.open_group(self.url, mode="r+", storage_options=self._options)
+        group = _open_group(self.location, "r+")
         for name in note["outputs"]:
             if name in group:
                 del group[name]
-
-    @property
-    def _options(self) -> dict[str, Any] | None:
-        return dict(self.storage_options) or None
 
     def _make_arrays(self, group: Any) -> None:
         cell = tuple(starts.step for starts in self.grid.starts if isinstance(starts, range))
@@ -94,14 +87,14 @@ class ZarrTarget:
 
     def finished(self) -> set[int]:
         """Return the cells that every array has; an empty cell is stored like any other."""
-        filesystem, path = url_to_fs(self.url, **self.storage_options)
+        filesystem, path = self.location.open_filesystem()
         complete = set(range(len(self.grid)))
         for column in self.columns:
-            metadata = zarr.open_array(self.url, path=column.name, mode="r", storage_options=self._options)
+            array = _open_array(self.location, column.name, "r")
             root = f"{path.rstrip('/')}/{column.name}"
             stored = {name.removeprefix(root).lstrip("/") for name in filesystem.find(root)}
             last = () if column.n_columns is None else (0,)
-            encode = metadata.metadata.encode_chunk_key
+            encode = array.metadata.encode_chunk_key
             complete = {i for i in complete if encode((*self.grid.position(i), *last)) in stored}
         return complete
 
@@ -109,19 +102,21 @@ class ZarrTarget:
         """Write a cell of each array: one chunk, which the store replaces as a whole."""
         region, shape = self.grid.region(index), self.grid.cell_shape(index)
         for column in self.columns:
-            array = _open_array(pickle.dumps((self.url, column.name, self._options, column, self.grid)))
+            array = _opened_once(self.location, column.name, pickle.dumps((column, self.grid)))
             array[region] = values[column.name].reshape(*shape, *values[column.name].shape[1:])
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        options = without_secrets(self.storage_options)
-        return ZarrTarget, (sent_url(self.url), options, self.grid, self.columns, self.dims)
+
+def _open_group(location: Location, mode: Any) -> Any:
+    return zarr.open_group(location.url, mode=mode, storage_options=dict(location.storage_options) or None)
+
+
+def _open_array(location: Location, name: str, mode: Any, **config: Any) -> Any:
+    options = dict(location.storage_options) or None
+    return zarr.open_array(location.url, path=name, mode=mode, storage_options=options, config=config)
 
 
 @lru_cache(maxsize=64)
-def _open_array(address: bytes) -> Any:
-    # One that was replaced by an array of another shape has another address.
-    url, name, options, *_ = pickle.loads(address)
+def _opened_once(location: Location, name: str, layout: bytes) -> Any:
+    """Return an array to write to; `layout` tells it from one of another shape that it replaced."""
     # A chunk of nothing but the fill value is stored too: what is not there is not finished.
-    return zarr.open_array(
-        url, path=name, mode="r+", storage_options=options, config={"write_empty_chunks": True}
-    )
+    return _open_array(location, name, "r+", write_empty_chunks=True)

@@ -52,11 +52,11 @@ def after(monkeypatch, n_saves, spoil):
     """Let `spoil` happen when so many saves have been made."""
     write_atomically, saves = checkpoint.write_atomically, []
 
-    def write(url, content):
+    def write(location, content):
         if len(saves) == n_saves:
             spoil()
-        saves.append(url)
-        write_atomically(url, content)
+        saves.append(location)
+        write_atomically(location, content)
 
     monkeypatch.setattr(checkpoint, "write_atomically", write)
 

@@ -37,9 +37,9 @@ def saved(monkeypatch):
     """The contents of the checkpoint after each save."""
     contents = []
 
-    def write(url, content):
+    def write(location, content):
         contents.append(content)
-        write_atomically(url, content)
+        write_atomically(location, content)
 
     write_atomically = checkpoint.write_atomically
     monkeypatch.setattr(checkpoint, "write_atomically", write)

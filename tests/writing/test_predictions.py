@@ -16,6 +16,7 @@ import zarr
 from distributed import Client, LocalCluster
 
 from dask_gmm import DataError, GaussianMixture, from_array, from_zarr, read_parquet, write_predictions
+from dask_gmm.storage.location import Location
 from dask_gmm.writing.parquet_target import ParquetTarget
 from dask_gmm.writing.zarr_target import ZarrTarget
 
@@ -264,12 +265,12 @@ def test_arguments(rows: Any, gm: GaussianMixture, tmp_path: Path) -> None:
 def test_targets_travel_without_secrets(gm: GaussianMixture) -> None:
     options = {"key": "id-1", "secret": "s3cret", "anon": False}
     for target in (
-        ParquetTarget("s3://me:s3cret@b/p.parquet", options, 1, ()),
-        ZarrTarget("s3://me:s3cret@b/p.zarr", options, None, ()),  # type: ignore[arg-type]
+        ParquetTarget(Location("s3://me:s3cret@b/p.parquet", options), 1, ()),
+        ZarrTarget(Location("s3://me:s3cret@b/p.zarr", options), None, ()),  # type: ignore[arg-type]
     ):
         travelled = pickle.dumps(target)
         assert b"s3cret" not in travelled
-        assert pickle.loads(travelled).storage_options == {"anon": False}
+        assert pickle.loads(travelled).location.storage_options == {"anon": False}
 
 
 def test_a_path_that_looks_like_a_credential_is_written_to(

@@ -16,10 +16,11 @@ import pyarrow as pa
 
 from dask_gmm.data.parquet.arrow_rows import lists_to_rows, null_values
 from dask_gmm.data.parquet.columns import Columns, default_columns
-from dask_gmm.data.parquet.files import File, Store
+from dask_gmm.data.parquet.files import File
 from dask_gmm.data.parquet.filters import RowFilter
 from dask_gmm.data.parquet.opening import OpenFile, full_schema, naming, open_file, read_row_groups
 from dask_gmm.errors import DataError
+from dask_gmm.storage.location import Location
 
 _RUN_BYTES = 8 << 20
 _FOOTERS_AT_ONCE = 16
@@ -42,7 +43,9 @@ class Piece:
         return f"{self.file.name}, {groups}"
 
 
-def plan(store: Store, files: Sequence[File], columns: Columns, row_filter: RowFilter | None) -> list[Piece]:
+def plan(
+    store: Location, files: Sequence[File], columns: Columns, row_filter: RowFilter | None
+) -> list[Piece]:
     """Compare every footer with the first file's schema and list the chunks.
 
     Raises
@@ -59,7 +62,7 @@ def plan(store: Store, files: Sequence[File], columns: Columns, row_filter: RowF
 
 
 def _pieces(
-    store: Store, file: File, columns: Columns, expected: pa.Schema, row_filter: RowFilter | None
+    store: Location, file: File, columns: Columns, expected: pa.Schema, row_filter: RowFilter | None
 ) -> list[Piece]:
     opened = open_file(store, file)
     schema = full_schema(opened, file)
@@ -128,7 +131,7 @@ def _refuse_more(names: Sequence[str], columns: Columns, file: File) -> None:
         )
 
 
-def _refuse_nulls(store: Store, file: File, opened: OpenFile, columns: Columns) -> None:
+def _refuse_nulls(store: Location, file: File, opened: OpenFile, columns: Columns) -> None:
     """Refuse nulls and ragged lists as far as the footer tells; reading checks the rest."""
     footer = opened.footer
     for name, leaves in opened.stored_columns(columns.names).items():
@@ -147,7 +150,7 @@ def _refuse_nulls(store: Store, file: File, opened: OpenFile, columns: Columns) 
                 lists_to_rows(lists, columns.n_features, columns.dtype, f"{where}, column {name!r}")
 
 
-def count_rows(store: Store, pieces: Sequence[Piece], row_filter: RowFilter) -> list[Piece]:
+def count_rows(store: Location, pieces: Sequence[Piece], row_filter: RowFilter) -> list[Piece]:
     """Return the pieces with their row counts; reads the columns that the filter needs, nothing else."""
 
     def counted(piece: Piece) -> Piece:

@@ -11,9 +11,10 @@ import numpy as np
 import pyarrow as pa
 
 from dask_gmm.data.parquet.arrow_rows import list_length, plain_type
-from dask_gmm.data.parquet.files import File, Store
+from dask_gmm.data.parquet.files import File
 from dask_gmm.data.parquet.opening import full_schema, naming, open_file, read_row_groups
 from dask_gmm.errors import DataError
+from dask_gmm.storage.location import Location
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Columns:
 
 
 def choose_columns(
-    store: Store, files: Sequence[File], names: Sequence[str] | None, weight: str | None = None
+    store: Location, files: Sequence[File], names: Sequence[str] | None, weight: str | None = None
 ) -> Columns:
     """Choose the columns by the first file's schema.
 
@@ -150,7 +151,7 @@ def _refuse_others(types: Mapping[str, pa.DataType], stored: Mapping[str, pa.Dat
         )
 
 
-def _list_size(store: Store, files: Sequence[File], name: str, kind: pa.DataType) -> int:
+def _list_size(store: Location, files: Sequence[File], name: str, kind: pa.DataType) -> int:
     if pa.types.is_fixed_size_list(kind):
         return int(kind.list_size)
     for file in files:

@@ -9,19 +9,20 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
 from dask.utils import natural_sort_key
-from fsspec.core import has_magic, url_to_fs
+from fsspec.core import has_magic
 
 from dask_gmm.data.parquet.delta import read_delta_log
 from dask_gmm.data.parquet.tables import has_delta_log, refuse_parts, refuse_tables
 from dask_gmm.errors import DataError
 from dask_gmm.storage.fingerprint import version
-from dask_gmm.storage.redaction import public_url, sent_url, without_secrets
+from dask_gmm.storage.location import Location
+from dask_gmm.storage.redaction import public_url
 from dask_gmm.storage.retries import patiently
 
 _SUFFIXES = (".parquet", ".parq", ".pq")
@@ -30,28 +31,13 @@ _NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
 @dataclass(frozen=True)
-class Store:
-    """Where files are, and the options to reach them; what is pickled or shown holds no credentials."""
-
-    url: str
-    storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False, hash=False)
-
-    def filesystem(self) -> Any:
-        """Return the fsspec file system (fsspec keeps one per process and options)."""
-        return url_to_fs(self.url, **self.storage_options)[0]
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Store, (sent_url(self.url), without_secrets(self.storage_options))
-
-
-@dataclass(frozen=True)
 class File:
     """One Parquet file.
 
     Attributes
     ----------
-    path : str
-        In its file system.
+    place : Location
+        Its path in the file system of the files, whose options are not repeated for each of them.
     size : int
         Bytes.
     stamp : str
@@ -61,18 +47,20 @@ class File:
         of a Delta table's partition (what its schema says).
     """
 
-    path: str
+    place: Location
     size: int
     stamp: str
     partition: tuple[tuple[str, Any], ...]
 
     @property
+    def path(self) -> str:
+        """The path in the file system; a URL where that is one of HTTP."""
+        return self.place.url
+
+    @property
     def name(self) -> str:
         """What an error calls the file."""
-        return public_url(self.path)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return File, (sent_url(self.path), self.size, self.stamp, self.partition)
+        return str(self.place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +69,15 @@ class FoundFiles:
 
     Attributes
     ----------
-    store : Store
+    store : Location
+        Leads to the file system that has the files.
     files : list of File
         In row order.
     columns : tuple of str or None
         The columns of the Delta table that the files belong to; None where there is none, or several.
     """
 
-    store: Store
+    store: Location
     files: list[File]
     columns: tuple[str, ...] | None
 
@@ -111,10 +100,11 @@ def find_files(urls: Sequence[str], storage_options: Mapping[str, Any]) -> Found
     partitions: list[dict[str, Any] | None] = []
     columns: list[tuple[str, ...] | None] = []
     for url in urls:
-        found = patiently(partial(_find, url, storage_options), f"{public_url(url)} cannot be listed")
+        location = Location(url, storage_options)
+        found = patiently(partial(_find, location), f"{location} cannot be listed")
         if not found:
             raise FileNotFoundError(
-                f"There is no Parquet file at {public_url(url)!r}. A folder needs files named "
+                f"There is no Parquet file at {str(location)!r}. A folder needs files named "
                 f"{', '.join('*' + suffix for suffix in _SUFFIXES)}; give a glob to read others."
             )
         for info, partition, names in found:
@@ -123,22 +113,29 @@ def find_files(urls: Sequence[str], storage_options: Mapping[str, Any]) -> Found
             columns.append(names)
     by_path = _typed([dict(_PARTITION.findall(info["name"])) for info in infos])
     files = [
-        File(info["name"], _size(info), version(info), tuple((stated if logged is None else logged).items()))
+        File(
+            Location(info["name"]),
+            _size(info),
+            version(info),
+            tuple((stated if logged is None else logged).items()),
+        )
         for info, logged, stated in zip(infos, partitions, by_path, strict=True)
     ]
-    return FoundFiles(Store(urls[0], storage_options), files, columns[0] if len(set(columns)) == 1 else None)
+    return FoundFiles(
+        Location(urls[0], storage_options), files, columns[0] if len(set(columns)) == 1 else None
+    )
 
 
 # A file as fsspec describes it, and for those of a Delta table the values of the partition and the columns.
 _Found = tuple[dict[str, Any], dict[str, Any] | None, tuple[str, ...] | None]
 
 
-def _find(url: str, storage_options: Mapping[str, Any]) -> list[_Found]:
-    return sorted(_infos(url, storage_options), key=lambda found: natural_sort_key(found[0]["name"]))
+def _find(location: Location) -> list[_Found]:
+    return sorted(_infos(location), key=lambda found: natural_sort_key(found[0]["name"]))
 
 
-def _infos(url: str, storage_options: Mapping[str, Any]) -> Iterator[_Found]:
-    fs, path = url_to_fs(url, **storage_options)
+def _infos(location: Location) -> Iterator[_Found]:
+    fs, path = location.open_filesystem()
     infos = _there(fs, path)
     if [info["name"] for info in infos] != [path] or infos[0]["type"] == "directory":
         refuse_parts(fs, path)

@@ -14,11 +14,12 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
-from dask_gmm.data.parquet.files import File, Store
+from dask_gmm.data.parquet.files import File
 from dask_gmm.data.parquet.footer import Footer, parse_footer
 from dask_gmm.data.parquet.pages import check_pages
 from dask_gmm.data.parquet.remote import fetch, is_local, read_tail
 from dask_gmm.errors import DataError
+from dask_gmm.storage.location import Location
 from dask_gmm.storage.retries import patiently
 
 # Footers of files in use, so that reading a file's row groups one by one parses its footer once.
@@ -77,7 +78,7 @@ class OpenFile:
                 self.footer.check_statistics(columns, name)
 
 
-def open_file(store: Store, file: File) -> OpenFile:
+def open_file(store: Location, file: File) -> OpenFile:
     """Return the file with its footer.
 
     Raises
@@ -89,7 +90,7 @@ def open_file(store: Store, file: File) -> OpenFile:
 
     def named() -> OpenFile:
         with naming(file.name):
-            return _open(store.filesystem(), file)
+            return _open(store.open_filesystem()[0], file)
 
     return patiently(named, "A footer cannot be read")
 
@@ -128,7 +129,7 @@ def full_schema(opened: OpenFile, file: File) -> pa.Schema:
     return schema
 
 
-def read_row_groups(store: Store, file: File, row_groups: Sequence[int], names: Sequence[str]) -> pa.Table:
+def read_row_groups(store: Location, file: File, row_groups: Sequence[int], names: Sequence[str]) -> pa.Table:
     """Read columns, of the file and of its partition.
 
     Raises
@@ -137,7 +138,7 @@ def read_row_groups(store: Store, file: File, row_groups: Sequence[int], names: 
         A page that cannot be decoded, differs from its checksum, or would decode to more than the footer
         announces.
     """
-    fs = store.filesystem()
+    fs = store.open_filesystem()[0]
     opened = _open(fs, file)
     present = set(opened.schema.names)
     stored = [name for name in names if name in present]

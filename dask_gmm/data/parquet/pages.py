@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 import pyarrow as pa
 from dask.utils import format_bytes
 
+from dask_gmm.data.available_memory import check_fits
 from dask_gmm.data.parquet.footer import Footer
 from dask_gmm.errors import DataError
-from dask_gmm.storage.available_memory import check_fits
 
 # Writers differ in what they count: dictionaries, headers.
 _COUNTED_AGAIN, _ROOM = 2, 1 << 20

@@ -10,16 +10,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from dask_gmm.data.available_memory import check_fits
 from dask_gmm.data.parquet.arrow_rows import columns_to_rows, lists_to_rows
 from dask_gmm.data.parquet.chunks import Piece
 from dask_gmm.data.parquet.columns import Columns
-from dask_gmm.data.parquet.files import Store
 from dask_gmm.data.parquet.filters import RowFilter
 from dask_gmm.data.parquet.opening import naming, read_row_groups
 from dask_gmm.data.rows import unknown_numbers
 from dask_gmm.data.source import SAMPLE_WEIGHT, AlignedColumns, Block
 from dask_gmm.errors import DataError
-from dask_gmm.storage.available_memory import check_fits
+from dask_gmm.storage.location import Location
 
 
 class ParquetReader:
@@ -27,7 +27,7 @@ class ParquetReader:
 
     def __init__(
         self,
-        store: Store,
+        store: Location,
         pieces: Mapping[int, Piece],
         first_rows: Mapping[int, int] | None,
         columns: Columns,

@@ -16,14 +16,14 @@ from dask_gmm.data.answers import checked_answer
 from dask_gmm.data.base_source import BaseSource
 from dask_gmm.data.parquet.chunks import Piece, count_rows, plan
 from dask_gmm.data.parquet.columns import Columns, choose_columns
-from dask_gmm.data.parquet.files import File, Store, find_files
+from dask_gmm.data.parquet.files import File, find_files
 from dask_gmm.data.parquet.filters import RowFilter
 from dask_gmm.data.parquet.opening import full_schema, open_file
 from dask_gmm.data.parquet.reader import ParquetReader
 from dask_gmm.data.patient_reader import PatientReader
 from dask_gmm.data.source import SAMPLE_WEIGHT, Answer, Chunk
 from dask_gmm.storage.fingerprint import extended, of_parts
-from dask_gmm.storage.redaction import public_url
+from dask_gmm.storage.location import Location
 
 
 def read_parquet(
@@ -85,7 +85,7 @@ class ParquetSource(BaseSource):
 
     def __init__(
         self,
-        store: Store,
+        store: Location,
         files: Sequence[File],
         columns: Columns,
         row_filter: RowFilter | None,
@@ -106,7 +106,7 @@ class ParquetSource(BaseSource):
     def __repr__(self) -> str:
         rows = "unknown" if self.sample_shape[0] is None else f"{self.sample_shape[0]:,}"
         return (
-            f"ParquetSource({public_url(self.store.url)!r}: {len(self.files)} files, "
+            f"ParquetSource({str(self.store)!r}: {len(self.files)} files, "
             f"{len(self.chunks)} chunks, {rows} rows, {self.n_features} features, {self.dtype})"
         )
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
 import zarr
-from fsspec.core import url_to_fs
 from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
 from zarr.errors import NodeNotFoundError
 from zarr.storage import FsspecStore, ObjectStore
@@ -15,13 +13,14 @@ from zarr.storage import FsspecStore, ObjectStore
 from dask_gmm.data.zarr.groups import described
 from dask_gmm.data.zarr.unreadable import unreadable
 from dask_gmm.errors import DataError
+from dask_gmm.storage.location import Location
 from dask_gmm.storage.objects import object_store
 from dask_gmm.storage.redaction import public_url
 
 _CACHES = ("simplecache::", "filecache::", "blockcache::")
 
 
-def open_array(url: str, component: str, storage_options: Mapping[str, Any]) -> zarr.Array[Any]:
+def open_array(location: Location, component: str) -> zarr.Array[Any]:
     """Open an array for reading: `component` of a group, or the array itself where that is empty.
 
     Raises
@@ -31,22 +30,22 @@ def open_array(url: str, component: str, storage_options: Mapping[str, Any]) -> 
     ValueError
         There is a group without such an array.
     """
-    objects = object_store(url, storage_options)
+    objects = object_store(location)
     if objects is not None:
         # Where it fails, for whatever reason, fsspec may succeed; if not, its errors are the usual ones.
         with suppress(Exception):
             return _open_in(ObjectStore(objects, read_only=True), component, None)
-    if url.startswith(_CACHES):
-        return _open_in(_cached(url, storage_options), component, None)
-    return _open_in(url, component, dict(storage_options) or None)
+    if location.url.startswith(_CACHES):
+        return _open_in(_cached(location), component, None)
+    return _open_in(location.url, component, dict(location.storage_options) or None)
 
 
-def _cached(url: str, storage_options: Mapping[str, Any]) -> FsspecStore:
+def _cached(location: Location) -> FsspecStore:
     """Return the store behind one of fsspec's caches.
 
     Zarr would take the cache for asynchronous where what it caches is, and wait in the wrong event loop.
     """
-    filesystem, path = url_to_fs(url, **storage_options)
+    filesystem, path = location.open_filesystem()
     return FsspecStore(AsyncFileSystemWrapper(filesystem, asynchronous=True), path=path, read_only=True)
 
 

@@ -15,19 +15,18 @@ from typing import Any
 
 import numpy as np
 import zarr
-from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 from numpy.typing import NDArray
 from zarr.storage import FsspecStore, LocalStore
 
+from dask_gmm.data.available_memory import check_fits
 from dask_gmm.data.zarr.checked_store import checked, fast, has_empty_chunk
 from dask_gmm.data.zarr.left_out import MissingChunkError, MissingChunks, UnstoredChunks
 from dask_gmm.data.zarr.opening import member, open_array
 from dask_gmm.data.zarr.unreadable import missing_codec
 from dask_gmm.errors import DataError, StoreRefusedError
-from dask_gmm.storage.available_memory import check_fits
 from dask_gmm.storage.fingerprint import of_parts, version
-from dask_gmm.storage.redaction import public_url, sent_url, without_secrets
+from dask_gmm.storage.location import Location
 from dask_gmm.storage.retries import patiently
 from dask_gmm.storage.store_errors import verdict
 
@@ -45,12 +44,10 @@ class StoredArray:
     ----------
     array : zarr.Array or None
         None to open it when it is first needed.
-    url : str or None
+    location : Location or None
         Where its store is; None if only the object leads there, which is then pickled with its store.
     component : str
         The array's path in the store.
-    storage_options : mapping
-        For fsspec.
     missing_chunks : {"auto", "error", "fill"}
         What a chunk that is not stored means; see `dask_gmm.data.zarr.left_out`.
     layout : str, optional
@@ -60,13 +57,12 @@ class StoredArray:
     def __init__(
         self,
         array: zarr.Array[Any] | None,
-        url: str | None,
+        location: Location | None,
         component: str,
-        storage_options: Mapping[str, Any],
         missing_chunks: MissingChunks,
         layout: str | None = None,
     ) -> None:
-        self.url, self.component, self.storage_options = url, component, storage_options
+        self.location, self.component = location, component
         self.missing_chunks = missing_chunks
         if array is not None:
             self.unchecked = array
@@ -83,21 +79,19 @@ class StoredArray:
         """Open the array `component` of `place`, a URL or an open array or group; see `from_zarr`."""
         if isinstance(place, (zarr.Array, zarr.Group)):
             array = member(place, component)
-            url, storage_options = _address(array)
-            return cls(array, url, array.path, storage_options, missing_chunks)
+            return cls(array, _location(array), array.path, missing_chunks)
         url = os.fspath(place)
         if url.endswith(".zip") and "::" not in url:
             url = f"zip::{url}"
-        array = patiently(
-            lambda: open_array(url, component or "", storage_options), f"{public_url(url)} cannot be opened"
-        )
-        return cls(array, url, component or "", storage_options, missing_chunks)
+        location = Location(url, storage_options)
+        array = patiently(lambda: open_array(location, component or ""), f"{location} cannot be opened")
+        return cls(array, location, component or "", missing_chunks)
 
     @cached_property
     def unchecked(self) -> zarr.Array[Any]:
         """The array as Zarr gives it."""
-        assert self.url is not None
-        array = open_array(self.url, self.component, self.storage_options)
+        assert self.location is not None
+        array = open_array(self.location, self.component)
         if _layout(array) != self.layout:
             raise DataError(f"{self!r} changed after it was opened: {self.layout} became {_layout(array)}.")
         return array
@@ -168,7 +162,7 @@ class StoredArray:
 
     def fingerprint(self) -> str | None:
         """Return a text that changes when a stored chunk does, None where the store cannot list chunks."""
-        if self.url is None:
+        if self.location is None:
             return None
         try:
             listed = patiently(self._listed, f"{self!r} cannot be listed")
@@ -177,8 +171,8 @@ class StoredArray:
         return of_parts(listed) if listed else None
 
     def _listed(self) -> list[tuple[str, str]]:
-        assert self.url is not None
-        filesystem, path = url_to_fs(self.url, **self.storage_options)
+        assert self.location is not None
+        filesystem, path = self.location.open_filesystem()
         root = f"{path}/{self.component}".rstrip("/")
         filesystem.invalidate_cache()
         found = filesystem.find(root, detail=True).items()
@@ -260,18 +254,18 @@ class StoredArray:
         return self.key(selection)
 
     def __repr__(self) -> str:
-        place = public_url(self.url or str(self.unchecked.store)).rstrip("/")
+        place = str(self.location or Location(str(self.unchecked.store))).rstrip("/")
         return f"{place}/{self.component}" if self.component else place
 
     def __dask_tokenize__(self) -> Any:
         # Without an address two arrays may look alike; the object stands for itself.
-        return sent_url(self.url or ""), repr(self), self.layout, None if self.url else id(self.unchecked)
+        place = id(self.unchecked) if self.location is None else self.location.__dask_tokenize__()
+        return place, repr(self), self.layout
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if self.url is None:
-            return StoredArray, (self.unchecked, None, self.component, {}, self.missing_chunks, self.layout)
-        options = without_secrets(self.storage_options)
-        address = (sent_url(self.url), self.component, options, self.missing_chunks, self.layout)
+        address = self.location, self.component, self.missing_chunks, self.layout
+        if self.location is None:
+            return StoredArray, (self.unchecked, *address)
         return _from_address, (pickle.dumps(address),)
 
 
@@ -293,14 +287,14 @@ def _coding(array: zarr.Array[Any]) -> str:
     return ", ".join(type(codec).__name__ for codec in (*array.filters, *array.compressors))
 
 
-def _address(array: zarr.Array[Any]) -> tuple[str | None, Mapping[str, Any]]:
-    """Return the URL and storage options of an open array's store, (None, {}) if it has none."""
+def _location(array: zarr.Array[Any]) -> Location | None:
+    """Return where an open array's store is, None if only the store itself leads there."""
     store = array.store
     if type(store) is LocalStore:
-        return str(store.root), {}
+        return Location(str(store.root))
     if type(store) is FsspecStore:
         filesystem = getattr(store.fs, "sync_fs", store.fs)
         if type(filesystem) is LocalFileSystem:
-            return store.path, {}
-        return filesystem.unstrip_protocol(store.path), filesystem.storage_options
-    return None, {}
+            return Location(store.path)
+        return Location(filesystem.unstrip_protocol(store.path), filesystem.storage_options)
+    return None

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dask_gmm.data.zarr.packing import Unpacking, unpacking_of
+from dask_gmm.data.zarr.cf_packing import Unpacking, unpacking_of
 from dask_gmm.data.zarr.stored_array import StoredArray
 from dask_gmm.storage.fingerprint import of_parts
 

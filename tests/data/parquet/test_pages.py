@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from dask_gmm import ChunkTooLargeError
+from dask_gmm.data import available_memory as available
 from dask_gmm.data.parquet import pages, read_parquet
 from dask_gmm.errors import DataError
-from dask_gmm.storage import available_memory as available
 
 N = 3000
 NUMBERS = np.random.default_rng(0).integers(0, 500, N)

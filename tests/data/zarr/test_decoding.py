@@ -15,10 +15,10 @@ from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, Transpos
 from zarr.codecs import numcodecs as in_format_3
 
 from dask_gmm import ChunkTooLargeError, GaussianMixture
+from dask_gmm.data import available_memory as available
 from dask_gmm.data.zarr.decoding import OversizedError, in_bounds
 from dask_gmm.data.zarr.source import from_zarr
 from dask_gmm.errors import DataError
-from dask_gmm.storage import available_memory as available
 
 BOMB = np.zeros(48 << 20, np.uint8)
 ROWS = np.random.default_rng(0).normal(size=(60, 3)).round(1)

@@ -311,7 +311,7 @@ def test_credentials_are_used_here_but_not_pickled_or_shown(guarded, url):
     np.testing.assert_array_equal(pickle.loads(payload).read(1).rows, x[2:])
     assert GuardedFileSystem.secrets[-1] is None
     restored = pickle.loads(payload).variables[0].stored
-    assert restored.storage_options == {"skip_instance_cache": True}
+    assert restored.location.storage_options == {"skip_instance_cache": True}
 
 
 def test_open_arrays_over_fsspec_travel_as_their_url(guarded):
@@ -319,7 +319,7 @@ def test_open_arrays_over_fsspec_travel_as_their_url(guarded):
     store = FsspecStore.from_url(f"guarded://{path}", storage_options={"secret": "hunter2"})
     payload = pickle.dumps(from_zarr(zarr.open_array(store, mode="r")).reader([0]))
     assert b"hunter2" not in payload
-    assert pickle.loads(payload).variables[0].stored.url == f"guarded://{path}"
+    assert pickle.loads(payload).variables[0].stored.location.url == f"guarded://{path}"
     np.testing.assert_array_equal(pickle.loads(payload).read(0).rows, x[:2])
 
 
