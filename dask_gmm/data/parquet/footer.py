@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dask_gmm.data.parquet.thrift import BINARY, I32, I64, LIST, STRUCT, Fields, field, walk
+from dask_gmm.data.parquet.thrift import BINARY, I32, I64, LIST, STRUCT, WHOLE, Fields, field, walk
 from dask_gmm.errors import DataError
 
 Numbers = NDArray[np.int64]
@@ -40,8 +40,6 @@ _DEEPEST_SCHEMA = 100
 # Some old writers leave the header of the dictionary page out of a column's size.
 _HEADER = 100
 _UNKNOWN = -1
-# Where the struct of all begins.
-_WHOLE = np.zeros(1, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -204,11 +202,11 @@ def _refuse_miscounts(fields: Fields, n_columns: int, n_rows: Numbers, in_group:
         group = int(broken[0])
         raise ValueError(f"row group {group} has {in_group[group]} columns, the schema {n_columns}")
     for list_, element in ((_ROW_GROUPS, _ROW_GROUP), (_ELEMENTS, _ELEMENT)):
-        if fields.each(_WHOLE, list_, 0)[0] != len(fields.positions(element)):
+        if fields.each(WHOLE, list_, 0)[0] != len(fields.positions(element)):
             raise ValueError("a list has other elements than it should")
     if len(fields.positions(_CHUNK)) != in_group.sum():
         raise ValueError("row groups have other columns than they should")
-    total = fields.each(_WHOLE, _ALL_ROWS, _UNKNOWN)[0]
+    total = fields.each(WHOLE, _ALL_ROWS, _UNKNOWN)[0]
     if (n_rows < 0).any() or sum(map(int, n_rows)) != total:
         raise ValueError(f"{total} rows are announced, the row groups have others: {n_rows[:10].tolist()}")
 

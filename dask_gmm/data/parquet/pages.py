@@ -1,4 +1,4 @@
-"""What the pages of a Parquet file say that they decode to, before Arrow takes memory for it.
+"""The sizes that the pages of a Parquet file decode to, by their headers, before Arrow takes memory for them.
 
 A footer may announce ten rows over a page that decompresses to gigabytes.
 """
@@ -12,14 +12,17 @@ from dask.utils import format_bytes
 
 from dask_gmm.data.available_memory import check_fits
 from dask_gmm.data.parquet.footer import Footer
+from dask_gmm.data.parquet.thrift import I32, WHOLE, Fields, field, walk
 from dask_gmm.errors import DataError
 
 # Writers differ in what they count: dictionaries, headers.
 _COUNTED_AGAIN, _ROOM = 2, 1 << 20
 # A number takes less, in whatever encoding, with its levels and its entry in a dictionary; decimals are long.
 _NUMBER_BYTES = 96
-_UNCOMPRESSED, _COMPRESSED = 2, 3  # fields of a page's header
-_DEEPEST = 8
+# Fields of Parquet's PageHeader by the identifiers in parquet.thrift.
+_UNCOMPRESSED, _COMPRESSED = field(I32, 2), field(I32, 3)
+# Nearly all headers are shorter than the first; Arrow reads none that is longer than the second.
+_USUAL_HEADER, _LONGEST_HEADER = 1 << 7, 1 << 24
 
 
 def check_announced(n_bytes: int, n_values: int, where: str) -> None:
@@ -69,7 +72,7 @@ def check_pages(
                 found = decoded_bytes(
                     contents, int(footer.starts[group, column]), int(footer.sizes[group, column])
                 )
-            except (IndexError, ValueError, RecursionError) as error:
+            except ValueError as error:
                 raise pa.ArrowInvalid(f"{where}: a page's header cannot be read") from error
             if found > _COUNTED_AGAIN * size + _ROOM:
                 raise DataError(
@@ -80,74 +83,31 @@ def check_pages(
 
 
 def decoded_bytes(contents: memoryview, start: int, size: int) -> int:
-    """Return what the pages of a column, from `start` on, say that they decode to."""
+    """Return to how many bytes the pages of a column decode, by their headers.
+
+    Raises
+    ------
+    ValueError
+        What is there is no page.
+    """
     position, stop, total = start, start + size, 0
     while position < stop:
-        header = _Header(contents, position)
-        fields = header.struct(0)
-        decoded, stored = fields[_UNCOMPRESSED], fields[_COMPRESSED]
+        header = _header(contents, position)
+        decoded, stored = (int(header.each(WHOLE, number, -1)[0]) for number in (_UNCOMPRESSED, _COMPRESSED))
         if decoded < 0 or stored < 0:
             raise ValueError("a negative size")
         total += decoded
-        position = header.position + stored
+        position += header.end + stored
     return total
 
 
-class _Header:
-    """A struct in Thrift's compact protocol, of which only the integers of the outermost are kept.
-
-    Pages have no lists, sets or maps in their headers: here these are damage.
-    """
-
-    def __init__(self, contents: memoryview, position: int) -> None:
-        self.contents, self.position = contents, position
-
-    def struct(self, depth: int) -> dict[int, int]:
-        """Read a struct; return its integers by field."""
-        if depth > _DEEPEST:
-            raise RecursionError
-        found: dict[int, int] = {_UNCOMPRESSED: -1, _COMPRESSED: -1}
-        field = 0
-        while (byte := self._byte()) != 0:
-            field = field + (byte >> 4) if byte >> 4 else self._integer()
-            value = self._value(byte & 15, depth)
-            if value is not None:
-                found[field] = value
-        return found
-
-    def _value(self, kind: int, depth: int) -> int | None:
-        match kind:
-            case 1 | 2:
-                pass  # a boolean is its type
-            case 3:
-                self.position += 1
-            case 4 | 5 | 6:
-                return self._integer()
-            case 7:
-                self.position += 8
-            case 8:
-                length = self._varint()
-                self.position += length
-            case 12:
-                self.struct(depth + 1)
-            case _:
-                raise ValueError(f"type {kind}")
-        return None
-
-    def _byte(self) -> int:
-        byte: int = self.contents[self.position]
-        self.position += 1
-        return byte
-
-    def _varint(self) -> int:
-        value = shift = 0
-        while (byte := self._byte()) & 0x80:
-            value |= (byte & 0x7F) << shift
-            shift += 7
-            if shift > 63:
-                raise ValueError("an integer without end")
-        return value | byte << shift
-
-    def _integer(self) -> int:
-        value = self._varint()
-        return value >> 1 ^ -(value & 1)
+def _header(contents: memoryview, position: int) -> Fields:
+    """Return the fields of the header of a page, whose length nothing tells but the header itself."""
+    length = _USUAL_HEADER
+    while True:
+        try:
+            return walk(bytes(contents[position : position + length]))
+        except ValueError:
+            if length >= min(_LONGEST_HEADER, len(contents) - position):
+                raise
+        length = min(8 * length, _LONGEST_HEADER)

@@ -1,7 +1,8 @@
-"""Thrift's compact protocol as flat arrays, read without trusting a byte of it.
+"""Structs in Thrift's compact protocol as flat arrays, read without trusting a byte of them.
 
-Arrow's own accessors of a footer end the process where its content contradicts itself. What is needed of it
-is therefore taken from the bytes: one compiled walk lists every field, and numpy picks among the fields.
+Arrow's own accessors of a footer end the process where its content contradicts itself, and none of them
+reads the header of a page. What is needed of both is therefore taken from the bytes: one walk, compiled once
+there is much to read, lists every field of a struct, and numpy picks among the fields.
 """
 
 from __future__ import annotations
@@ -16,16 +17,20 @@ from numba import njit, types
 from numba.extending import register_jitable
 from numpy.typing import NDArray
 
-# A field is a number with the identifiers of its path as digits; whoever nests deeper is not read.
+# A field is a number with the identifiers of its path as digits; structs that nest deeper are not read.
 _BASE = 64
 _DEEPEST = 8
-# As many bytes of footers a process reads sooner than it compiles anything.
-_BYTES_UNCOMPILED = 50_000
+_LEVELS = _DEEPEST + 2
+# As many bytes a process walks through sooner than it compiles anything.
+_BYTES_UNCOMPILED = 100_000
 # Types of the protocol, as it numbers them: true and false are values in a header.
 _TRUE, _FALSE, _BYTE, I32, I64, _DOUBLE, BINARY, LIST, _SET, STRUCT = 1, 2, 3, 5, 6, 7, 8, 9, 10, 12
 # Added to the type where the field is a list and this an element of it.
 _ELEMENT = 16
 _TYPES = 32
+
+#: Where the outermost struct begins, for `Fields.each`.
+WHOLE = np.zeros(1, dtype=np.int64)
 
 _walked = Counter[str]()
 
@@ -48,13 +53,16 @@ class Fields:
         As `field` makes them. A field of another type than is looked for is not found, as in Thrift.
     values : ndarray of shape (n,), int64
         An integer or boolean itself, the length of a text, list or double, 0 where a struct begins.
+    end : int
+        The number of bytes that the struct takes.
     """
 
     numbers: NDArray[np.int64]
     values: NDArray[np.int64]
+    end: int
 
     def positions(self, number: int) -> NDArray[np.int64]:
-        """Return where the field is, every time."""
+        """Return the positions among the fields at which this field stands."""
         return np.flatnonzero(self.numbers == number)
 
     def each(self, owners: NDArray[np.int64], number: int, default: int) -> NDArray[np.int64]:
@@ -83,20 +91,27 @@ def walk(content: bytes) -> Fields:
         It ends too early, nests too deep or is no struct of the compact protocol.
     """
     # A field has a byte at least, and an element of a list too.
-    numbers, values = np.empty((2, len(content) + 1), dtype=np.int64)
-    _walked["bytes"] += len(content)
-    list_fields = _walk if _walked["bytes"] < _BYTES_UNCOMPILED else _compiled()
-    n_fields, complete = list_fields(np.frombuffer(content, dtype=np.uint8), numbers, values)
-    if not complete:
+    if _walked["bytes"] + len(content) < _BYTES_UNCOMPILED:
+        # Python is quicker with its own types than with those of numpy.
+        found: tuple[Any, Any] = ([0] * (len(content) + 1), [0] * (len(content) + 1))
+        n_fields, end = _walk(content, *found, [[0] * _LEVELS for _ in range(4)])
+    else:
+        found = tuple(np.empty((2, len(content) + 1), dtype=np.int64))
+        levels = np.zeros((4, _LEVELS), dtype=np.int64)
+        n_fields, end = _compiled()(np.frombuffer(content, dtype=np.uint8), *found, levels)
+    _walked["bytes"] += len(content) if end < 0 else end
+    if end < 0:
         raise ValueError(f"no struct of Thrift's compact protocol: it breaks at field {n_fields}")
-    return Fields(numbers[:n_fields].copy(), values[:n_fields].copy())
+    numbers, values = (np.array(each[:n_fields], dtype=np.int64) for each in found)
+    return Fields(numbers, values, int(end))
 
 
 @cache
 def _compiled() -> Any:
     """Compile the walk, or load it from numba's cache on disk where there is a place for one."""
     numbers = types.Array(types.int64, 1, "C")
-    signature = (types.Array(types.uint8, 1, "C", readonly=True), numbers, numbers)
+    levels = types.Array(types.int64, 2, "C")
+    signature = (types.Array(types.uint8, 1, "C", readonly=True), numbers, numbers, levels)
     try:
         return njit([signature], nogil=True, cache=True)(_walk)
     except RuntimeError:  # no directory for a cache can be written
@@ -105,10 +120,13 @@ def _compiled() -> Any:
 
 @register_jitable  # type: ignore[untyped-decorator]
 def _varint(data: Any, at: Any) -> tuple[Any, Any]:
-    """Return a number of seven bits a byte and where it ends, -1 if nowhere."""
-    value, shift = np.int64(0), np.int64(0)
-    while 0 <= at < data.size and shift < 64:
-        byte = np.int64(data[at])
+    """Return a number of seven bits per byte and where it ends, -1 if nowhere or beyond 64 bits."""
+    value, shift = 0, 0
+    while 0 <= at < len(data) and shift < 64:
+        # With the mask compiled code has a signed integer, not a byte.
+        byte = data[at] & 255
+        if shift == 63 and byte > 1:
+            return value, -1
         value |= (byte & 127) << shift
         at, shift = at + 1, shift + 7
         if byte < 128:
@@ -116,12 +134,14 @@ def _varint(data: Any, at: Any) -> tuple[Any, Any]:
     return value, -1
 
 
-def _walk(data: Any, numbers: Any, values: Any) -> tuple[int, bool]:
-    """Fill `numbers` and `values`; return how many, and whether the struct came to its end."""
-    at, size, n_fields, level = np.int64(0), data.size, 0, 0
-    # Per level: the path above, the last identifier of a struct, and what is left of a list (-1: a struct).
-    above, last, left = np.zeros((3, _DEEPEST + 2), dtype=np.int64)
-    kinds = np.zeros(_DEEPEST + 2, dtype=np.int64)
+def _walk(data: Any, numbers: Any, values: Any, levels: Any) -> tuple[int, int]:
+    """Fill `numbers` and `values`; return how many, and where the struct ends, -1 if it does not.
+
+    `levels` are zeros of shape (4, `_LEVELS`) to work with: for each level of nesting the path above, the
+    last identifier of a struct, what is left of a list (-1: a struct), and the type of its elements.
+    """
+    at, size, n_fields, level = 0, len(data), 0, 0
+    above, last, left, kinds = levels[0], levels[1], levels[2], levels[3]
     left[0] = -1
     while level >= 0:
         in_list = left[level] >= 0
@@ -133,8 +153,8 @@ def _walk(data: Any, numbers: Any, values: Any) -> tuple[int, bool]:
             kind, here = kinds[level], above[level]
         else:
             if at >= size:
-                return n_fields, False
-            header, at = np.int64(data[at]), at + 1
+                return n_fields, -1
+            header, at = data[at] & 255, at + 1
             kind = header & 15
             if kind == 0:
                 level -= 1
@@ -144,35 +164,35 @@ def _walk(data: Any, numbers: Any, values: Any) -> tuple[int, bool]:
                 identifier, at = _varint(data, at)
                 identifier = (identifier >> 1) ^ -(identifier & 1)
             if at < 0 or identifier <= 0 or identifier >= 1 << 15:
-                return n_fields, False
+                return n_fields, -1
             last[level] = identifier
             here = above[level] * _BASE + min(identifier, _BASE - 1)
-        value = np.int64(0)
+        value = 0
         if kind in (_TRUE, _FALSE):
-            value = np.int64(kind == _TRUE)
-            at += in_list
+            value = 1 if kind == _TRUE else 0
+            at += 1 if in_list else 0
         elif kind == _BYTE:
             at += 1
         elif kind < _DOUBLE:
             value, at = _varint(data, at)
             value = ((value >> 1) & 0x7FFFFFFFFFFFFFFF) ^ -(value & 1)
         elif kind == _DOUBLE:
-            value, at = np.int64(8), at + 8
+            value, at = 8, at + 8
         elif kind == BINARY:
             value, at = _varint(data, at)
             if at < 0 or value < 0 or value > size - at:
-                return n_fields, False
+                return n_fields, -1
             at += value
         elif level >= _DEEPEST or at >= size:
-            return n_fields, False
+            return n_fields, -1
         elif kind in (LIST, _SET):
-            header, at = np.int64(data[at]), at + 1
+            header, at = data[at] & 255, at + 1
             count = header >> 4
             if count == 15:
                 count, at = _varint(data, at)
             # An element has a byte at least, so that no announced number of them outlasts the bytes.
             if at < 0 or count < 0 or count > size - at:
-                return n_fields, False
+                return n_fields, -1
             level += 1
             above[level], left[level], kinds[level] = here, count, header & 15
             value = count
@@ -180,9 +200,10 @@ def _walk(data: Any, numbers: Any, values: Any) -> tuple[int, bool]:
             level += 1
             above[level], last[level], left[level] = here, 0, -1
         else:
-            return n_fields, False
+            return n_fields, -1
         if at < 0 or at > size:
-            return n_fields, False
-        numbers[n_fields], values[n_fields] = here * _TYPES + kind + _ELEMENT * in_list, value
+            return n_fields, -1
+        numbers[n_fields] = here * _TYPES + kind + (_ELEMENT if in_list else 0)
+        values[n_fields] = value
         n_fields += 1
-    return n_fields, True
+    return n_fields, at

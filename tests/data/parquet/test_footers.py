@@ -73,7 +73,7 @@ def test_both_walk_alike(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setattr(thrift, "_BYTES_UNCOMPILED", uncompiled)
             try:
                 fields = walk(bytes(footer))
-                found.append((fields.numbers.tolist(), fields.values.tolist()))
+                found.append((fields.numbers.tolist(), fields.values.tolist(), fields.end))
             except ValueError as error:
                 found.append(str(error))
         assert found[0] == found[1]
@@ -85,7 +85,8 @@ def test_a_struct_is_walked_field_by_field() -> None:
     struct = bytes(
         [0x15, 14, 0x19, 0x26, 2, 3, 0x2C, 0x18, 2, 97, 98, 0x01, 80, 0, 0x19, 0x2C, 0, 0x15, 1, 0, 0]
     )
-    fields = walk(struct)
+    fields = walk(struct + b"\x15\x02")
+    assert fields.end == len(struct)
     assert list(zip(fields.numbers, fields.values, strict=True)) == [
         (field(I32, 1), 7),
         (field(LIST, 2), 2),
@@ -103,7 +104,16 @@ def test_a_struct_is_walked_field_by_field() -> None:
 
 @pytest.mark.usefixtures("walked")
 @pytest.mark.parametrize(
-    "bad", [b"", b"\x15", b"\x18\x7f", b"\x19\xf6\xff\xff\xff\xff\x7f", b"\x1c" * 99, b"\x1d\x00"]
+    "bad",
+    [
+        b"",
+        b"\x15",
+        b"\x18\x7f",
+        b"\x19\xf6\xff\xff\xff\xff\x7f",
+        b"\x1c" * 99,
+        b"\x1d\x00",
+        b"\x16" + b"\xff" * 9 + b"\x02\x00",
+    ],
 )
 def test_what_is_no_struct_is_an_error(bad: bytes) -> None:
     with pytest.raises(ValueError, match="no struct"):
