@@ -32,14 +32,14 @@ def _open(url: str, **options: Any) -> StoredArray:
 
 def test_obstore_reads(stored: str, make_rows: Any) -> None:
     source = from_zarr(stored)
-    assert isinstance(_open(stored).checked.store._store, ObjectStore)
+    assert isinstance(_open(stored).chunk_reader.checked.store._store, ObjectStore)
     reader = pickle.loads(pickle.dumps(source)).reader(range(4))
     np.testing.assert_array_equal(np.concatenate([reader.read(i).rows for i in range(4)]), make_rows())
 
 
 def test_options_are_fsspecs(stored: str) -> None:
     options = {"use_listings_cache": False}
-    assert isinstance(_open(stored, **options).checked.store._store, FsspecStore)
+    assert isinstance(_open(stored, **options).chunk_reader.checked.store._store, FsspecStore)
 
 
 def test_what_is_missing_is_named(stored: str) -> None:
@@ -67,5 +67,5 @@ def test_credentials_of_the_usual_files(
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     array = _open(f"{s3}/y.zarr")
-    assert isinstance(array.checked.store._store, ObjectStore)
-    np.testing.assert_array_equal(array.checked[:], rows)
+    assert isinstance(array.chunk_reader.checked.store._store, ObjectStore)
+    np.testing.assert_array_equal(array.chunk_reader.checked[:], rows)

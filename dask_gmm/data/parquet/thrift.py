@@ -90,20 +90,23 @@ def walk(content: bytes) -> Fields:
     ValueError
         It ends too early, nests too deep or is no struct of the compact protocol.
     """
+    numbers: Any
+    values: Any
     # A field has a byte at least, and an element of a list too.
     if _walked["bytes"] + len(content) < _BYTES_UNCOMPILED:
         # Python is quicker with its own types than with those of numpy.
-        found: tuple[Any, Any] = ([0] * (len(content) + 1), [0] * (len(content) + 1))
-        n_fields, end = _walk(content, *found, [[0] * _LEVELS for _ in range(4)])
+        numbers, values = ([0] * (len(content) + 1) for _ in range(2))
+        n_fields, end = _walk(content, numbers, values, [[0] * _LEVELS for _ in range(4)])
     else:
-        found = tuple(np.empty((2, len(content) + 1), dtype=np.int64))
+        numbers, values = np.empty((2, len(content) + 1), dtype=np.int64)
         levels = np.zeros((4, _LEVELS), dtype=np.int64)
-        n_fields, end = _compiled()(np.frombuffer(content, dtype=np.uint8), *found, levels)
+        n_fields, end = _compiled()(np.frombuffer(content, dtype=np.uint8), numbers, values, levels)
     _walked["bytes"] += len(content) if end < 0 else end
     if end < 0:
         raise ValueError(f"no struct of Thrift's compact protocol: it breaks at field {n_fields}")
-    numbers, values = (np.array(each[:n_fields], dtype=np.int64) for each in found)
-    return Fields(numbers, values, int(end))
+    return Fields(
+        np.array(numbers[:n_fields], dtype=np.int64), np.array(values[:n_fields], dtype=np.int64), int(end)
+    )
 
 
 @cache

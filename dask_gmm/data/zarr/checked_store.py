@@ -19,13 +19,13 @@ from dask_gmm.data.zarr.left_out import MissingChunkError
 from dask_gmm.errors import DataError
 
 
-def checked(array: zarr.Array[Any], is_fill: Callable[[str], bool]) -> zarr.Array[Any]:
+def with_checks(array: zarr.Array[Any], is_fill: Callable[[str], bool]) -> zarr.Array[Any]:
     """Return `array` reading through a CheckedStore and decoding within bounds; costs no request."""
     store = CheckedStore(array.store, is_fill, _ends_in_blosc(array))
     return zarr.Array(zarr.AsyncArray(bounded(array.metadata), StorePath(store, array.path)))
 
 
-def fast(array: zarr.Array[Any]) -> zarr.Array[Any] | None:
+def with_zarrs(array: zarr.Array[Any]) -> zarr.Array[Any] | None:
     """Return `array` decoding with `zarrs`, None where that is not installed or the store is not local.
 
     It reads files past their store, so that a missing chunk is the fill value.

@@ -27,6 +27,7 @@ from distributed import warn
 from numpy.typing import NDArray
 from zarr.core.sync import sync
 
+from dask_gmm.data.zarr.metadata import chunk_key
 from dask_gmm.errors import DataError
 from dask_gmm.storage.redaction import public_url
 from dask_gmm.storage.store_errors import verdict
@@ -164,8 +165,7 @@ class UnstoredChunks:
         return MissingChunkError.of(self._key(position), getattr(store, "_store", store), reason)
 
     def _key(self, position: Position) -> str:
-        encoded: str = self._array.metadata.encode_chunk_key(position)
-        return f"{self._array.path}/{encoded}" if self._array.path else encoded
+        return chunk_key(self._array, position)
 
     def _region(self, position: Position) -> tuple[slice, ...]:
         return tuple(slice(i * n, (i + 1) * n) for i, n in zip(position, self._chunk_shape, strict=True))

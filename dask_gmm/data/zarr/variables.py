@@ -10,11 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dask_gmm.data.zarr.cf_packing import Unpacking, unpacking_of
+from dask_gmm.data.zarr.metadata import Dims, axis_names, missing_value, stored_shape
 from dask_gmm.data.zarr.stored_array import StoredArray
 from dask_gmm.storage.fingerprint import of_parts
-
-#: Names of axes; None for one without a name.
-Dims = tuple[str | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +43,7 @@ class Variable:
         """
         unpacking = None
         if decode:
-            fill_value = stored.missing_value
+            fill_value = missing_value(stored.array)
             unpacking = unpacking_of(
                 stored.dtype, stored.attributes, fill_value, f"the Zarr array {stored!r}"
             )
@@ -64,12 +62,12 @@ class Variable:
     @property
     def chunk_shape(self) -> tuple[int, ...]:
         """Shape of what is stored under one key, a shard or a chunk."""
-        return self._moved(self.stored.chunk_shape)
+        return self._moved(stored_shape(self.stored.array))
 
     @property
     def dims(self) -> Dims:
         """Names of its axes."""
-        return self._moved(self.stored.dims)
+        return self._moved(axis_names(self.stored.array))
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -100,11 +98,11 @@ class Variable:
 
     def key(self, selection: tuple[slice, ...]) -> str:
         """Return the key, within the store, of the chunk where `selection` begins."""
-        return self.stored.key(self._as_stored(selection))
+        return self.stored.chunk_reader.key(self._as_stored(selection))
 
     def read(self, selection: tuple[slice, ...]) -> NDArray[Any]:
-        """Return the numbers in `selection`, which begins and ends at chunks; see `StoredArray.read`."""
-        values = self.stored.read(self._as_stored(selection))
+        """Return the numbers in `selection`, which begins and ends at chunks; see `ChunkReader.read`."""
+        values = self.stored.chunk_reader.read(self._as_stored(selection))
         numbers = values if self.unpacking is None else self.unpacking.unpack(values)
         return numbers.transpose(self.axes)
 

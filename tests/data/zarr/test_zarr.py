@@ -23,8 +23,8 @@ from zarr.storage import FsspecStore, MemoryStore, ObjectStore, WrapperStore, Zi
 from dask_gmm.data.aligned import with_weights
 from dask_gmm.data.source import Answer
 from dask_gmm.data.zarr import stored_array as stores
+from dask_gmm.data.zarr.chunk_reader import ChunkReader
 from dask_gmm.data.zarr.source import ZarrSource, from_zarr
-from dask_gmm.data.zarr.stored_array import StoredArray
 from dask_gmm.errors import DataError
 from tests.data.source_contract import SECRET, SourceContract
 
@@ -426,14 +426,16 @@ def with_zarrs(tmp_path):
     array = zarr.create_array(url, shape=(6, 2), chunks=(2, 2), dtype="f8")
     array[...] = [[1, 2], [3, 4], [5, 0], [0, 6], [0, 7], [8, 9]]
     source = from_zarr(url)
-    assert "zarrs" in type(source.variables[0].stored.fast._async_array.codec_pipeline).__module__
+    assert (
+        "zarrs" in type(source.variables[0].stored.chunk_reader.fast._async_array.codec_pipeline).__module__
+    )
     return url, source
 
 
 def test_zarrs_reads_what_zarr_reads(with_zarrs, monkeypatch):
     url, source = with_zarrs
     # The careful way is not gone.
-    monkeypatch.setattr(StoredArray, "checked", None)
+    monkeypatch.setattr(ChunkReader, "checked", None)
     read = [source.reader([index]).read(index).rows for index in range(3)]
     np.testing.assert_array_equal(np.concatenate(read), zarr.open_array(url)[:])
 
