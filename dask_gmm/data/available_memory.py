@@ -1,4 +1,4 @@
-"""How much memory this process may take, and the refusal of chunks that are larger."""
+"""The memory that this process may take, and the refusal to read chunks that are larger."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from distributed.system import MEMORY_LIMIT
 
 from dask_gmm.errors import ChunkTooLargeError
 
-# Smaller ones fit, or nothing does; asking the system takes longer than to read them.
+# Smaller chunks fit if anything does, and asking the system takes longer than reading them.
 _SMALL = 64 << 20
 
 
 def available_bytes() -> int:
-    """Return the memory limit of this process's worker; elsewhere what the machine has left.
+    """Return the memory limit of the worker in this process, or, without a worker, what the machine has left.
 
-    No more than its container may have. Swap space counts: it is slow, but it is there.
+    It is no more than the container of the process may have. Swap space counts: it is slow, but it is there.
     """
     try:
         limit = get_worker().memory_manager.memory_limit
@@ -33,13 +33,14 @@ def check_fits(n_bytes: int, name: str) -> None:
     Parameters
     ----------
     n_bytes : int
-        As decoded.
+        Size once decoded.
     name : str
-        What it is.
+        What the error calls it.
 
     Raises
     ------
     ChunkTooLargeError
+        It is larger than `available_bytes`.
     """
     if n_bytes <= _SMALL:
         return

@@ -34,12 +34,12 @@ _FIRST_LINE = re.compile(re.escape(MAGIC) + rb"(?P<version>[1-9][0-9]{0,5}) (?P<
 _DTYPES = {np.dtype(code).newbyteorder("<").str for code in "?bhiqBHIQefd"}
 
 
-#: What interpreting content of another structure raises.
+#: The errors that are raised where content of another structure is interpreted.
 MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 def reason(error: Exception) -> str:
-    """Return what a `MALFORMED` error says of a file; those of Python itself need their names."""
+    """Return what a `MALFORMED` error says of a file, with its name where Python itself raised it."""
     return str(error) if type(error) is ValueError and error.args else repr(error)
 
 
@@ -49,14 +49,14 @@ def pack(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes
     Parameters
     ----------
     header : mapping
-        Values as JSON has them.
+        Values that JSON can express.
     arrays : mapping of str to ndarray
         Boolean, integer or floating-point.
 
     Raises
     ------
     TypeError
-        An array of another dtype.
+        An array has a dtype of another kind.
     """
     little_endian = {name: _little_endian(name, array) for name, array in arrays.items()}
     listed = [
@@ -81,7 +81,7 @@ def unpack(content: bytes, where: str) -> tuple[dict[str, Any], Arrays]:
     Raises
     ------
     ModelFileError
-        Another kind of file, another version, a checksum that does not match.
+        It is another kind of file, has another version, or its checksum does not match.
     """
     first_line, _, body = content.partition(b"\n")
     found = _FIRST_LINE.fullmatch(first_line)
@@ -122,7 +122,7 @@ def _order(array: NDArray[Any]) -> str:
 
 
 def _arrays(listed: list[dict[str, Any]], numbers: bytes) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Check what is declared against the bytes that there are, before any memory is taken for it."""
+    """Yield the arrays, once what is declared of all was checked against the bytes that there are."""
     ends = [0]
     names = [entry["name"] for entry in listed]
     if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):

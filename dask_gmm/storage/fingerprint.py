@@ -15,13 +15,13 @@ _BLOCK_ROWS = 1 << 16
 
 
 def version(info: Mapping[str, Any]) -> str:
-    """Return size and version of an object that fsspec describes."""
+    """Return the size and the version of a stored object, by what fsspec tells of it."""
     found = next((info[name] for name in _VERSIONS if info.get(name) is not None), info.get("created"))
     return f"{info['size']} bytes, {found}"
 
 
 def of_parts(parts: Iterable[object]) -> str:
-    """Return the fingerprint of what these texts tell."""
+    """Return the fingerprint of several values, by their texts."""
     return sha256("\n".join(map(str, parts)).encode()).hexdigest()[:16]
 
 
@@ -39,5 +39,5 @@ def extended(fingerprint: str | None, *others: str | None) -> str | None:
 
 
 def joined(*fingerprints: str | None) -> str | None:
-    """Return the fingerprint of several things, None where one of them has none."""
+    """Return the fingerprint of several things by theirs, None where one of them has none."""
     return None if None in fingerprints else of_parts(fingerprints)

@@ -1,6 +1,7 @@
-"""Keep credentials where they were given: not in tasks, names, reprs, logs or files.
+"""Keeping credentials out of tasks, names, reprs, logs and files.
 
-Workers take theirs from their own environment, configuration files or roles.
+They stay in the process where they were given. Workers take theirs from their own environment,
+configuration files or roles.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ _SECRET_NAME = re.compile(
 )
 # gcsfs names its ways of finding a token in the option `token`; they hold no secret
 _WAYS_TO_A_TOKEN = ("anon", "cloud", "google_default", "cache")
-# Where what follows a question mark is no part of the path.
+# Protocols in which what follows a question mark is no part of the path.
 _WITH_QUERIES = ("http", "https")
-# Where what stands before an @ is no user: a path, or the owner of a repository.
+# Protocols in which what stands before an @ is no user, but a path, or the owner of a repository.
 _WITHOUT_USERS = ("file", "local", "memory", "github")
 _USER_AND_PASSWORD = re.compile(r"(?<=://)[^/?#\s]*:[^/?#\s]*@")
 _PARAMETER = re.compile(r"(?<=[?&])([^=&#/]+)=[^&#]*&?")
@@ -63,8 +64,8 @@ def public_url(url: str) -> str:
 def sent_url(url: str) -> str:
     """Return the URL, to be opened elsewhere, without credentials.
 
-    It leads to the same place: where a file system takes what looks like one for a part of the path, it is
-    none, and stays.
+    The result leads to the same place: what looks like a credential, but is a part of the path by the rules
+    of its file system, stays.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Another try where a store fails for a while, and a clear end where it refuses or fails for too long.
+"""Trying again while a store fails, and giving up clearly where it refuses or fails for too long.
 
 The clients of stores have retries of their own, which give up after seconds; an outage, or a store that
 throttles a hundred workers at once, takes minutes.
@@ -32,7 +32,7 @@ def patiently(action: Callable[[], _T], what: str, deadline: float | None = None
     Parameters
     ----------
     action : callable
-        May be called several times.
+        What to do. It may be called several times.
     what : str
         The beginning of an error's message.
     deadline : float, optional
@@ -44,7 +44,7 @@ def patiently(action: Callable[[], _T], what: str, deadline: float | None = None
     StoreError
         The store fails until the deadline, refuses, or has no such object.
     Exception
-        Everything that is not of a store, as it is.
+        Any error that is not one of a store is raised unchanged, at once.
     """
     deadline = READ_DEADLINE.get() if deadline is None else deadline
     began, pause = monotonic(), _FIRST_PAUSE
@@ -57,7 +57,7 @@ def patiently(action: Callable[[], _T], what: str, deadline: float | None = None
             if found is None:
                 raise
             # The client's own error, or its traceback, may hold a signed URL.
-            told = f"{what}: {_told(error)}"
+            told = f"{what}: {_described(error)}"
             if found != "passing":
                 raise STORE_ERRORS[found](told) from None
             wait = pause * _RANDOM.uniform(0.5, 1.0)
@@ -71,7 +71,7 @@ def patiently(action: Callable[[], _T], what: str, deadline: float | None = None
         pause = min(2 * pause, _LONGEST_PAUSE)
 
 
-def _told(error: Exception) -> str:
+def _described(error: Exception) -> str:
     """Return an error's kind, text and notes without credentials."""
     parts = [f"{type(error).__name__}: {error}".rstrip(": "), *getattr(error, "__notes__", [])]
     return ", ".join(map(public_text, parts))

@@ -1,4 +1,4 @@
-"""What an error of a store means: whether it may pass, and what to call it.
+"""What an error of a store means: whether another try may succeed, and which exception tells of it.
 
 The clients of stores are optional, so their errors are recognised by what they carry, not by class.
 """
@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 from dask_gmm.errors import DataError, StoreError, StoreMissingError, StoreRefusedError, StoreUnfitError
 
+#: "passing": another try may succeed. "refused": credentials or rights are not sufficient. "missing": there
+#: is no such object. "lasting": it stays until somebody acts. "unfit": the place cannot be what is asked.
 Verdict = Literal["passing", "refused", "missing", "lasting", "unfit"]
 
 _CLIENTS = {
@@ -24,20 +26,20 @@ _PASSING_STATUS = {408, 425, 429}
 _PASSING_CODE = re.compile(r"SlowDown|RequestTimeout$|Throttl|RequestLimitExceeded")
 _STATUS_IN_WORDS = re.compile(r"status code: (\d{3})\b")
 _CODE_IN_WORDS = re.compile(r"<Code>(\w+)</Code>")
-# Errors that no answer of a server is behind.
+# Errors of clients that are raised before any server has answered.
 _REFUSED = re.compile(r"PermissionDenied|Unauth(enticated|orized)|Credential|NoRegion|InvalidRegion|Login")
 _MISSING = re.compile(r"^(Resource)?NotFound(Error)?$")
 _LASTING = re.compile(r"Checksum")
 _UNFIT = re.compile(r"Config|Validation|Unsupported|NotSupported|InvalidURL|InvalidPath")
 # A full disk: somebody may make room, but not soon.
 _LASTING_NUMBERS = {errno.EDQUOT, errno.ENOLCK, errno.ENOSPC}
-# A path that cannot be what is asked of it, whenever that is asked.
+# A path that cannot be what is asked of it, however often that is tried.
 _UNFIT_NUMBERS = {
     errno.EEXIST, errno.EFBIG, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR,
     errno.ENOTEMPTY, errno.EROFS,
 }  # fmt: skip
 
-
+#: The exception for each verdict.
 STORE_ERRORS: Mapping[Verdict, type[StoreError]] = {
     "passing": StoreError,
     "lasting": StoreError,
@@ -79,7 +81,7 @@ def _by_answer(error: BaseException) -> Verdict | None:
 
 
 def _answer(error: BaseException) -> tuple[int | None, str]:
-    """Return HTTP's status and the store's own code."""
+    """Return the status of HTTP that a server answered with, and the code of the store's own."""
     response = getattr(error, "response", None)
     if isinstance(response, Mapping):  # botocore
         status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")

@@ -24,7 +24,7 @@ _PART = re.compile(r"part\.[0-9]+\.parquet")
 
 @dataclass(frozen=True)
 class ParquetTarget:
-    """A folder with a Parquet file for each chunk.
+    """A folder with one Parquet file per chunk.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class ParquetTarget:
         return {index for index in range(self.n_chunks) if self._name(index) in stored}
 
     def write(self, index: int, values: Values) -> None:
-        """Write the file of a chunk; a column of several is one for each."""
+        """Write the file of a chunk; one column of several values per row becomes several columns."""
         table = pa.table(dict(self._flat(values)))
         file = io.BytesIO()
         pq.write_table(table, file, write_page_checksum=True)

@@ -16,21 +16,21 @@ from dask_gmm.writing.target import Column, Identity, Values, continues
 
 _NOTE = "dask_gmm_predictions"
 
-# Labels have few bits that say something, and writing them should not take longer than finding them. With the
-# checksum a bit that flips in the store is noticed when it is read.
+# Labels have few bits that carry information, and writing them should not take longer than computing them.
+# With the checksum a bit that flips in the store is noticed when it is read.
 _COMPRESSORS = (BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle"), Crc32cCodec())
 
 
 @dataclass(frozen=True)
 class ZarrTarget:
-    """A Zarr group with an array for each column, whose chunks are those of the samples.
+    """A Zarr group with one array per column, whose chunks are those of the samples.
 
     Attributes
     ----------
     location : Location
         The group.
     grid : SampleGrid
-        Of regular cells.
+        The samples, in regular cells.
     columns : tuple of Column
     dims : tuple of str or None
         Names of the samples' dimensions, by which xarray opens the group.
@@ -99,7 +99,7 @@ class ZarrTarget:
         return complete
 
     def write(self, index: int, values: Values) -> None:
-        """Write a cell of each array: one chunk, which the store replaces as a whole."""
+        """Write the same cell of each array: a chunk, which the store replaces as a whole."""
         region, shape = self.grid.region(index), self.grid.cell_shape(index)
         for column in self.columns:
             array = _opened_once(self.location, column.name, pickle.dumps((column, self.grid)))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dask_gmm.errors import DataError
 
 
-def null_values(where: str) -> DataError:
+def null_error(where: str) -> DataError:
     """Return the error for nulls in the column that `where` names."""
     return DataError(f"{where}: there are null values. Fill them or filter them out first.")
 
@@ -33,7 +33,7 @@ def list_length(column: pa.ChunkedArray, where: str, expected: int | None = None
         A list is null or has another length; names the first.
     """
     if column.null_count:
-        raise null_values(where)
+        raise null_error(where)
     lengths = pc.list_value_length(column).to_numpy()
     length = int(lengths[0]) if expected is None else expected
     other = int(np.argmax(lengths != length))
@@ -45,10 +45,10 @@ def list_length(column: pa.ChunkedArray, where: str, expected: int | None = None
     return length
 
 
-def column_values(column: pa.ChunkedArray, out: NDArray[Any], where: str) -> None:
+def copy_column(column: pa.ChunkedArray, out: NDArray[Any], where: str) -> None:
     """Copy a numeric column into `out` of shape (n,), converting to its dtype."""
     if column.null_count:
-        raise null_values(where)
+        raise null_error(where)
     first = 0
     for chunk in _as_numbers(column, where).chunks:
         out[first : first + len(chunk)] = chunk.to_numpy(zero_copy_only=False)
@@ -60,7 +60,7 @@ def _as_numbers(column: Any, where: str) -> Any:
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
         if column.null_count:  # a category that is null
-            raise null_values(where)
+            raise null_error(where)
     if not pa.types.is_decimal(column.type):
         return column
     if column.type.bit_width < 128:  # Arrow converts no others
@@ -75,7 +75,7 @@ def columns_to_rows(columns: list[pa.ChunkedArray], dtype: np.dtype[Any], where:
     """
     rows = np.empty((len(columns[0]), len(columns)), dtype=dtype, order="F")
     for number, column in enumerate(columns):
-        column_values(column, rows[:, number], where[number])
+        copy_column(column, rows[:, number], where[number])
     return rows
 
 
@@ -93,6 +93,6 @@ def lists_to_rows(column: pa.ChunkedArray, n_features: int, dtype: np.dtype[Any]
 def _flat(chunk: pa.Array, where: str) -> NDArray[Any]:
     values = chunk.flatten()
     if values.null_count:
-        raise null_values(where)
+        raise null_error(where)
     flat: NDArray[Any] = _as_numbers(values, where).to_numpy(zero_copy_only=False)
     return flat

@@ -1,4 +1,4 @@
-"""From the footers of Parquet files to chunks: which columns, which row groups, how many rows.
+"""Chunks of Parquet files by their footers: which row groups each has, and how many rows.
 
 No row is read. A chunk is a run of consecutive row groups of one file, cut before it decodes to more
 than 8 MiB; a larger row group is a chunk of its own. The cut depends on the files, the columns and the
@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
-from dask_gmm.data.parquet.arrow_rows import lists_to_rows, null_values
+from dask_gmm.data.parquet.arrow_rows import lists_to_rows, null_error
 from dask_gmm.data.parquet.columns import Columns, default_columns
 from dask_gmm.data.parquet.files import File
 from dask_gmm.data.parquet.filters import RowFilter
-from dask_gmm.data.parquet.opening import OpenFile, full_schema, naming, open_file, read_row_groups
+from dask_gmm.data.parquet.opening import OpenFile, full_schema, naming_errors, open_file, read_row_groups
 from dask_gmm.errors import DataError
 from dask_gmm.storage.location import Location
 
@@ -28,7 +28,18 @@ _FOOTERS_AT_ONCE = 16
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One chunk: row groups of a file. `n_rows` is None where a filter decides on each row."""
+    """One chunk: a run of row groups of a file.
+
+    Attributes
+    ----------
+    file : File
+    row_groups : sequence of int
+        Numbers of the row groups in the file.
+    n_rows : int or None
+        Rows that are read; None where a filter decides on each row.
+    most_rows : int
+        Rows of the row groups, before any filter.
+    """
 
     file: File
     row_groups: Sequence[int]
@@ -143,9 +154,9 @@ def _refuse_nulls(store: Location, file: File, opened: OpenFile, columns: Column
             for group in np.flatnonzero(doubtful)[:1].tolist():
                 where = f"{file.name}, row group {group}"
                 if not embedded:
-                    raise null_values(f"{where}, column {name!r}")
+                    raise null_error(f"{where}, column {name!r}")
                 # An empty list counts as a value and as a null: only the lists themselves tell.
-                with naming(where):
+                with naming_errors(where):
                     lists = read_row_groups(store, file, [group], [name]).column(0)
                 lists_to_rows(lists, columns.n_features, columns.dtype, f"{where}, column {name!r}")
 
@@ -154,7 +165,7 @@ def count_rows(store: Location, pieces: Sequence[Piece], row_filter: RowFilter) 
     """Return the pieces with their row counts; reads the columns that the filter needs, nothing else."""
 
     def counted(piece: Piece) -> Piece:
-        with naming(piece.name):
+        with naming_errors(piece.name):
             table = read_row_groups(store, piece.file, piece.row_groups, row_filter.columns)
         n_rows = row_filter.apply(table).num_rows
         return replace(piece, n_rows=n_rows, most_rows=n_rows)

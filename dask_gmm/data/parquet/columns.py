@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from dask_gmm.data.parquet.arrow_rows import list_length, plain_type
 from dask_gmm.data.parquet.files import File
-from dask_gmm.data.parquet.opening import full_schema, naming, open_file, read_row_groups
+from dask_gmm.data.parquet.opening import full_schema, naming_errors, open_file, read_row_groups
 from dask_gmm.errors import DataError
 from dask_gmm.storage.location import Location
 
@@ -29,10 +29,11 @@ class Columns:
     dtype : dtype
         float32 if every feature is float32, else float64.
     embedding : bool
+        The one feature column has lists, whose values are the features.
     everything : bool
-        Nobody chose: the features are all columns of the files.
+        The user chose no columns, so that all columns of the files are features.
     weight : str or None
-        A column of sample weights.
+        A column of sample weights, which is no feature.
     """
 
     features: tuple[str, ...]
@@ -163,7 +164,7 @@ def _list_size(store: Location, files: Sequence[File], name: str, kind: pa.DataT
             if n_values % n_rows == 0 and opened.footer.n_nulls[group, leaf] == 0:
                 return int(n_values // n_rows)
             # Empty lists count as one value and as a null: only the lists themselves tell.
-            with naming(f"{file.name}, row group {group}"):
+            with naming_errors(f"{file.name}, row group {group}"):
                 column = read_row_groups(store, file, [int(group)], [name]).column(0)
             return list_length(column, f"{file.name}, row group {group}, column {name!r}")
     raise DataError(f"The lists in column {name!r} have no length: {files[0].name} has no rows.")

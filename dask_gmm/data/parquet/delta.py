@@ -51,7 +51,7 @@ def read_delta_log(
         deltalake is not installed; the log cannot be read, or asks for more than leaving files out.
     """
     # The log is copied to where deltalake opens any: it knows neither fsspec's options nor every path.
-    with TemporaryDirectory(prefix="dask-gmm-") as folder, _naming(root):
+    with TemporaryDirectory(prefix="dask-gmm-") as folder, _naming_errors(root):
         _copy_log(fs, root, listed, Path(folder))
         table = _open_table(folder, root)
         actions = pa.table(table.get_add_actions(flatten=True)).to_pylist()
@@ -131,7 +131,7 @@ def _info(root: str, path: str, listed: Mapping[str, dict[str, Any]]) -> dict[st
 
 
 @contextmanager
-def _naming(root: str) -> Iterator[None]:
+def _naming_errors(root: str) -> Iterator[None]:
     """Turn what deltalake raises into a DataError; its panics are no Exceptions."""
     try:
         yield

@@ -1,7 +1,7 @@
-"""Parquet files anywhere fsspec reaches: find them and order them.
+"""Finding Parquet files wherever fsspec reaches, and putting them into order.
 
 Order: files by their path in natural order (``part.2`` before ``part.10``, as dask sorts them), folder by
-folder as the paths sort; several URLs keep the order they are given in. It is the row order of the source.
+folder as the paths sort. Several URLs keep the order in which they are given. This is the order of rows.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ class File:
     place : Location
         Its path in the file system of the files, whose options are not repeated for each of them.
     size : int
-        Bytes.
+        Size in bytes.
     stamp : str
-        Changes when the file is rewritten.
+        A text that changes when the file is rewritten.
     partition : tuple of (str, value)
         Names and values of its hive partition, ``year=2020/`` in the path (integers, floats, texts, None), or
         of a Delta table's partition (what its schema says).
@@ -65,7 +65,7 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class FoundFiles:
-    """What was found.
+    """The Parquet files at one or several URLs.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Row filters: which columns they look at, which row groups they exclude, which rows they keep."""
+"""Conditions on rows: the columns they look at, the row groups they exclude, the rows they keep."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ from dask_gmm.errors import DataError
 
 @dataclass(frozen=True)
 class RowFilter:
-    """A filter.
+    """A condition on rows, and the columns that it looks at.
 
     Attributes
     ----------
     expression : pyarrow.dataset.Expression
     columns : tuple of str
-        What it looks at.
     """
 
     expression: pads.Expression
@@ -29,7 +28,7 @@ class RowFilter:
 
     @classmethod
     def of(cls, filters: Any, schema: pa.Schema) -> RowFilter:
-        """Return the filter for `filters` as pandas takes them, on data of this schema.
+        """Return the filter for `filters`, in the forms that pandas takes, on data of this schema.
 
         Raises
         ------

@@ -35,7 +35,7 @@ _REPETITIONS, _DEFINITIONS = (field(LIST, 4, 1, 3, 16, number) for number in (2,
 _WIDTHS = {0: 1, 1: 4, 2: 8, 3: 12, 4: 4, 5: 8}
 _TEXT, _FIXED = 6, 7
 _REQUIRED, _REPEATED = 0, 2
-# Deeper schemas would exhaust the stack of whoever descends them.
+# Arrow descends a schema by recursion, for which deeper ones would exhaust the stack.
 _DEEPEST_SCHEMA = 100
 # Some old writers leave the header of the dictionary page out of a column's size.
 _HEADER = 100
@@ -172,7 +172,7 @@ def _footer(fields: Fields, leaves: _Leaves, end: int, name: str) -> Footer:
     def each(number: int, default: int) -> Numbers:
         return fields.each(chunks, number, default).reshape(shape)
 
-    # Only what is there has a first byte to be known by.
+    # A struct is found where its first byte is among the fields.
     encrypted = each(_CRYPTO, _UNKNOWN) != _UNKNOWN
     described = each(_META, _UNKNOWN) != _UNKNOWN
     if not (described | encrypted).all():

@@ -1,4 +1,4 @@
-"""Open Parquet files: their footer once per process, then any of their row groups."""
+"""Opening Parquet files: their footer once per process, then any of their row groups."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from dask_gmm.data.parquet.files import File
 from dask_gmm.data.parquet.footer import Footer, parse_footer
 from dask_gmm.data.parquet.pages import check_pages
-from dask_gmm.data.parquet.remote import fetch, is_local, read_tail
+from dask_gmm.data.parquet.remote import fetch_ranges, is_local, read_tail
 from dask_gmm.errors import DataError
 from dask_gmm.storage.location import Location
 from dask_gmm.storage.retries import patiently
@@ -35,12 +35,12 @@ class OpenFile:
     Attributes
     ----------
     fragment : pyarrow.dataset.ParquetFileFragment
-        Of the footer alone: it can be asked for everything but rows.
+        Made of the footer alone, so that it can be asked for everything but rows.
     footer : Footer
     paths : tuple of str
-        Of the stored columns.
+        The paths of the stored columns in the schema.
     whole : bool
-        Its server sends whole files only.
+        The server ignores byte ranges and sends whole files only.
     """
 
     fragment: pads.ParquetFileFragment
@@ -89,7 +89,7 @@ def open_file(store: Location, file: File) -> OpenFile:
     """
 
     def named() -> OpenFile:
-        with naming(file.name):
+        with naming_errors(file.name):
             return _open(store.open_filesystem()[0], file)
 
     return patiently(named, "A footer cannot be read")
@@ -146,7 +146,7 @@ def read_row_groups(store: Location, file: File, row_groups: Sequence[int], name
     if is_local(fs):
         contents = pa.memory_map(file.path).read_buffer()
     else:
-        contents = fetch(fs, file, opened.footer.ranges(row_groups, columns), opened.whole)
+        contents = fetch_ranges(fs, file, opened.footer.ranges(row_groups, columns), opened.whole)
     metadata = opened.fragment.metadata
     checked = file, tuple(row_groups), tuple(columns)
     if checked not in _CHECKED:
@@ -163,7 +163,7 @@ def read_row_groups(store: Location, file: File, row_groups: Sequence[int], name
 
 
 @contextmanager
-def naming(name: str) -> Iterator[None]:
+def naming_errors(name: str) -> Iterator[None]:
     """Turn Arrow's complaints about stored bytes into a DataError that names the file and row groups.
 
     Errors of the operating system or the network pass (they may be gone at the next try), with a note.

@@ -15,7 +15,7 @@ from dask_gmm.data.parquet.arrow_rows import columns_to_rows, lists_to_rows
 from dask_gmm.data.parquet.chunks import Piece
 from dask_gmm.data.parquet.columns import Columns
 from dask_gmm.data.parquet.filters import RowFilter
-from dask_gmm.data.parquet.opening import naming, read_row_groups
+from dask_gmm.data.parquet.opening import naming_errors, read_row_groups
 from dask_gmm.data.rows import unknown_numbers
 from dask_gmm.data.source import SAMPLE_WEIGHT, AlignedColumns, Block
 from dask_gmm.errors import DataError
@@ -65,10 +65,10 @@ class ParquetReader:
     def _table(self, piece: Piece) -> pa.Table:
         names = self.columns.names
         if self.row_filter is None:
-            with naming(piece.name):
+            with naming_errors(piece.name):
                 return read_row_groups(self.store, piece.file, piece.row_groups, names)
         both = list(dict.fromkeys([*names, *self.row_filter.columns]))
-        with naming(piece.name):
+        with naming_errors(piece.name):
             table = read_row_groups(self.store, piece.file, piece.row_groups, both)
         return self.row_filter.apply(table).select(names)
 

@@ -1,4 +1,4 @@
-"""Bytes of files, by exact ranges.
+"""Fetching bytes of files by exact ranges.
 
 An fsspec file would ask for the size again and read ahead (s3fs by 50 MB); the footer says which bytes hold
 a row group's columns. They are fetched here, all at once, before Arrow decodes them: if Arrow's threads
@@ -22,7 +22,7 @@ from dask_gmm.errors import DataError
 
 _LOGGER = logging.getLogger("dask_gmm")
 
-# Bytes that are fetched for nothing rather than in a request of their own.
+# A gap between ranges of so many bytes is fetched too, rather than the ranges by two requests.
 _GAP = 1 << 20
 # Most footers are shorter, so that one request is enough.
 _TAIL = 1 << 16
@@ -45,9 +45,9 @@ class Tail:
     footer : bytes
         Without its length and the magic number after it.
     begin : int
-        Where it begins in the file.
+        Where the footer begins in the file.
     whole : bool
-        All of the file came where its end was asked for: the server ignores byte ranges.
+        The server ignores byte ranges: all of the file came where its end was asked for.
     """
 
     footer: bytes
@@ -87,10 +87,10 @@ def read_tail(fs: Any, file: File) -> Tail:
     return Tail(tail[-8 - length : -8], begin, whole)
 
 
-def fetch(fs: Any, file: File, ranges: Iterable[tuple[int, int]], whole: bool) -> pa.Buffer:
+def fetch_ranges(fs: Any, file: File, ranges: Iterable[tuple[int, int]], whole: bool) -> pa.Buffer:
     """Return the file with these ranges of bytes in place; nothing else of it may be read.
 
-    `whole` says that the file comes whole anyhow, and is to be asked for once.
+    With `whole` the server ignores byte ranges, so that the file is asked for once.
     """
     merged = [(0, file.size)] if whole else list(_merged(ranges, file.size))
     contents = np.zeros(file.size, dtype=np.uint8)  # pages of memory that are never written take no room

@@ -4,12 +4,11 @@ A chunk goes through these modules from the last to the first, and each imports 
 
 - `source` is what the user holds. It lays a grid of cells over the chunks; its reader turns cells into rows.
 - `variables` are the arrays, with their axes in one order and their numbers unpacked by `cf_packing`.
-- `stored_array` is an address that a worker receives and opens once, by `opening` (which takes its words for
-  what cannot be opened from `groups` and `unreadable`).
+- `stored_array` is an address that a worker receives and opens once, by `opening`.
 - `chunk_reader` reads whole chunks and names those that cannot be read. It reads through `checked_store`,
   which notices missing and cut-off chunks; `left_out` tells lost ones from those that Zarr did not store.
 - `bounded_codecs` stop a decompressor (`decoding`) at the size that the metadata announce.
-- `metadata` is what all of these know of an open array.
+- `metadata` is what all of these know of an open array; `groups` and `unreadable` are errors that help.
 """
 
 from dask_gmm.data.zarr.source import ZarrSource, from_zarr

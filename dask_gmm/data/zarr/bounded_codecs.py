@@ -12,13 +12,13 @@ import numcodecs.abc
 from zarr.abc.codec import ArrayArrayCodec, BytesBytesCodec
 from zarr.codecs import BytesCodec, ShardingCodec
 
-from dask_gmm.data.zarr.decoding import COMPRESSORS, DECLARED, in_bounds
+from dask_gmm.data.zarr.decoding import COMPRESSORS, DECLARED, decode_in_bounds
 
 # A codec may make larger what it cannot compress, and the one after it then decodes to that.
 _LARGER, _HEADER_BYTES = 2, 4096
 # A shard of the smallest chunks is larger still.
-_CODECS_A_SHARD = 4
-# Most that a filter of Zarr format 2 makes of a byte: one of numbers to bits, or of one type to another.
+_CODECS_PER_SHARD = 4
+# The most bytes that a filter of Zarr format 2 makes of one: it may turn bits into numbers.
 _FILTERED = 16
 
 
@@ -29,8 +29,9 @@ class BoundedCodec(BytesBytesCodec):  # type: ignore[misc]
     Attributes
     ----------
     codec : BytesBytesCodec
+        The compressor.
     n_before : int
-        Codecs that the bytes went through before this one.
+        Number of codecs that the bytes went through before this one, when they were encoded.
     """
 
     codec: Any
@@ -39,7 +40,7 @@ class BoundedCodec(BytesBytesCodec):  # type: ignore[misc]
     is_fixed_size = False
 
     def evolve_from_array_spec(self, array_spec: Any) -> Self:
-        """Return this for a chunk's shape and data type."""
+        """Return the codec for a chunk's shape and data type."""
         return replace(self, codec=self.codec.evolve_from_array_spec(array_spec))
 
     def to_dict(self) -> Any:
@@ -54,7 +55,7 @@ class BoundedCodec(BytesBytesCodec):  # type: ignore[misc]
         n_bytes = math.prod(chunk_spec.shape) * chunk_spec.dtype.to_native_dtype().itemsize
         kind, configuration = _kind(self.codec), self.codec.to_dict().get("configuration", {})
         most = _encoded_at_most(n_bytes, self.n_before)
-        decode = partial(in_bounds, kind, configuration, chunk_data.as_numpy_array(), most)
+        decode = partial(decode_in_bounds, kind, configuration, chunk_data.as_numpy_array(), most)
         # A look at a header takes less than the way to another thread.
         decoded = decode() if kind in DECLARED else await asyncio.to_thread(decode)
         if decoded is None:
@@ -66,13 +67,13 @@ class BoundedCodec(BytesBytesCodec):  # type: ignore[misc]
 
 
 class BoundedCompressor(numcodecs.abc.Codec):  # type: ignore[misc]
-    """The same for Zarr format 2.
+    """A compressor of Zarr format 2 that refuses to decode more than a chunk has.
 
     Parameters
     ----------
     codec : numcodecs.abc.Codec
     most : int
-        Bytes that it may decode to.
+        Number of bytes that it may decode to.
     """
 
     codec_id = "dask-gmm.bounded"
@@ -81,12 +82,12 @@ class BoundedCompressor(numcodecs.abc.Codec):  # type: ignore[misc]
         self.codec, self.most = codec, most
 
     def encode(self, buf: Any) -> Any:
-        """Encode."""
+        """Return the encoded bytes."""
         return self.codec.encode(buf)
 
     def decode(self, buf: Any, out: Any = None) -> Any:
-        """Decode, or raise OversizedError."""
-        decoded = in_bounds(self.codec.codec_id, self.codec.get_config(), buf, self.most)
+        """Return the decoded bytes; raise OversizedError where there are too many."""
+        decoded = decode_in_bounds(self.codec.codec_id, self.codec.get_config(), buf, self.most)
         return self.codec.decode(buf, out) if decoded is None else decoded
 
     def get_config(self) -> Any:
@@ -94,10 +95,10 @@ class BoundedCompressor(numcodecs.abc.Codec):  # type: ignore[misc]
         return self.codec.get_config()
 
 
-def bounded(metadata: Any) -> Any:
+def bound_codecs(metadata: Any) -> Any:
     """Return an array's metadata with compressors that refuse to decode more than a chunk has."""
     if metadata.zarr_format == 3:
-        return replace(metadata, codecs=_bounded_codecs(metadata.codecs))
+        return replace(metadata, codecs=_bound_each(metadata.codecs))
     n_bytes = math.prod(metadata.chunks) * metadata.dtype.to_native_dtype().itemsize
     # Filters too may be compressors: the bytes go through them, then through the compressor.
     filters = tuple(metadata.filters or ())
@@ -107,14 +108,14 @@ def bounded(metadata: Any) -> Any:
     return replace(metadata, compressor=compressor, filters=bounded_filters)
 
 
-def _bounded_codecs(codecs: tuple[Any, ...]) -> tuple[Any, ...]:
+def _bound_each(codecs: tuple[Any, ...]) -> tuple[Any, ...]:
     found: list[Any] = []
     n_before = 0
     for codec in codecs:
         if isinstance(codec, ShardingCodec):
-            inner, index = map(_bounded_codecs, (codec.codecs, codec.index_codecs))
+            inner, index = map(_bound_each, (codec.codecs, codec.index_codecs))
             found.append(replace(codec, codecs=inner, index_codecs=index))
-            n_before += _CODECS_A_SHARD
+            n_before += _CODECS_PER_SHARD
             continue
         compresses = isinstance(codec, BytesBytesCodec) and _kind(codec) in COMPRESSORS
         found.append(BoundedCodec(codec, n_before) if compresses else codec)

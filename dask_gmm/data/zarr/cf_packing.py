@@ -1,6 +1,6 @@
 """Numbers as the CF conventions pack them into arrays: scaled, shifted, and with marks for missing values.
 
-What an array's attributes say is what xarray and netCDF write: ``scale_factor``, ``add_offset``,
+The attributes of an array are those that xarray and netCDF write: ``scale_factor``, ``add_offset``,
 ``_Unsigned``, ``_FillValue``, ``missing_value``, ``valid_min``, ``valid_max`` and ``valid_range``.
 """
 
@@ -30,13 +30,13 @@ class Unpacking:
     dtype : dtype
         Of the unpacked numbers, float32 or float64 (float16 where nothing but missing values is marked).
     stored_as : dtype
-        As what the stored bytes are understood: ``_Unsigned`` exchanges signed and unsigned integers.
+        The dtype as which the stored bytes are read: ``_Unsigned`` exchanges signed and unsigned integers.
     marks : tuple of int or float
         Stored numbers that stand for missing values.
     bounds : tuple of (int, float or None), two of them
         Stored numbers below the first and above the second are missing values.
     unpacked_bounds : tuple of (float or None), two of them
-        The same for unpacked numbers.
+        Unpacked numbers below the first and above the second are missing values.
     scale_factor, add_offset : float or None
     """
 
@@ -71,7 +71,7 @@ class Unpacking:
         return numbers
 
     def __str__(self) -> str:
-        """Tell which numbers are missing values, for errors."""
+        """Return which stored numbers are missing values, for errors."""
         told = list(map(str, self.marks))
         for least, most in (self.bounds, self.unpacked_bounds):
             told += [] if least is None else [f"below {least}"]
@@ -87,13 +87,13 @@ def unpacking_of(
     Parameters
     ----------
     dtype : dtype
-        As stored.
+        The dtype as it is stored.
     attributes : mapping
-        Of the array.
+        The attributes of the array.
     fill_value : scalar or None
         That of the array where its format uses it as ``_FillValue``, which xarray does in Zarr's format 2.
     where : str
-        Names the array.
+        What errors call the array.
 
     Raises
     ------

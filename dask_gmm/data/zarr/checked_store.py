@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from zarr.abc.store import RangeByteRequest, SuffixByteRequest
 from zarr.storage import LocalStore, StorePath, WrapperStore
 
-from dask_gmm.data.zarr.bounded_codecs import bounded
+from dask_gmm.data.zarr.bounded_codecs import bound_codecs
 from dask_gmm.data.zarr.left_out import MissingChunkError
 from dask_gmm.errors import DataError
 
@@ -22,7 +22,7 @@ from dask_gmm.errors import DataError
 def with_checks(array: zarr.Array[Any], is_fill: Callable[[str], bool]) -> zarr.Array[Any]:
     """Return `array` reading through a CheckedStore and decoding within bounds; costs no request."""
     store = CheckedStore(array.store, is_fill, _ends_in_blosc(array))
-    return zarr.Array(zarr.AsyncArray(bounded(array.metadata), StorePath(store, array.path)))
+    return zarr.Array(zarr.AsyncArray(bound_codecs(array.metadata), StorePath(store, array.path)))
 
 
 def with_zarrs(array: zarr.Array[Any]) -> zarr.Array[Any] | None:

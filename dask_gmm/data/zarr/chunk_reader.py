@@ -18,7 +18,7 @@ from dask_gmm.data.available_memory import check_fits
 from dask_gmm.data.zarr.checked_store import has_empty_chunk, with_checks, with_zarrs
 from dask_gmm.data.zarr.left_out import MissingChunkError, MissingChunks, UnstoredChunks
 from dask_gmm.data.zarr.metadata import chunk_key, codec_names, stored_shape
-from dask_gmm.data.zarr.unreadable import missing_codec
+from dask_gmm.data.zarr.unreadable import missing_codec_error
 from dask_gmm.errors import DataError
 from dask_gmm.storage.store_errors import verdict
 
@@ -85,7 +85,7 @@ class ChunkReader:
         except DataError:
             raise
         except Exception as error:
-            missing = missing_codec(error, self._name)
+            missing = missing_codec_error(error, self._name)
             if missing is not None:
                 raise missing from error
             # What is not implemented is a RuntimeError, too.

@@ -1,6 +1,6 @@
-"""Bytes decompressed to no more than so many.
+"""Decompressing to no more bytes than a chunk may have.
 
-Sixteen kilobytes may hold gigabytes of zeros: damaged or hostile ones are refused before these are there.
+Sixteen kilobytes may hold gigabytes of zeros. Damaged or hostile chunks are refused before memory is taken.
 """
 
 from __future__ import annotations
@@ -21,26 +21,27 @@ class OversizedError(ValueError):
     """Stored bytes decode to more than they should."""
 
 
-def in_bounds(kind: str, configuration: Mapping[str, Any], stored: Any, most: int) -> bytes | None:
-    """Decode to no more than `most` bytes.
+def decode_in_bounds(kind: str, configuration: Mapping[str, Any], stored: Any, most: int) -> bytes | None:
+    """Decode with a codec to no more than `most` bytes.
 
     Parameters
     ----------
     kind : str
-        The codec's name in numcodecs.
+        The name of the codec in numcodecs.
     configuration : mapping
-        Its parameters.
+        The parameters of the codec.
     stored : buffer
     most : int
 
     Returns
     -------
     bytes or None
-        None where the codec's own way of decoding keeps to the bound, or it is not known how to.
+        None where the caller may decode by the codec itself: it keeps to the bound, or no other way is known.
 
     Raises
     ------
     OversizedError
+        There are more bytes.
     ValueError, EOFError, zlib.error, lzma.LZMAError
         The bytes are damaged.
     """
@@ -55,7 +56,7 @@ def in_bounds(kind: str, configuration: Mapping[str, Any], stored: Any, most: in
     try:
         decoded = _STREAMS[kind](data, most + 1, configuration)
     except OSError as error:
-        # pyarrow and bz2 say so of damaged bytes.
+        # So pyarrow and bz2 call damaged bytes.
         raise ValueError(str(error)) from error
     if len(decoded) > most:
         raise _oversized(None, most)

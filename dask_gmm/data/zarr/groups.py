@@ -1,4 +1,4 @@
-"""What there is in a Zarr group, told to who took it for an array."""
+"""The error for a Zarr group that was given instead of an array: it lists the arrays in the group."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from zarr.core.sync import sync
 
 from dask_gmm.storage.redaction import public_url
 
-# A longer list helps nobody.
+# Names beyond these are counted only.
 _MOST_NAMES = 40
 _METADATA = {"zarr.json", ".zgroup", ".zattrs", ".zmetadata"}
 # What AnnData writes as groups.
@@ -25,7 +25,7 @@ _ENCODED = {
 }
 
 
-def described(group: zarr.Group, component: str | None) -> str:
+def describe_group(group: zarr.Group, component: str | None) -> str:
     """Return the text of an error: there is no array `component`, or the group was taken for one itself."""
     place = public_url(str(group.store_path))
     encoding = str(group.attrs.get("encoding-type", ""))

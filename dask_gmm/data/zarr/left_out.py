@@ -1,12 +1,12 @@
 """Chunks that are not stored: left out because they hold the fill value alone, or lost.
 
-Zarr stores no chunk that holds nothing but the fill value, by default, and reads any chunk that is not
-there as one; nothing in the store tells which is which. The chunks around tell it: what is left out is part
-of a region of fill (background of labels, land under a mask, zeros of counts), and such regions do not end at
-the borders of chunks. Measurements hold their fill value nowhere. So a chunk was left out if
+By default, Zarr stores no chunk that holds nothing but the fill value, and reads any chunk that is not there
+as one. Nothing in the store tells which is which, but the chunks around do: what is left out is part of a
+region of fill (background of labels, land under a mask, zeros of counts), and such regions do not end at the
+borders of chunks. Measurements hold their fill value nowhere. So a chunk was left out if
 
 - all stored chunks next to it, or the nearest one where there is none, hold the fill value somewhere, and
-- none of them holds nothing else: who stored that one left no other out.
+- none of them holds nothing else: a writer that stores such a chunk leaves none out.
 
 Any other chunk that is not there is an error, as it is where the store cannot be listed.
 """
@@ -32,7 +32,7 @@ from dask_gmm.errors import DataError
 from dask_gmm.storage.redaction import public_url
 from dask_gmm.storage.store_errors import verdict
 
-#: What a chunk that is not stored means: to be found out, an error, the fill value.
+#: What a chunk that is not stored means: the fill value or an error, as is found out ("auto") or given.
 MissingChunks = Literal["auto", "error", "fill"]
 Position = tuple[int, ...]
 _METADATA = (".json", ".zarray", ".zattrs", ".zgroup", ".zmetadata")
@@ -51,7 +51,7 @@ class MissingChunkError(DataError):
 
 
 class UnstoredChunks:
-    """Tells chunks that were left out from chunks that are lost; see the module.
+    """Tells chunks that were left out from chunks that are lost, by the rule of this module.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ class UnstoredChunks:
 
     @property
     def _fill(self) -> Any:
-        """What Zarr reads where nothing is stored."""
+        """The value that Zarr reads where nothing is stored."""
         fill_value = self._array.fill_value
         return np.zeros((), dtype=self._array.dtype)[()] if fill_value is None else fill_value
 

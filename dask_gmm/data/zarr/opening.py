@@ -10,8 +10,8 @@ from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
 from zarr.errors import NodeNotFoundError
 from zarr.storage import FsspecStore, ObjectStore
 
-from dask_gmm.data.zarr.groups import described
-from dask_gmm.data.zarr.unreadable import unreadable
+from dask_gmm.data.zarr.groups import describe_group
+from dask_gmm.data.zarr.unreadable import unreadable_error
 from dask_gmm.errors import DataError
 from dask_gmm.storage.location import Location
 from dask_gmm.storage.objects import object_store
@@ -59,7 +59,7 @@ def _open_in(place: Any, component: str, options: dict[str, Any] | None) -> zarr
             raise FileNotFoundError("there is no Zarr array or group") from None
         node = _group(place, options)
     except Exception as error:
-        told = unreadable(error, name)
+        told = unreadable_error(error, name)
         if told is None:
             raise
         if component:
@@ -69,7 +69,7 @@ def _open_in(place: Any, component: str, options: dict[str, Any] | None) -> zarr
         component = ""
     else:
         component = ""
-    return member(node, component)
+    return select_array(node, component)
 
 
 def _group(place: Any, options: dict[str, Any] | None, otherwise: DataError | None = None) -> zarr.Group:
@@ -84,7 +84,7 @@ def _group(place: Any, options: dict[str, Any] | None, otherwise: DataError | No
         raise
 
 
-def member(node: zarr.Array[Any] | zarr.Group, component: str | None) -> zarr.Array[Any]:
+def select_array(node: zarr.Array[Any] | zarr.Group, component: str | None) -> zarr.Array[Any]:
     """Return the array `component` of a group, or the array itself.
 
     Raises
@@ -100,9 +100,11 @@ def member(node: zarr.Array[Any] | zarr.Group, component: str | None) -> zarr.Ar
         except KeyError:
             pass
         except Exception as error:
-            raise unreadable(error, f"{public_url(str(node.store_path))}/{component}") or error from error
+            raise (
+                unreadable_error(error, f"{public_url(str(node.store_path))}/{component}") or error
+            ) from error
     if isinstance(node, zarr.Array) and not component:
         return node
     if isinstance(node, zarr.Array):
         raise ValueError(f"{node.store_path} is an array; it has no component {component!r}.")
-    raise ValueError(described(node, component))
+    raise ValueError(describe_group(node, component))

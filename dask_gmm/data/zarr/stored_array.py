@@ -16,7 +16,7 @@ from zarr.storage import FsspecStore, LocalStore
 from dask_gmm.data.zarr.chunk_reader import ChunkReader
 from dask_gmm.data.zarr.left_out import MissingChunks
 from dask_gmm.data.zarr.metadata import layout_of
-from dask_gmm.data.zarr.opening import member, open_array
+from dask_gmm.data.zarr.opening import open_array, select_array
 from dask_gmm.errors import DataError, StoreRefusedError
 from dask_gmm.storage.fingerprint import of_parts, version
 from dask_gmm.storage.location import Location
@@ -64,7 +64,7 @@ class StoredArray:
     ) -> StoredArray:
         """Open the array `component` of `place`, a URL or an open array or group; see `from_zarr`."""
         if isinstance(place, (zarr.Array, zarr.Group)):
-            array = member(place, component)
+            array = select_array(place, component)
             return cls(array, _location(array), array.path, missing_chunks)
         url = os.fspath(place)
         if url.endswith(".zip") and "::" not in url:

@@ -1,4 +1,4 @@
-"""What it means that Zarr cannot read an array that is there: damage, or something that is not installed."""
+"""Errors for arrays that are there and cannot be read: for damage, or what is not installed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ABOUT_METADATA = re.compile(
     r"No Zarr data type|Unknown chunk grid|Unknown chunk key|Array metadata contains|.*[cC]odec"
 )
 _QUOTED = re.compile(r"'+([\w.:-]+)'+")
-# Where codecs come from that neither Zarr nor numcodecs have; the first that fits.
+# The packages of codecs that neither Zarr nor numcodecs bring, by patterns; the first that fits counts.
 _PACKAGES = (
     (r"imagecodecs|jpeg|jxl|avif|webp|lerc|png|heif", "imagecodecs"),
     (r"(numcodecs\.)?(zfpy|pcodec|crc32c|msgpack2)$", "numcodecs[{}]"),
@@ -33,9 +33,9 @@ _PACKAGES = (
 )
 
 
-def unreadable(error: Exception, name: str) -> DataError | None:
-    """Return what to raise where opening the array or group `name` failed; None for what is not about it."""
-    missing = missing_codec(error, name)
+def unreadable_error(error: Exception, name: str) -> DataError | None:
+    """Return the error for an array or group that could not be opened, None where that is not its fault."""
+    missing = missing_codec_error(error, name)
     if missing is not None:
         return missing
     if isinstance(error, _DAMAGED):
@@ -51,8 +51,8 @@ def unreadable(error: Exception, name: str) -> DataError | None:
     return None
 
 
-def missing_codec(error: Exception, name: str) -> DataError | None:
-    """Return what to raise where a codec of the array `name` is not installed, None for anything else."""
+def missing_codec_error(error: Exception, name: str) -> DataError | None:
+    """Return the error for an array of which a codec is not installed, None for any other cause."""
     for cause in _causes(error):
         if isinstance(cause, ImportError):
             return DataError(

@@ -1,4 +1,4 @@
-"""Arrays that are features: their numbers unpacked, their axes in one order, told by name."""
+"""Arrays that are features, with their numbers unpacked and their axes in one order."""
 
 from __future__ import annotations
 
@@ -51,27 +51,27 @@ class Variable:
 
     @property
     def name(self) -> str:
-        """By which the group knows it."""
+        """The name by which the group knows the array."""
         return self.stored.name
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Its shape."""
+        """The shape, in the order of `axes`."""
         return self._moved(self.stored.shape)
 
     @property
     def chunk_shape(self) -> tuple[int, ...]:
-        """Shape of what is stored under one key, a shard or a chunk."""
+        """The shape of what is stored under one key, a shard or a chunk, in the order of `axes`."""
         return self._moved(stored_shape(self.stored.array))
 
     @property
     def dims(self) -> Dims:
-        """Names of its axes."""
+        """The names of the axes, in the order of `axes`."""
         return self._moved(axis_names(self.stored.array))
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of its numbers, unpacked."""
+        """The dtype of the numbers, once unpacked."""
         return self.stored.dtype if self.unpacking is None else self.unpacking.dtype
 
     @property
@@ -94,7 +94,7 @@ class Variable:
                 return replace(self, axes=tuple(self.axes[self.dims.index(dim)] for dim in dims))
         elif all(None in pair or len(set(pair)) == 1 for pair in zip(dims, self.dims, strict=True)):
             return self
-        raise ValueError(f"{self!r} has the dimensions {_told(self.dims)}, not {_told(dims)}")
+        raise ValueError(f"{self!r} has the dimensions {_listed(self.dims)}, not {_listed(dims)}")
 
     def key(self, selection: tuple[slice, ...]) -> str:
         """Return the key, within the store, of the chunk where `selection` begins."""
@@ -137,8 +137,8 @@ def on_one_grid(variables: Sequence[Variable]) -> tuple[Variable, ...]:
             moved = other.along(first.dims)
         except ValueError as error:
             raise ValueError(
-                f"The Zarr arrays are not on one grid: {first!r} has the dimensions {_told(first.dims)}, "
-                f"{other!r} has {_told(other.dims)}. Only variables of the same dimensions are features of "
+                f"The Zarr arrays are not on one grid: {first!r} has the dimensions {_listed(first.dims)}, "
+                f"{other!r} has {_listed(other.dims)}. Only variables of the same dimensions are features of "
                 "one row; rename the dimensions if they mean the same."
             ) from error
         if moved.shape != first.shape:
@@ -150,5 +150,5 @@ def on_one_grid(variables: Sequence[Variable]) -> tuple[Variable, ...]:
     return tuple(laid_out)
 
 
-def _told(dims: Dims) -> str:
+def _listed(dims: Dims) -> str:
     return f"({', '.join('?' if dim is None else dim for dim in dims)})"
