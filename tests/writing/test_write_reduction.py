@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dask_gmm.data.source import Answer
-from dask_gmm.writing.chunk_subset import ChosenChunks
+from dask_gmm.writing.chunk_subset import ChunkSubset
 from dask_gmm.writing.write_reduction import WriteBlocks, columns_of
 from tests.engine.reduction_contract import N_CHUNKS, ReductionContract
 
@@ -32,5 +32,5 @@ class TestWriteBlocks(ReductionContract):
     def read(self, make_source, pieces, weights=None):
         # These blocks know their chunk's number.
         numbers = range(len(pieces))
-        reader = ChosenChunks(make_source(pieces, weights), numbers).reader(numbers)
+        reader = ChunkSubset(make_source(pieces, weights), numbers).reader(numbers)
         return [reader.read(number) for number in numbers]

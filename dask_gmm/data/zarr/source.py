@@ -32,7 +32,6 @@ from dask_gmm.data.source import (
     working_dtype,
 )
 from dask_gmm.data.zarr.left_out import MissingChunks
-from dask_gmm.data.zarr.metadata import Dims
 from dask_gmm.data.zarr.stored_array import StoredArray
 from dask_gmm.data.zarr.variables import Variable, on_one_grid
 from dask_gmm.errors import DataError
