@@ -1,4 +1,4 @@
-"""One restart of EM as a value, and what a pass makes of it."""
+"""One restart of EM as a frozen value, and what it becomes after a pass."""
 
 from __future__ import annotations
 
@@ -9,32 +9,34 @@ from typing import Literal
 import numpy as np
 
 from dask_gmm.errors import CollapsedComponentError
-from dask_gmm.fitting.accelerate.lbfgs import Acceleration, accepted, begun, creeping, rejected
-from dask_gmm.fitting.convergence import remaining_gap
+from dask_gmm.fitting.methods import BeforeSurrogateStep, Method, PlainEM
+from dask_gmm.fitting.stopping import Stopping
 from dask_gmm.model.parameters import Parameters
 
 Ending = Literal["converged", "max_iter", "stopped", "outrun"]
 
+_PLAIN_EM = PlainEM()
+
 
 @dataclass(frozen=True, slots=True)
 class Iteration:
-    """What a pass meant for one restart.
+    """One EM iteration of one restart.
 
     Attributes
     ----------
     lower_bound : float
-        Mean log-likelihood of the parameters that were evaluated, in nats a row; where a trial was rejected,
-        that of the parameters kept.
+        Mean log-likelihood of the parameters that were evaluated, in nats per row; where a trial was
+        rejected, that of the parameters kept.
     gain : float
-        Over the iteration before, in nats a row.
+        What the bound gained over the iteration before, in nats per row.
     remaining : float
-        Estimate of what is left to gain, in nats a row; NaN where there is none.
+        Estimate of what is left to gain, in nats per row; NaN where there is none.
     rejected : bool
-        Whether a trial of the acceleration lowered the bound and was undone.
+        Whether a trial lowered the bound and was undone.
     pass_number : int
-        Of the pass, which other restarts may share; counts from zero.
+        Number of the pass, which other restarts may share; counts from zero.
     leap : bool
-        Whether a leap was evaluated, whose gain says nothing of EM's; see
+        Whether a surrogate step was evaluated, whose gain says nothing of EM's; see
         `dask_gmm.fitting.accelerate.surrogate`.
     """
 
@@ -47,27 +49,11 @@ class Iteration:
 
 
 @dataclass(frozen=True, slots=True)
-class Stopping:
-    """When a restart has done enough.
-
-    Attributes
-    ----------
-    max_iter : int
-        Most iterations, each a pass.
-    tol : float
-        Converged when the bound changes by less, in nats a row.
-    gap : float or None
-        Where this is given, the estimate of what is left to gain must also be below it, in nats a row.
-    """
-
-    max_iter: int
-    tol: float
-    gap: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Run:
     """A restart, as far as it has come.
+
+    How it climbs, whether it races and whether it has ended are independent of each other: a restart may
+    converge in a race, and one that was outrun goes on where it was if those ahead collapse.
 
     Attributes
     ----------
@@ -76,20 +62,14 @@ class Run:
     parameters : Parameters
         What the next pass evaluates; at the end, what was fitted.
     previous_bound : float
-        What the first iteration's bound is compared with, in nats a row; -inf for a cold start.
+        What the first iteration's bound is compared with, in nats per row; -inf for a cold start.
     iterations : tuple of Iteration
     ending : {'converged', 'max_iter', 'stopped', 'outrun'} or None
         None while there is more to do.
-    accelerate : bool
-        Whether EM may be accelerated once it creeps.
-    acceleration : Acceleration or None
-        None while plain EM runs.
     racing : bool
         The next pass decides which of the racing restarts go on; the others end as 'outrun'.
-    leaping : bool
-        The next pass shows where a leap may lead; see `dask_gmm.fitting.accelerate.surrogate`.
-    leapt_over : Parameters or None
-        Where `parameters` are a leap: EM's step, which is taken if the leap lowers the bound.
+    method : Method
+        How it climbs, and what it does with the next pass.
     """
 
     number: int
@@ -97,11 +77,8 @@ class Run:
     previous_bound: float = -np.inf
     iterations: tuple[Iteration, ...] = ()
     ending: Ending | None = None
-    accelerate: bool = False
-    acceleration: Acceleration | None = None
     racing: bool = False
-    leaping: bool = False
-    leapt_over: Parameters | None = None
+    method: Method = _PLAIN_EM
 
     @property
     def n_iter(self) -> int:
@@ -110,7 +87,7 @@ class Run:
 
     @property
     def lower_bounds(self) -> tuple[float, ...]:
-        """Mean log-likelihood, in nats a row, one an iteration, each taken before that iteration's M-step."""
+        """Mean log-likelihood per iteration, in nats per row, each taken before that iteration's M-step."""
         return tuple(iteration.lower_bound for iteration in self.iterations)
 
     @property
@@ -120,12 +97,12 @@ class Run:
 
     @property
     def change(self) -> float:
-        """The last iteration's gain, in nats a row."""
+        """The last iteration's gain, in nats per row."""
         return self.iterations[-1].gain
 
     @property
     def remaining(self) -> float:
-        """Estimate of what is left to gain, in nats a row; NaN where there is none."""
+        """Estimate of what is left to gain, in nats per row; NaN where there is none."""
         return self.iterations[-1].remaining if self.iterations else np.nan
 
     @property
@@ -133,98 +110,73 @@ class Run:
         """Whether it ended because there was next to nothing left to gain."""
         return self.ending == "converged"
 
-    @property
-    def on_trial(self) -> bool:
-        """Whether the next pass evaluates a leap or a trial of the acceleration, which may be rejected."""
-        return self.leapt_over is not None or (self.acceleration is not None and self.acceleration.trial)
-
     def last_gains(self, *, leaps: bool) -> list[float]:
-        """Return gains of the last iterations, two at most, all of them leaps or none; nats a row."""
+        """Return gains of the last iterations, two at most, all surrogate steps or none; nats per row."""
         gains: list[float] = []
         for iteration in self.iterations[-2:]:
             gains = [*gains, iteration.gain] if iteration.leap == leaps else []
         return gains
 
     def rejects(self, lower_bound: float) -> bool:
-        """Whether a pass with this bound was a trial that failed: then there is no need of an M-step."""
-        return self.on_trial and not lower_bound >= self.lower_bound
+        """Return whether a pass with this bound was a trial that failed: then it needs no M-step."""
+        return self.method.on_trial and not lower_bound >= self.lower_bound
 
+    def is_done(self, stopping: Stopping) -> bool:
+        """Return whether the last iteration shows that there is next to nothing left to gain."""
+        if stopping.gap is not None and not self.remaining < stopping.gap:
+            return False
+        return self.method.is_settled(self.change, stopping.tol)
 
-def advanced(
-    run: Run, lower_bound: float, maximized: Parameters, pass_number: int, stopping: Stopping
-) -> Run:
-    """Return the run after one more iteration.
+    def passes_left(self, stopping: Stopping) -> int | None:
+        """Return how many more passes it is expected to need, None where that is unknown."""
+        # Surrogate steps and trials that were undone say nothing of the gains to come.
+        gains = [one.gain for one in self.iterations if not (one.leap or one.rejected)]
+        return stopping.passes_left(gains, self.remaining, self.n_iter)
 
-    Dempster, Laird and Rubin, Maximum Likelihood from Incomplete Data via the EM Algorithm (1977).
+    def advance(self, lower_bound: float, maximized: Parameters, pass_number: int, stopping: Stopping) -> Run:
+        """Return the run after one more iteration.
 
-    Parameters
-    ----------
-    run : Run
-    lower_bound : float
-        Of ``run.parameters``, in nats a row.
-    maximized : Parameters
-        What the M-step made of that pass.
-    pass_number : int
-    stopping : Stopping
-    """
-    gain = lower_bound - (run.lower_bound if run.iterations else run.previous_bound)
-    leap = run.leapt_over is not None
-    gains = [*run.last_gains(leaps=leap), gain]
-    # Where the gap decides, small gains end nothing.
-    run = _accelerated(run, gains, maximized, stopping.tol if stopping.gap is None else 0.0)
-    state = run.acceleration
-    if state is None or not len(state.curvatures):
-        remaining = remaining_gap(gains, lower_bound)
-    else:
-        remaining = state.remaining
-    iteration = Iteration(lower_bound, gain, remaining, False, pass_number, leap)
-    following = replace(run, iterations=(*run.iterations, iteration), leapt_over=None)
-    if _is_done(following, stopping):
-        return replace(following, parameters=maximized, ending="converged")
-    if following.n_iter >= stopping.max_iter:
-        return replace(following, parameters=maximized, ending="max_iter")
-    return following
+        Dempster, Laird and Rubin, Maximum Likelihood from Incomplete Data via the EM Algorithm (1977).
 
-
-def _accelerated(run: Run, gains: Sequence[float], maximized: Parameters, tol: float) -> Run:
-    """Return the run with what is to be evaluated next."""
-    state = run.acceleration
-    if state is not None and not state.trial and gains[-1] < 0.0:
-        # EM itself goes down, as it may with a large `reg_covar`: its steps are no gradient.
-        return replace(run, parameters=maximized, accelerate=False, acceleration=None)
-    if state is not None:
-        state, parameters = accepted(state, run.parameters, maximized)
-        return replace(run, parameters=parameters, acceleration=state)
-    if run.accelerate and creeping(gains, tol):
-        return replace(
-            run, parameters=maximized, acceleration=begun(run.parameters, maximized), leaping=False
-        )
-    return replace(run, parameters=maximized)
-
-
-def _is_done(run: Run, stopping: Stopping) -> bool:
-    if stopping.gap is not None and not run.remaining < stopping.gap:
-        return False
-    if run.acceleration is None:
-        return abs(run.change) < stopping.tol
-    # A short step of the acceleration says little; EM itself must be unable to gain more.
-    return run.change < stopping.tol and run.acceleration.em_gain < stopping.tol
-
-
-def without_trial(run: Run, pass_number: int, stopping: Stopping) -> Run:
-    """Return the run after a pass whose trial was rejected."""
-    leap = run.leapt_over is not None
-    iteration = Iteration(run.lower_bound, 0.0, run.remaining, True, pass_number, leap)
-    following = replace(run, iterations=(*run.iterations, iteration), leapt_over=None)
-    if run.leapt_over is not None:
-        following = replace(following, parameters=run.leapt_over, leaping=False)
-    else:
-        assert run.acceleration is not None
-        state, parameters = rejected(run.acceleration)
+        Parameters
+        ----------
+        lower_bound : float
+            The bound of `parameters`, in nats per row.
+        maximized : Parameters
+            What the M-step made of that pass.
+        pass_number : int
+        stopping : Stopping
+        """
+        gain = lower_bound - (self.lower_bound if self.iterations else self.previous_bound)
+        leap = self.method.is_surrogate_step
+        gains = [*self.last_gains(leaps=leap), gain]
+        method, parameters = self.method.accept(self.parameters, maximized, gains, stopping.creeping_tol)
+        remaining = method.remaining(gains, lower_bound)
+        iteration = Iteration(lower_bound, gain, remaining, False, pass_number, leap)
         following = replace(
-            following, parameters=parameters, accelerate=state is not None, acceleration=state
+            self, iterations=(*self.iterations, iteration), method=method, parameters=parameters
         )
-    return replace(following, ending="max_iter" if following.n_iter >= stopping.max_iter else None)
+        if following.is_done(stopping):
+            return replace(following, parameters=maximized, ending="converged")
+        if following.n_iter >= stopping.max_iter:
+            return replace(following, parameters=maximized, ending="max_iter")
+        return following
+
+    def undo_trial(self, pass_number: int, stopping: Stopping) -> Run:
+        """Return the run after a pass whose trial was rejected."""
+        leap = self.method.is_surrogate_step
+        iteration = Iteration(self.lower_bound, 0.0, self.remaining, True, pass_number, leap)
+        method, parameters = self.method.reject()
+        following = replace(
+            self, iterations=(*self.iterations, iteration), method=method, parameters=parameters
+        )
+        return replace(following, ending="max_iter" if following.n_iter >= stopping.max_iter else None)
+
+    def try_surrogate_step(self, step: Parameters | None) -> Run:
+        """Return the run that evaluates a surrogate step next, or EM's own where `step` is None."""
+        assert isinstance(self.method, BeforeSurrogateStep)
+        method, parameters = self.method.try_step(step, self.parameters)
+        return replace(self, method=method, parameters=parameters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +186,7 @@ class Collapse:
     Attributes
     ----------
     number : int
-        Of the restart.
+        Number of the restart.
     error : CollapsedComponentError
     """
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dask_gmm.model.density import Density
+from dask_gmm.model.observation.observation import Kernel
 from dask_gmm.model.statistics import Statistics
 
 Array = NDArray[np.float64]
@@ -21,7 +22,7 @@ class Evaluation:
     Attributes
     ----------
     log_likelihood : float
-        In nats.
+        The sum over the rows, in nats.
     entropy : float
         Sum over the rows of the entropy of their responsibilities, in nats: zero where there is no doubt to
         which component a row belongs.
@@ -35,6 +36,13 @@ class Evaluation:
     entropy: float
     weight: float
     n_free: int
+
+    @classmethod
+    def of(cls, kernel: Kernel, statistics: Statistics, n_free: int) -> Evaluation:
+        """Return the evaluation of a mixture with `n_free` parameters by what its kernel found."""
+        totals = statistics.totals
+        doubt = entropy(kernel.density, statistics, kernel.origins)
+        return cls(totals.log_likelihood, doubt, totals.weight, n_free)
 
     @property
     def bic(self) -> float:
@@ -66,7 +74,7 @@ def entropy(density: Density, statistics: Statistics, origins: Array) -> float:
     ----------
     density : Density
     statistics : Statistics
-        Of the same mixture.
+        What the E-step of this mixture gave.
     origins : ndarray of shape (n_components, n_features)
         What the moments in `statistics` are about.
     """

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from dask_gmm.fitting.accelerate.surrogate import Leaps
+from dask_gmm.fitting.accelerate.surrogate import SurrogateSteps
 from dask_gmm.fitting.em import Collapse, Iteration, Run, best_of
+from dask_gmm.fitting.init.successive_halving import keep_best_third
+from dask_gmm.fitting.iteration import advance_together, passes_left
+from dask_gmm.fitting.methods import BeforeSurrogateStep
 from dask_gmm.fitting.passes import Observer, Passes
 from dask_gmm.fitting.settings import FitSettings
 from dask_gmm.fitting.state import FitState
-
-# Of so many racing restarts one stays in the race after a pass.
-_RACERS_FOR_ONE = 3
-# Of bounds, in nats a row and relative.
-_ROUNDING = 1e-7
+from dask_gmm.fitting.survey import Sampling
 
 
 class Keeper(Protocol):
@@ -78,7 +76,7 @@ class Candidate:
         """Return the candidate after a pass that made `restarts` of its active ones."""
         by_number = {restart.number: restart for restart in restarts}
         merged = tuple(by_number.get(restart.number, restart) for restart in self.restarts)
-        return replace(self, restarts=_after_race(merged))
+        return replace(self, restarts=keep_best_third(merged))
 
     def stopped(self) -> Candidate:
         """Return the candidate with everything unfinished ended where it is."""
@@ -96,7 +94,7 @@ def iterate(
     candidates: Sequence[Candidate],
     observer: Observer,
     keeper: Keeper | None = None,
-    leaps: Leaps | None = None,
+    surrogate: SurrogateSteps | None = None,
 ) -> list[Candidate]:
     """Advance all restarts of all candidates to their ends, each pass shared by those that are active.
 
@@ -106,34 +104,25 @@ def iterate(
     candidates : sequence of Candidate
     observer : Observer
     keeper : Keeper, optional
-    leaps : Leaps, optional
-        What the winners of races leap by.
+    surrogate : SurrogateSteps, optional
+        Makes the surrogate steps of those that are ahead in a race.
     """
     candidates = list(candidates)
     while any(candidate.active for candidate in candidates):
-        active = [candidate.active for candidate in candidates]
-        runs = [run for group in active for run in group]
-        leaping = leaps is not None and any(run.leaping for run in runs)
-        if not leaping:
+        runs = [run for candidate in candidates for run in candidate.active]
+        needs_sample = surrogate is not None and any(run.method.needs_sample for run in runs)
+        if not needs_sample:
             passes.sample = None
         observer.begins(runs)
-        advanced = passes.iterate(
-            runs,
-            [candidate.settings for candidate, group in zip(candidates, active, strict=True) for _ in group],
-            # A process that goes on with a fit has the sample no more.
-            sampling=passes.sampling if leaping and passes.sample is None else None,
-        )
-        taken = iter(advanced)
         before = candidates
-        candidates = [
-            candidate.following([next(taken) for _ in group])
-            for candidate, group in zip(candidates, active, strict=True)
-        ]
+        # A process that resumes a fit no longer has the sample.
+        sampling = passes.sampling if needs_sample and passes.sample is None else None
+        candidates, advanced = _advanced(passes, candidates, sampling)
         if observer.pass_done(advanced, passes.records, _passes_left(passes, candidates)):
             candidates = [candidate.stopped() for candidate in candidates]
-        elif leaps is not None and leaping:
+        elif surrogate is not None and needs_sample:
             candidates = [
-                _leapt(after, candidate, passes, leaps)
+                _with_surrogate_steps(after, candidate, passes, surrogate)
                 for candidate, after in zip(before, candidates, strict=True)
             ]
         if keeper is not None:
@@ -141,24 +130,41 @@ def iterate(
     return candidates
 
 
+def _advanced(
+    passes: Passes, candidates: Sequence[Candidate], sampling: Sampling | None
+) -> tuple[list[Candidate], list[Run | Collapse]]:
+    """Return the candidates after one pass, and the restarts that it advanced."""
+    active = [(run, candidate.settings) for candidate in candidates for run in candidate.active]
+    runs, settings = [run for run, _ in active], [one for _, one in active]
+    advanced = advance_together(passes, runs, settings, sampling=sampling)
+    rest = iter(advanced)
+    following = [candidate.following([next(rest) for _ in candidate.active]) for candidate in candidates]
+    return following, advanced
+
+
 def _passes_left(passes: Passes, candidates: Sequence[Candidate]) -> int | None:
     """Return how many more passes are expected, None where that is unknown."""
     unfinished = sum(run.ending is None for candidate in candidates for run in candidate.runs)
     active = [(run, candidate.settings) for candidate in candidates for run in candidate.active]
     if len(active) < unfinished:
-        # Restarts that nobody has begun.
+        # Some restarts have not begun.
         return None
-    return passes.passes_left([run for run, _ in active], [settings for _, settings in active])
+    return passes_left(passes, [run for run, _ in active], [settings for _, settings in active])
 
 
-def _leapt(candidate: Candidate, before: Candidate, passes: Passes, leaps: Leaps) -> Candidate:
-    """Return the candidate with leaps to evaluate next."""
+def _with_surrogate_steps(
+    candidate: Candidate, before: Candidate, passes: Passes, surrogate: SurrogateSteps
+) -> Candidate:
+    """Return the candidate with surrogate steps to evaluate next, for the runs that are to make one."""
     assert passes.sample is not None
     assert passes.sampling is not None
     evaluated = {run.number: run.parameters for run in before.active}
     restarts = tuple(
-        leaps.leapt(run, evaluated[run.number], candidate.settings, passes.sample, passes.sampling)
-        if isinstance(run, Run) and run.leaping and run.ending is None and run.number in evaluated
+        surrogate.attempt(run, evaluated[run.number], candidate.settings, passes.sample, passes.sampling)
+        if isinstance(run, Run)
+        and isinstance(run.method, BeforeSurrogateStep)
+        and run.ending is None
+        and run.number in evaluated
         else run
         for run in candidate.restarts
     )
@@ -170,33 +176,3 @@ def state_of(passes: Passes, candidates: Sequence[Candidate]) -> FitState:
     restarts = tuple(candidate.restarts for candidate in candidates)
     checksums = None if passes.comparison is None else passes.comparison.first
     return FitState(restarts, passes.moments, passes.records, passes.sampling, checksums)
-
-
-def _after_race(restarts: tuple[Run | Collapse, ...]) -> tuple[Run | Collapse, ...]:
-    """End the racing restarts but the best third; let the others go on when those have collapsed."""
-    runs = [restart for restart in restarts if isinstance(restart, Run)]
-    racing = _ranked([run for run in runs if run.racing])
-    if racing:
-        ahead = racing[: math.ceil(len(racing) / _RACERS_FOR_ONE)]
-        changed = {run.number: replace(run, racing=False, ending="outrun") for run in racing}
-        changed |= {run.number: replace(run, racing=len(ahead) > 1) for run in ahead}
-    elif all(run.ending == "outrun" for run in runs):
-        changed = {run.number: replace(run, ending=None) for run in runs}
-    else:
-        return restarts
-    return tuple(changed.get(restart.number, restart) for restart in restarts)
-
-
-def _ranked(runs: Sequence[Run]) -> list[Run]:
-    """Return the best first: rounding must not choose between one mixture in two orders."""
-    left, ranked = list(runs), []
-    while left:
-        highest = best_of(left).lower_bound
-        ranked.append(next((run for run in left if same_bound(run.lower_bound, highest)), left[0]))
-        left.remove(ranked[-1])
-    return ranked
-
-
-def same_bound(one: float, other: float) -> bool:
-    """Return whether two bounds differ by no more than rounding."""
-    return math.isclose(one, other, rel_tol=_ROUNDING, abs_tol=_ROUNDING)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from dask_gmm.fitting.accelerate.surrogate import Leaps
+from dask_gmm.fitting.accelerate.surrogate import SurrogateSteps
 from dask_gmm.fitting.em import Run
 from dask_gmm.fitting.init.on_sample import EngineOf
 from dask_gmm.fitting.init.restarts import find_starts, new_run
@@ -47,7 +47,7 @@ def fit_mixture(
             return [Candidate(settings, (_continued(settings, warm),))]
         return find_starts(passes, [settings], [random_state], engine_of)
 
-    (candidate,) = _fitted(passes, [settings], begin, Leaps(engine_of), observer, keeper)
+    (candidate,) = _fitted(passes, [settings], begin, SurrogateSteps(engine_of), observer, keeper)
     observer.begins(candidate.runs)
     if not candidate.runs:
         raise candidate.collapses[0].error
@@ -78,14 +78,14 @@ def fit_mixtures(
     def begin() -> list[Candidate]:
         return find_starts(passes, settings, random_states, engine_of)
 
-    return _fitted(passes, settings, begin, Leaps(engine_of), observer, keeper)
+    return _fitted(passes, settings, begin, SurrogateSteps(engine_of), observer, keeper)
 
 
 def _fitted(
     passes: Passes,
     settings: Sequence[FitSettings],
     begin: Callable[[], list[Candidate]],
-    leaps: Leaps,
+    surrogate: SurrogateSteps,
     observer: Observer,
     keeper: Keeper | None,
 ) -> list[Candidate]:
@@ -105,7 +105,7 @@ def _fitted(
         candidates = begin()
         if keeper is not None:
             keeper.save(state_of(passes, candidates))
-    return iterate(passes, candidates, observer, keeper, leaps)
+    return iterate(passes, candidates, observer, keeper, surrogate)
 
 
 def _continued(settings: FitSettings, warm: WarmStart) -> Run:

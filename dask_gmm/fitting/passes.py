@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from dask_gmm.errors import CollapsedComponentError, DataError
+from dask_gmm.errors import DataError
 from dask_gmm.fitting.checksums import Checksum, Comparison
-from dask_gmm.fitting.convergence import LOOSEST_TOL, negligible_gap, passes_left
-from dask_gmm.fitting.em import Collapse, Run, Stopping, advanced, without_trial
-from dask_gmm.fitting.enough_rows import check_enough_rows, check_squares
-from dask_gmm.fitting.evaluation import Evaluation, entropy
+from dask_gmm.fitting.em import Collapse, Run
+from dask_gmm.fitting.evaluation import Evaluation
 from dask_gmm.fitting.reductions import EStep
 from dask_gmm.fitting.settings import FitSettings
-from dask_gmm.fitting.survey import Sample, Sampling, Survey, Surveyed
+from dask_gmm.fitting.survey import Sample, Sampling, Survey, Surveyed, check_enough_rows, check_squares
 from dask_gmm.fitting.unchanged import check_same_rows, check_unchanged
 from dask_gmm.model.moments import Moments
 from dask_gmm.model.observation.observation import Kernel
@@ -25,9 +23,6 @@ from dask_gmm.model.parameters import Parameters
 from dask_gmm.model.statistics import Statistics
 
 GroupDone = Callable[[int], None]
-
-# So many times the passes that were seen, those to come are not foretold.
-_FURTHEST = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +59,7 @@ class Engine(Protocol):
 
 
 class Observer(Protocol):
-    """Hears of a fit's progress; see `dask_gmm.reporting`."""
+    """Hears how a fit proceeds; see `dask_gmm.reporting`."""
 
     def pass_begins(self, name: str) -> GroupDone | None:
         """Note that a pass begins; return what wants to hear of its groups."""
@@ -84,7 +79,7 @@ class Observer(Protocol):
         ----------
         restarts : sequence of Run or Collapse
         records : tuple of PassRecord
-            Of all passes that were made.
+            All passes that were made.
         passes_left : int or None
             How many are expected to follow.
 
@@ -97,7 +92,7 @@ class Observer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """What is known of the rows beforehand.
+    """What is known of the rows before the first pass.
 
     Attributes
     ----------
@@ -105,9 +100,9 @@ class Rows:
     n_features : int
     dtype : dtype
     arithmetic : dtype
-        Of the products of an E-step.
+        The dtype of the products of an E-step.
     n_bytes : int or None
-        Of all rows, None where only reading tells.
+        The size of all rows; None where only reading tells.
     sample : Sample or None
         All rows, where they are in memory, checked and few enough to start from.
     checksum : Checksum or None
@@ -121,6 +116,20 @@ class Rows:
     n_bytes: int | None
     sample: Sample | None
     checksum: Checksum | None = None
+
+
+class Expectation(NamedTuple):
+    """What the E-step of one mixture found on all rows.
+
+    Attributes
+    ----------
+    kernel : Kernel
+        What evaluated the mixture.
+    statistics : Statistics
+    """
+
+    kernel: Kernel
+    statistics: Statistics
 
 
 class Passes:
@@ -147,7 +156,7 @@ class Passes:
         self._observer = observer
         self.scatter = scatter
         self._least_rows = least_rows
-        # All that is known between two passes, with the restarts.
+        # With the restarts, this is all that is known between two passes.
         self.moments: Moments | None = None
         self.records: tuple[PassRecord, ...] = ()
         self.sampling: Sampling | None = None
@@ -178,76 +187,45 @@ class Passes:
         if self.moments is not None:
             check_same_rows(self.moments, surveyed.moments, self.rows.dtype)
 
-    def iterate(
-        self, runs: Sequence[Run], settings: Sequence[FitSettings], *, sampling: Sampling | None = None
-    ) -> list[Run | Collapse]:
-        """Advance each run by one iteration with its settings, in one pass over the data.
-
-        Parameters
-        ----------
-        runs : sequence of Run
-        settings : sequence of FitSettings
-        sampling : Sampling, optional
-            How to draw a sample on the way.
-        """
-        steps = self._e_steps("pass", [run.parameters for run in runs], settings, sampling)
-        return [
-            self._advance(run, one, e_step, statistics)
-            for run, one, (e_step, statistics) in zip(runs, settings, steps, strict=True)
-        ]
-
-    def passes_left(self, runs: Sequence[Run], settings: Sequence[FitSettings]) -> int | None:
-        """Return how many more passes these unfinished runs are expected to need together.
-
-        None where that is unknown for one of them, at most what `max_iter` leaves.
-        """
-        left = [self._passes_left(run, one) for run, one in zip(runs, settings, strict=True)]
-        known = [n_passes for n_passes in left if n_passes is not None]
-        return max(known, default=0) if len(known) == len(left) else None
-
-    def _passes_left(self, run: Run, settings: FitSettings) -> int | None:
-        stopping = self._stopping(run, settings)
-        # Leaps and trials that were undone say nothing of the gains to come.
-        gains = [one.gain for one in run.iterations if not (one.leap or one.rejected)]
-        left = passes_left(gains, run.remaining, stopping.tol, stopping.gap)
-        if left is None:
-            return None
-        left = min(max(left, 1), stopping.max_iter - run.n_iter)
-        # Gains that hardly shrink reach any limit far off, or soon.
-        return left if left <= _FURTHEST * run.n_iter else None
-
     def evaluate(self, mixtures: Sequence[Parameters], settings: Sequence[FitSettings]) -> list[Evaluation]:
         """Return how good mixtures that were fitted with these settings are, in one pass over the data."""
-        steps = self._e_steps("evaluation", mixtures, settings)
+        expectations = self.e_steps("evaluation", mixtures, settings)
         self._observer.pass_ends()
         return [
-            Evaluation(
-                statistics.totals.log_likelihood,
-                entropy(e_step.density, statistics, e_step.kernel.origins),
-                statistics.totals.weight,
-                mixture.n_free,
-            )
-            for mixture, (e_step, statistics) in zip(mixtures, steps, strict=True)
+            Evaluation.of(expectation.kernel, expectation.statistics, mixture.n_free)
+            for mixture, expectation in zip(mixtures, expectations, strict=True)
         ]
 
-    def _e_steps(
+    def e_steps(
         self,
         name: str,
         mixtures: Sequence[Parameters],
         settings: Sequence[FitSettings],
         sampling: Sampling | None = None,
-    ) -> list[tuple[EStep, Statistics]]:
-        e_steps = [
+    ) -> list[Expectation]:
+        """Run the E-step of each mixture in one pass over the data.
+
+        Parameters
+        ----------
+        name : str
+            What the observer calls the pass.
+        mixtures : sequence of Parameters
+        settings : sequence of FitSettings
+            The settings of each mixture.
+        sampling : Sampling, optional
+            How to draw a sample of the rows in the same pass.
+        """
+        steps = [
             EStep(one.estimation.density(mixture), self.rows.arithmetic, one.observation)
             for mixture, one in zip(mixtures, settings, strict=True)
         ]
         riding = [self._survey(sampling)] if self.moments is None or sampling is not None else []
-        values = self._run(name, [*e_steps, *riding])
-        for surveyed in values[len(e_steps) :]:
+        values = self._run(name, [*steps, *riding])
+        for surveyed in values[len(steps) :]:
             self._learn(surveyed, sampling)
         return [
-            (e_step, self._completed(e_step.kernel, statistics))
-            for e_step, statistics in zip(e_steps, values[: len(e_steps)], strict=True)
+            Expectation(step.kernel, self._completed(step.kernel, statistics))
+            for step, statistics in zip(steps, values[: len(steps)], strict=True)
         ]
 
     def _completed(self, kernel: Kernel, statistics: Statistics) -> Statistics:
@@ -256,35 +234,7 @@ class Passes:
         check_unchanged(self.moments, statistics, kernel.origins, self.rows.dtype)
         return kernel.completed(statistics, self.moments)
 
-    def _advance(
-        self, run: Run, settings: FitSettings, e_step: EStep, statistics: Statistics
-    ) -> Run | Collapse:
-        assert self.moments is not None
-        number = len(self.records) - 1
-        stopping = self._stopping(run, settings)
-        objective = settings.estimation.objective(run.parameters, statistics)
-        if run.rejects(objective):
-            return without_trial(run, number, stopping)
-        try:
-            maximized = settings.estimation.maximize(
-                run.parameters,
-                statistics,
-                e_step.kernel.origins,
-                reg_covar=settings.start.reg_covar,
-                dtype=self.rows.dtype,
-            )
-        except CollapsedComponentError as error:
-            return without_trial(run, number, stopping) if run.on_trial else Collapse(run.number, error)
-        return advanced(run, objective, maximized, number, stopping)
-
-    def _stopping(self, run: Run, settings: FitSettings) -> Stopping:
-        if settings.tol is not None:
-            return Stopping(settings.max_iter, settings.tol)
-        assert self.moments is not None
-        gap = negligible_gap(settings.criterion, run.parameters.n_free, self.moments.weight)
-        return Stopping(settings.max_iter, LOOSEST_TOL, gap)
-
-    def _run(self, name: str, reductions: list[Any]) -> list[Any]:
+    def _run(self, name: str, works: list[Any]) -> list[Any]:
         began = perf_counter()
         n_bytes = self.rows.n_bytes
         if n_bytes is not None:

@@ -18,6 +18,7 @@ from dask_gmm.fitting.accelerate.coordinates import Coordinates
 from dask_gmm.fitting.accelerate.lbfgs import Acceleration
 from dask_gmm.fitting.checksums import Checksums
 from dask_gmm.fitting.em import Collapse, Iteration, Run
+from dask_gmm.fitting.methods import Accelerated, BeforeSurrogateStep, Method, PlainEM, SurrogateTrial
 from dask_gmm.fitting.passes import PassRecord
 from dask_gmm.fitting.survey import Sampling
 from dask_gmm.model.moments import Moments
@@ -41,7 +42,7 @@ class FitState:
     sampling : Sampling or None
         How the rows to start from were drawn; None where they were not.
     checksums : Checksums or None
-        What the first pass read; None where nothing was compared, as in checkpoints of earlier releases.
+        What the first pass read; None where nothing is compared, as in checkpoints of earlier releases.
     """
 
     restarts: tuple[tuple[Run | Collapse, ...], ...]
@@ -56,6 +57,10 @@ _CLASSES: dict[str, Any] = {
     for cls in (
         FitState,
         Run,
+        PlainEM,
+        BeforeSurrogateStep,
+        SurrogateTrial,
+        Accelerated,
         Iteration,
         Acceleration,
         Coordinates,
@@ -111,4 +116,28 @@ def from_plain(plain: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
             return tuple(from_plain(item, arrays) for item in content)
         case "collapse":
             return CollapsedComponentError(*content)
-    return _CLASSES[kind](**{name: from_plain(item, arrays) for name, item in content.items()})
+    values = {name: from_plain(item, arrays) for name, item in content.items()}
+    if kind == "Run" and "method" not in values:
+        values["method"] = _method_of_earlier_release(values)
+    return _CLASSES[kind](**values)
+
+
+def _method_of_earlier_release(values: dict[str, Any]) -> Method:
+    """Take the fields out of a run that told its method in earlier releases, and return that method.
+
+    Raises
+    ------
+    ValueError
+        They contradict each other, which no release wrote.
+    """
+    may_accelerate, leaping = values.pop("accelerate", False), values.pop("leaping", False)
+    acceleration, em_step = values.pop("acceleration", None), values.pop("leapt_over", None)
+    if type(leaping) is not bool:
+        raise ValueError(f"leaping is a {type(leaping).__name__}")
+    if acceleration is not None:
+        if leaping or em_step is not None:
+            raise ValueError("a run is accelerated and makes a surrogate step at the same time")
+        return Accelerated(acceleration)
+    if em_step is not None:
+        return SurrogateTrial(em_step, may_accelerate)
+    return BeforeSurrogateStep(may_accelerate) if leaping else PlainEM(may_accelerate)

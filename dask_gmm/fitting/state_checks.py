@@ -7,7 +7,7 @@ neither fails later nor makes a fit read or take more than it would.
 from __future__ import annotations
 
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from dask_gmm.fitting.accelerate.lbfgs import Acceleration
 from dask_gmm.fitting.em import Run
+from dask_gmm.fitting.methods import Accelerated
 from dask_gmm.fitting.settings import FitSettings
 from dask_gmm.fitting.state import FitState
 from dask_gmm.fitting.survey import Sampling
@@ -67,7 +68,10 @@ def check_state(state: FitState, settings: Sequence[FitSettings], n_features: in
         sums = state.checksums.sums.shape
         _check(sums == (n_features + 1,), f"sums of {n_features} features and weights have shape {sums}")
     runs = [run for restarts in state.restarts for run in restarts if isinstance(run, Run)]
-    _check(state.sampling is not None or not any(run.leaping for run in runs), "a leap has no sample")
+    _check(
+        state.sampling is not None or not any(run.method.needs_sample for run in runs),
+        "a surrogate step has no sample",
+    )
     _check(state.moments is not None or not any(run.iterations for run in runs), "iterations without moments")
 
 
@@ -108,21 +112,13 @@ def _is_of(value: Any, hint: Any) -> bool:
 
 
 def _check_run(run: Run, settings: FitSettings, n_features: int, n_passes: int) -> None:
-    for parameters in _parameters_of(run):
+    for parameters in (run.parameters, *run.method.held):
         _check_parameters(parameters, settings, n_features)
     for iteration in run.iterations:
         _check(0 <= iteration.pass_number < n_passes, "an iteration is of a pass that was never made")
     _check(len(run.iterations) <= settings.max_iter, "there are more iterations than max_iter")
-    if run.acceleration is not None:
-        _check_acceleration(run.acceleration)
-
-
-def _parameters_of(run: Run) -> Iterator[Parameters]:
-    yield run.parameters
-    if run.leapt_over is not None:
-        yield run.leapt_over
-    if run.acceleration is not None:
-        yield from (run.acceleration.coordinates.origin, run.acceleration.em_step)
+    if isinstance(run.method, Accelerated):
+        _check_acceleration(run.method.state)
 
 
 def _check_parameters(parameters: Parameters, settings: FitSettings, n_features: int) -> None:

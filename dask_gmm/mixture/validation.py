@@ -25,8 +25,8 @@ from dask_gmm.data.masks import refuse_masked
 from dask_gmm.data.scheduler import computed
 from dask_gmm.data.source import SAMPLE_WEIGHT, Source
 from dask_gmm.errors import DataError
-from dask_gmm.fitting.enough_rows import check_enough_rows
 from dask_gmm.fitting.init.initialization import StartSettings
+from dask_gmm.fitting.survey import check_enough_rows
 from dask_gmm.model.covariance import covariance_structure
 
 _FLOATS = [np.float64, np.float32]

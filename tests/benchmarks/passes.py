@@ -21,7 +21,7 @@ from sklearn.exceptions import ConvergenceWarning
 from tables import chosen, heading, line, spread, stored
 
 from dask_gmm import GaussianMixture
-from dask_gmm.fitting.accelerate import surrogate as leaps
+from dask_gmm.fitting.accelerate import surrogate
 
 TYPES = ("full", "tied", "diag", "spherical")
 # Relative to the bound: who comes as near to plain EM's end has arrived.
@@ -141,7 +141,7 @@ def both_starts(problem: Problem, seed: int, n_rows: int) -> dict[str, float]:
 
 
 def leap(options: argparse.Namespace) -> None:
-    """Fits from a start on a sample, with and without leaps: what is left to gain, and passes."""
+    """Fits from a start on a sample, with and without surrogate steps: what is left to gain, and passes."""
     heading(
         "rows",
         "left at tol=1e-3: leaping",
@@ -168,8 +168,8 @@ def both_ways(problem: Problem, seed: int, n_rows: int) -> dict[str, float]:
     rows = problem.make(seed, n_rows)
     found: dict[str, float] = {}
     ends = []
-    for name, leap_of in (("", leaps.leap), (" without", lambda *_: None)):
-        with patch.object(leaps, "leap", leap_of):
+    for name, step in (("", surrogate.surrogate_step), (" without", lambda *_: None)):
+        with patch.object(surrogate, "surrogate_step", step):
             given = {"init_params": "sample", "random_state": seed}
             fitted = GaussianMixture(problem.n_components, **given).fit(rows)
             deep = GaussianMixture(

@@ -78,7 +78,7 @@ def mutated(content, rng):
 
 @pytest.fixture(scope="module", params=[*TYPES, "sampled"])
 def stopped(request, make_rows, tmp_path_factory):
-    """A fit and its state half-way: with an acceleration in it, or with a leap and a race to go."""
+    """A fit and its state half-way: with an acceleration in it, or with a surrogate step and a race to go."""
     rows = make_rows(400, 2, 3, spread=1.0)
     sampled = request.param == "sampled"
     data = da.from_array(rows, chunks=(200, 2)) if sampled else rows
@@ -96,7 +96,7 @@ def stopped(request, make_rows, tmp_path_factory):
         warnings.simplefilter("ignore")
         patch.setattr(Checkpoint, "save", note)
         GaussianMixture(3, checkpoint=path, **parameters).fit(data)
-    wanted = b'"leapt_over": {' if sampled else b'"trial": true'
+    wanted = b'"SurrogateTrial": {' if sampled else b'"trial": true'
     (content, *_) = [state for state in states if wanted in state]
     return parameters, data, content
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dask_gmm.fitting.em import Iteration, Run, Stopping, advanced, best_of
+from dask_gmm.fitting.em import Iteration, Run, best_of
+from dask_gmm.fitting.stopping import Stopping
 from dask_gmm.model.parameters import Parameters
 
 START = Parameters.from_covariances("spherical", [1.0], [[0.0]], [1.0])
@@ -16,7 +17,7 @@ def after(*bounds, tol=0.1, max_iter=10, previous_bound=-np.inf):
     run = Run(0, START, previous_bound)
     for bound in bounds:
         assert run.ending is None
-        run = advanced(run, bound, END, run.n_iter, Stopping(max_iter, tol))
+        run = run.advance(bound, END, run.n_iter, Stopping(max_iter, tol))
     return run
 
 

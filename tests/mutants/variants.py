@@ -109,34 +109,34 @@ def bound_after_the_m_step():
     from dask_gmm.fitting.reductions import LogLikelihood
     from dask_gmm.model.density import Density
 
-    def make(iterate):
-        def wrong(self, runs, *rest, **options):
-            return [later(self, run) for run in iterate(self, runs, *rest, **options)]
+    def make(advance):
+        def wrong(passes, runs, *rest, **options):
+            return [later(passes, run) for run in advance(passes, runs, *rest, **options)]
 
-        def later(self, run):
-            (totals,) = self._engine.run([LogLikelihood(Density.of(run.parameters), self.rows.dtype)])
+        def later(passes, run):
+            (totals,) = passes._engine.run([LogLikelihood(Density.of(run.parameters), passes.rows.dtype)])
             last = replace(run.iterations[-1], lower_bound=totals.log_likelihood / totals.weight)
             return replace(run, iterations=(*run.iterations[:-1], last))
 
         return wrong
 
-    put("fitting.passes:Passes.iterate", make)
+    put("fitting.iteration:advance_together", make)
 
 
 @noticed_by("fitting/accelerate/test_surrogate.py::test_it_nears_the_optimum_on_all_rows")
-def leap_the_wrong_way():
-    def make(leap):
+def surrogate_step_the_wrong_way():
+    def make(step):
         def wrong(at, em_step, em_on_sample):
-            return leap(at, em_on_sample(at), lambda parameters: em_on_sample(parameters))
+            return step(at, em_on_sample(at), lambda parameters: em_on_sample(parameters))
 
         return wrong
 
-    put("fitting.accelerate.surrogate:leap", make)
+    put("fitting.accelerate.surrogate:surrogate_step", make)
 
 
 @noticed_by("fitting/init/test_restarts.py::test_a_third_of_many_stays_in_the_race")
 def the_last_stay_in_the_race():
-    put("fitting.loop:_ranked", lambda ranked: lambda runs: ranked(runs)[::-1])
+    put("fitting.init.successive_halving:_ranked", lambda ranked: lambda runs: ranked(runs)[::-1])
 
 
 @noticed_by("engine/test_memory_pressure.py::test_tasks_give_back_where_memory_is_short")
@@ -172,22 +172,27 @@ def all_restarts_from_one_place():
 
 @noticed_by("test_against_sklearn.py::test_when_to_stop")
 def one_iteration_more():
-    put("fitting.em:Stopping.__init__", after_init(lambda stopping: {"max_iter": stopping.max_iter + 1}))
+    put(
+        "fitting.stopping:Stopping.__init__", after_init(lambda stopping: {"max_iter": stopping.max_iter + 1})
+    )
 
 
 @noticed_by("test_against_sklearn.py::test_when_to_stop")
 def tolerance_relative_to_the_bound():
-    put("fitting.em:_is_done", lambda f: lambda run, stop: abs(run.change) < stop.tol * abs(run.lower_bound))
+    put(
+        "fitting.em:Run.is_done",
+        lambda f: lambda run, stop: abs(run.change) < stop.tol * abs(run.lower_bound),
+    )
 
 
 @noticed_by("fitting/test_em.py::test_convergence")
 def convergence_without_absolute_value():
-    put("fitting.em:_is_done", lambda f: lambda run, stopping: run.change < stopping.tol)
+    put("fitting.em:Run.is_done", lambda f: lambda run, stopping: run.change < stopping.tol)
 
 
 @noticed_by("test_against_sklearn.py::test_when_to_stop")
 def a_change_of_the_tolerance_converges():
-    put("fitting.em:_is_done", lambda f: lambda run, stopping: abs(run.change) <= max(stopping.tol, 1e-4))
+    put("fitting.em:Run.is_done", lambda f: lambda run, stopping: abs(run.change) <= max(stopping.tol, 1e-4))
 
 
 @noticed_by("test_against_sklearn.py::test_warm_start_goes_on")

@@ -1,13 +1,14 @@
-"""What those ahead in a race do instead of EM's next step: they leap to where the sample says EM leads.
+"""What those ahead in a race do instead of EM's next step: a step to where a surrogate says EM leads.
 
 From the optimum on a sample EM creeps towards the one on all rows. How EM's step changes with the parameters
 the sample knows nearly as well as all rows do; by how much the two steps differ one pass has shown, at one
-point. So on the sample, EM plus that difference has a fixed point which is that of all rows, but for p / m of
-the way there. EM finds it in memory. If all rows do not think it better, EM's own step is taken. One leap
-belongs to the start; where EM may be accelerated, others follow while they do not creep themselves.
+point. So EM on the sample plus that difference is a surrogate for EM on all rows: it has nearly the same
+fixed point, all but p / m of the way there. EM finds it in memory. If all rows do not think it better, EM's
+own step is taken. One surrogate step belongs to the start; where EM may be accelerated, others follow while
+they do not creep themselves.
 
 Jordan, Lee and Yang, Communication-Efficient Distributed Statistical Inference (2019), equation 6, does so
-with gradients; EM's step is one (see `acceleration`), and keeps all parameters valid.
+with gradients; EM's step is one (see `dask_gmm.fitting.accelerate.lbfgs`), and keeps all parameters valid.
 """
 
 from __future__ import annotations
@@ -20,21 +21,22 @@ import numpy as np
 from dask_gmm.fitting.accelerate.coordinates import Coordinates
 from dask_gmm.fitting.em import Run
 from dask_gmm.fitting.init.on_sample import EngineOf, passes_over, sample_for
+from dask_gmm.fitting.iteration import advance_together
 from dask_gmm.fitting.settings import FitSettings
 from dask_gmm.fitting.survey import Sample, Sampling
 from dask_gmm.model.parameters import Parameters
 
 # Steps of EM on the sample; those after them would gain little where they are many.
 _MOST_STEPS = 30
-# Nats a row that a step gains, below which its fixed point is near enough.
+# Nats per row that a step gains, below which its fixed point is near enough.
 _NEGLIGIBLE = 1e-9
 # No parameter moves further, in units of its component's standard deviation: the sample tells what is near.
 _LONGEST_REACH = 0.3
 
 
 @dataclass(frozen=True, slots=True)
-class Leaps:
-    """Makes leaps.
+class SurrogateSteps:
+    """Makes surrogate steps.
 
     Attributes
     ----------
@@ -44,15 +46,15 @@ class Leaps:
 
     engine_of: EngineOf
 
-    def leapt(
+    def attempt(
         self, run: Run, at: Parameters, settings: FitSettings, sample: Sample, sampling: Sampling
     ) -> Run:
-        """Return a run that evaluates a leap next.
+        """Return a run that evaluates a surrogate step next, or EM's own where the surrogate leads nowhere.
 
         Parameters
         ----------
         run : Run
-            After a pass over all rows.
+            A run after a pass over all rows, which is to make a surrogate step.
         at : Parameters
             What that pass evaluated.
         settings : FitSettings
@@ -65,16 +67,13 @@ class Leaps:
         passes = passes_over(part, settings, self.engine_of)
 
         def em_on_sample(parameters: Parameters) -> Parameters | None:
-            (after,) = passes.iterate([Run(0, parameters)], [em_only])
+            (after,) = advance_together(passes, [Run(0, parameters)], [em_only])
             return after.parameters if isinstance(after, Run) else None
 
-        reached = leap(at, run.parameters, em_on_sample)
-        if reached is None:
-            return replace(run, leaping=False)
-        return replace(run, parameters=reached, leapt_over=run.parameters, leaping=settings.accelerate)
+        return run.try_surrogate_step(surrogate_step(at, run.parameters, em_on_sample))
 
 
-def leap(
+def surrogate_step(
     at: Parameters, em_step: Parameters, em_on_sample: Callable[[Parameters], Parameters | None]
 ) -> Parameters | None:
     """Return where EM on all rows is expected to lead.
@@ -95,7 +94,7 @@ def leap(
     coordinates = Coordinates(at)
     point = step = coordinates.vector(em_step)
     if float(step @ step) < _NEGLIGIBLE:
-        # Next to rounding: a leap would as often lower the bound, and cost a pass.
+        # Next to rounding: such a step would as often lower the bound, and cost a pass.
         return None
     on_sample = em_on_sample(at)
     if on_sample is None:

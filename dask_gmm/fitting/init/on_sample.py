@@ -1,4 +1,4 @@
-"""EM on a sample in memory, in passes that nobody hears of."""
+"""EM on a sample in memory, without reporting."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from dask_gmm.fitting.survey import Sample, Sampling
 
 EngineOf = Callable[[Sample], Engine]
 
-# Sampled rows for each free parameter: with them the start is within 1e-3 nats a row of its optimum.
-_ROWS_A_PARAMETER = 500
+# Sampled rows for each free parameter: with them the start is within 1e-3 nats per row of its optimum.
+_ROWS_PER_PARAMETER = 500
 
 
 class _Unobserved:
-    """Hears of nothing: what happens on the sample is part of the start."""
+    """Reports nothing: what happens on the sample is part of the start."""
 
     def pass_begins(self, name: str) -> GroupDone | None:
         return None
@@ -36,8 +36,8 @@ UNOBSERVED = _Unobserved()
 
 
 def sample_size(settings: FitSettings, n_features: int) -> int:
-    """Return how many rows are sampled where not all of them can be had."""
-    return min(settings.start_rows, _ROWS_A_PARAMETER * settings.start.n_free(n_features))
+    """Return how many rows are sampled where there are too many to start from all."""
+    return min(settings.start_rows, _ROWS_PER_PARAMETER * settings.start.n_free(n_features))
 
 
 def sample_for(settings: FitSettings, sample: Sample, sampling: Sampling) -> tuple[Sample, Sampling]:

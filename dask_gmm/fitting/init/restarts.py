@@ -1,9 +1,9 @@
 """Where the restarts of a fit begin: on all rows while they fit the start's budget, beyond it on a sample.
 
 Starts on a sample are fitted to it in memory: first many to few rows, then the best of them to all sampled
-rows. What comes out is about p / (2 m) nats a row below the optimum on all rows, for p free parameters and m
-sampled rows. The best ones race: passes over the data decide between them, and the first shows how the sample
-differs from the data; see `leap`.
+rows. What comes out is about p / (2 m) nats per row below the optimum on all rows, for p free parameters and
+m sampled rows. The best ones race: passes over the data decide between them by successive halving, and the
+first pass shows how the sample differs from the data; see `dask_gmm.fitting.accelerate.surrogate`.
 """
 
 from __future__ import annotations
@@ -17,21 +17,23 @@ from dask_gmm.errors import CollapsedComponentError
 from dask_gmm.fitting.em import Collapse, Ending, Run
 from dask_gmm.fitting.init.initialization import find_start, given_start
 from dask_gmm.fitting.init.on_sample import UNOBSERVED, EngineOf, passes_over, sample_for, sample_size
-from dask_gmm.fitting.loop import Candidate, iterate, same_bound
+from dask_gmm.fitting.init.successive_halving import same_bound
+from dask_gmm.fitting.loop import Candidate, iterate
+from dask_gmm.fitting.methods import BeforeSurrogateStep, PlainEM
 from dask_gmm.fitting.passes import Passes
 from dask_gmm.fitting.settings import N_RACERS, FitSettings
 from dask_gmm.fitting.survey import Sample, Sampling
 from dask_gmm.model.parameters import Parameters
 
-# Of the sampled rows for each free parameter, those on which many restarts are tried ...
+# Sampled rows for each free parameter on which many restarts are tried ...
 _ROWS_TO_EXPLORE = 50
 # ... and the number below which EM would fit the sample rather than the data.
-_LEAST_ROWS_A_PARAMETER = 10
-# Restarts on few rows for each one asked for, and the nats a row that are enough to tell which are better.
+_LEAST_ROWS_PER_PARAMETER = 10
+# Restarts on few rows for each one asked for, and the nats per row that are enough to tell which are better.
 _EXPLORERS = 4
 _EXPLORING_TOL = 1e-3
-# Nats a row to which the best are fitted: well below what the sample can tell, since EM that creeps may still
-# have far to go. In memory that costs little.
+# Nats per row to which the best are fitted: well below what the sample can tell, since EM that creeps may
+# still have far to go. In memory that costs little.
 _SAMPLE_TOL = 1e-5
 _MOST_ITERATIONS = 100
 
@@ -50,7 +52,7 @@ def find_starts(
     settings : sequence of FitSettings
         One for each candidate.
     random_states : sequence of RandomState
-        Likewise; equal ones give a candidate the start that it would have had alone.
+        One for each candidate; equal ones give a candidate the start that it would have had alone.
     engine_of : callable
         Gives an engine for rows in memory.
     """
@@ -103,7 +105,7 @@ def _sampled_restarts(
     """Return the restarts that are fitted to the sample and race on all rows."""
     sample, sampling = sample_for(settings, sample, sampling)
     n_free = settings.start.n_free(sample.rows.shape[1])
-    if settings.start.partly_given or len(sample.rows) < _LEAST_ROWS_A_PARAMETER * n_free:
+    if settings.start.partly_given or len(sample.rows) < _LEAST_ROWS_PER_PARAMETER * n_free:
         # EM would leave the parts that were given, or fit the sample rather than the data.
         return _restarts(sample, settings, random_state, settings.n_init)
     few = sample.narrowed(replace(sampling, limit=min(sampling.limit, _ROWS_TO_EXPLORE * n_free)))
@@ -117,7 +119,11 @@ def _sampled_restarts(
     if not racers:
         return _restarts(sample, settings, random_state, settings.n_init)
     return tuple(
-        replace(new_run(number, settings, run.parameters), racing=True, leaping=True)
+        replace(
+            new_run(number, settings, run.parameters),
+            racing=True,
+            method=BeforeSurrogateStep(settings.accelerate),
+        )
         for number, run in enumerate(racers)
     )
 
@@ -157,7 +163,7 @@ def _fitted(
 def new_run(number: int, settings: FitSettings, start: Parameters) -> Run:
     """Return a restart before its first iteration."""
     ending: Ending | None = "max_iter" if settings.max_iter == 0 else None
-    return Run(number, start, ending=ending, accelerate=settings.accelerate)
+    return Run(number, start, ending=ending, method=PlainEM(settings.accelerate))
 
 
 def _seed(random_state: np.random.RandomState) -> int:

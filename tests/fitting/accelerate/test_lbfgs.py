@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from dask_gmm import GaussianMixture
-from dask_gmm.fitting.accelerate.lbfgs import begun, creeping, newton_step
-from dask_gmm.fitting.em import Run, Stopping, advanced, without_trial
+from dask_gmm.fitting.accelerate.lbfgs import Acceleration, creeping, newton_step
+from dask_gmm.fitting.em import Run
+from dask_gmm.fitting.methods import Accelerated, PlainEM
 from dask_gmm.fitting.state import from_plain, to_plain
+from dask_gmm.fitting.stopping import Stopping
 from dask_gmm.model.parameters import Parameters
 
 TYPES = ("full", "tied", "diag", "spherical")
@@ -140,23 +142,23 @@ def spherical(mean):
 
 
 def test_three_rejections_in_a_row_end_it():
-    run = Run(0, spherical(0.5), accelerate=True, acceleration=begun(spherical(0.0), spherical(0.5)))
+    begun = Acceleration.begin(spherical(0.0), spherical(0.5))
+    run = Run(0, spherical(0.5), method=Accelerated(begun))
     bound, stopping = -5.0, Stopping(100, 0.0)
     for number in range(3):
         # EM's step, half of what is left each time, and then a trial.
         mean = run.parameters.means[0, 0]
-        run = advanced(run, bound, spherical(mean + (1.0 - mean) / 2), 2 * number, stopping)
-        assert run.on_trial
+        run = run.advance(bound, spherical(mean + (1.0 - mean) / 2), 2 * number, stopping)
+        assert run.method.on_trial
         assert not run.rejects(bound + 1.0)
         assert run.rejects(bound - 1.0)
         assert run.rejects(np.nan)
-        em_step = run.acceleration.em_step
-        run = without_trial(run, 2 * number + 1, stopping)
+        em_step = run.method.state.em_step
+        run = run.undo_trial(2 * number + 1, stopping)
         assert run.parameters is em_step
         assert (run.lower_bound, run.iterations[-1].rejected) == (bound, True)
         bound += 1.0
-    assert run.acceleration is None
-    assert not run.accelerate
+    assert run.method == PlainEM(may_accelerate=False)
 
 
 def test_the_state_goes_through_a_file(creeping_rows, tmp_path, fit_interrupted, assert_same_model):
@@ -170,7 +172,7 @@ def test_the_state_goes_through_a_file(creeping_rows, tmp_path, fit_interrupted,
 
 def test_plain_state_is_json(creeping_rows):
     arrays = {}
-    state = begun(spherical(0.0), spherical(0.5))
+    state = Acceleration.begin(spherical(0.0), spherical(0.5))
     plain = json.loads(json.dumps(to_plain(state, arrays)))
     again = from_plain(plain, arrays)
     assert type(again) is type(state)
