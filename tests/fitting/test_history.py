@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import logging
+import pickle
 import warnings
 
 import dask.array as da
@@ -13,6 +15,7 @@ from sklearn.mixture import GaussianMixture as Reference
 
 from dask_gmm import GaussianMixture
 from dask_gmm.fitting.convergence import gap_advice, negligible_gap, passes_left, remaining_gap
+from dask_gmm.fitting.history import History
 
 
 @pytest.fixture(scope="module")
@@ -180,3 +183,20 @@ def test_passes_left():
     # Gains that grow, and a tolerance that is never met, say nothing.
     assert passes_left([0.1, 0.9], 1.0, 0.1, None) is None
     assert passes_left([1.0, 0.5], 0.5, 0.0, None) is None
+
+
+# Of two iterations, pickled by an earlier release.
+PICKLED = (
+    "gASV/gAAAAAAAACMGGRhc2tfZ21tLmZpdHRpbmcuaGlzdG9yeZSMB0hpc3RvcnmUk5QpgZRdlChLAIwTZGFza19nbW0uZml0dGlu"
+    "Zy5lbZSMCUl0ZXJhdGlvbpSTlCmBlF2UKEfAAAAAAAAAAEd/8AAAAAAAAEd/+AAAAAAAAIlLAIllYmgHKYGUXZQoR7/4AAAAAAAA"
+    "Rz/gAAAAAAAARz/QAAAAAAAAiUsBiGVihpSFlIwXZGFza19nbW0uZml0dGluZy5wYXNzZXOUjApQYXNzUmVjb3JklJOUKYGUXZQo"
+    "Rz/4AAAAAAAAS1BlYmgQKYGUXZQoRz/gAAAAAAAATmVihpRLAGViLg=="
+)
+
+
+def test_a_pickled_history_of_an_earlier_release_loads():
+    history = pickle.loads(base64.b64decode(PICKLED))
+    assert isinstance(history, History)
+    assert history.to_frame().lower_bound.tolist() == [-2.0, -1.5]
+    assert history.to_frame().leap.tolist() == [False, True]
+    assert (history.seconds, history.n_bytes, history.remaining) == (2.0, None, 0.25)
