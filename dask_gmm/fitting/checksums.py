@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dask_gmm.data.source import Block
+from dask_gmm.fitting.sketch import sketch
 from dask_gmm.fitting.unchanged import changed
 from dask_gmm.model.kernels.checksum import checksum, continued
 from dask_gmm.model.moments import Moments
-from dask_gmm.model.sketch import sketch
 
 Array = NDArray[np.float64]
 
@@ -32,7 +32,7 @@ class Checksums:
     groups : ndarray of shape (n_groups,), uint64
         Checksum of the rows of each group.
     sums : ndarray of shape (n_features + 1,)
-        Keyed sums of the features and of the weights; see `dask_gmm.model.sketch`. Those of features are zero
+        Keyed sums of the features and of the weights; see `dask_gmm.fitting.sketch`. Those of features are zero
         where checksums have to do.
     """
 

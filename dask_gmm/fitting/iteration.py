@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dask_gmm.errors import CollapsedComponentError
 from dask_gmm.fitting.em import Collapse, Run
 from dask_gmm.fitting.passes import Expectation, Passes
+from dask_gmm.fitting.row_sample import Sampling
 from dask_gmm.fitting.settings import FitSettings
 from dask_gmm.fitting.stopping import Stopping
-from dask_gmm.fitting.survey import Sampling
 
 
 def advance_together(

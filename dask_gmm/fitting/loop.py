@@ -12,9 +12,9 @@ from dask_gmm.fitting.init.successive_halving import keep_best_third
 from dask_gmm.fitting.iteration import advance_together, passes_left
 from dask_gmm.fitting.methods import BeforeSurrogateStep
 from dask_gmm.fitting.passes import Observer, Passes
+from dask_gmm.fitting.row_sample import Sampling
 from dask_gmm.fitting.settings import FitSettings
 from dask_gmm.fitting.state import FitState
-from dask_gmm.fitting.survey import Sampling
 
 
 class Keeper(Protocol):

@@ -14,8 +14,9 @@ from dask_gmm.fitting.checksums import Checksum, Comparison
 from dask_gmm.fitting.em import Collapse, Run
 from dask_gmm.fitting.evaluation import Evaluation
 from dask_gmm.fitting.reductions import EStep
+from dask_gmm.fitting.row_sample import Sample, Sampling
 from dask_gmm.fitting.settings import FitSettings
-from dask_gmm.fitting.survey import Sample, Sampling, Survey, Surveyed, check_enough_rows, check_squares
+from dask_gmm.fitting.survey import Survey, Surveyed, check_enough_rows, check_squares
 from dask_gmm.fitting.unchanged import check_same_rows, check_unchanged
 from dask_gmm.model.moments import Moments
 from dask_gmm.model.observation.observation import Kernel

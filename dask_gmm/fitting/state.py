@@ -20,7 +20,7 @@ from dask_gmm.fitting.checksums import Checksums
 from dask_gmm.fitting.em import Collapse, Iteration, Run
 from dask_gmm.fitting.methods import Accelerated, BeforeSurrogateStep, Method, PlainEM, SurrogateTrial
 from dask_gmm.fitting.passes import PassRecord
-from dask_gmm.fitting.survey import Sampling
+from dask_gmm.fitting.row_sample import Sampling
 from dask_gmm.model.moments import Moments
 from dask_gmm.model.parameters import Parameters
 

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from dask_gmm.fitting.accelerate.lbfgs import Acceleration
 from dask_gmm.fitting.em import Run
 from dask_gmm.fitting.methods import Accelerated
+from dask_gmm.fitting.row_sample import Sampling
 from dask_gmm.fitting.settings import FitSettings
 from dask_gmm.fitting.state import FitState
-from dask_gmm.fitting.survey import Sampling
 from dask_gmm.model.moments import Moments
 from dask_gmm.model.parameters import Parameters
 

@@ -16,8 +16,8 @@ from dask_gmm.engine.threads import ThreadsEngine
 from dask_gmm.fitting.checksums import Checksum
 from dask_gmm.fitting.passes import Engine, Rows
 from dask_gmm.fitting.precision import arithmetic
+from dask_gmm.fitting.row_sample import Sample
 from dask_gmm.fitting.settings import FitSettings
-from dask_gmm.fitting.survey import Sample
 from dask_gmm.mixture.validation import known_rows
 
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from dask_gmm.data.source import Block
 from dask_gmm.errors import DataError
-from dask_gmm.fitting.survey import Sampling, Survey
+from dask_gmm.fitting.row_sample import Sampling
+from dask_gmm.fitting.survey import Survey
 
 N_ROWS = 1000
 ROWS = np.stack([np.arange(N_ROWS), np.random.default_rng(0).normal(size=N_ROWS)], axis=1).astype(float)

@@ -415,12 +415,12 @@ def sample_in_order_of_keys():
 
         return wrong
 
-    put("fitting.survey:Drawn.chosen", make)
+    put("fitting.row_sample:Drawn.chosen", make)
 
 
 @noticed_by("test_invariants.py::test_a_sampled_start_does_not_depend_on_the_chunking")
 def sampled_by_the_place_in_the_chunk():
-    put("fitting.survey:Sampling.keys", lambda f: lambda self, numbers: f(self, np.arange(len(numbers))))
+    put("fitting.row_sample:Sampling.keys", lambda f: lambda self, numbers: f(self, np.arange(len(numbers))))
 
 
 @noticed_by("test_against_sklearn.py::test_a_shared_random_state_ends_at_the_same_place")

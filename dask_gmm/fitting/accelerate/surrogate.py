@@ -22,8 +22,8 @@ from dask_gmm.fitting.accelerate.coordinates import Coordinates
 from dask_gmm.fitting.em import Run
 from dask_gmm.fitting.init.on_sample import EngineOf, passes_over, sample_for
 from dask_gmm.fitting.iteration import advance_together
+from dask_gmm.fitting.row_sample import Sample, Sampling
 from dask_gmm.fitting.settings import FitSettings
-from dask_gmm.fitting.survey import Sample, Sampling
 from dask_gmm.model.parameters import Parameters
 
 # Steps of EM on the sample; those after them would gain little where they are many.

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans, kmeans_plusplus
 
 from dask_gmm.fitting.init.single_rows import estimate_from_few
-from dask_gmm.fitting.survey import Sample
+from dask_gmm.fitting.row_sample import Sample
 from dask_gmm.model.covariance import covariance_structure
 from dask_gmm.model.mstep import check_size, guarded, well_defined
 from dask_gmm.model.parameters import Parameters, n_free_parameters

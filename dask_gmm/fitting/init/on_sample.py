@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from dask_gmm.fitting.em import Collapse, Run
 from dask_gmm.fitting.passes import Engine, GroupDone, Passes, Rows
+from dask_gmm.fitting.row_sample import Sample, Sampling
 from dask_gmm.fitting.settings import FitSettings
-from dask_gmm.fitting.survey import Sample, Sampling
 
 EngineOf = Callable[[Sample], Engine]
 

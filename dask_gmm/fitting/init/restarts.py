@@ -21,8 +21,8 @@ from dask_gmm.fitting.init.successive_halving import same_bound
 from dask_gmm.fitting.loop import Candidate, iterate
 from dask_gmm.fitting.methods import BeforeSurrogateStep, PlainEM
 from dask_gmm.fitting.passes import Passes
+from dask_gmm.fitting.row_sample import Sample, Sampling
 from dask_gmm.fitting.settings import N_RACERS, FitSettings
-from dask_gmm.fitting.survey import Sample, Sampling
 from dask_gmm.model.parameters import Parameters
 
 # Sampled rows for each free parameter on which many restarts are tried ...

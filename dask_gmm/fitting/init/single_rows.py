@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dask_gmm.fitting.survey import Sample
+from dask_gmm.fitting.row_sample import Sample
 from dask_gmm.model.covariance import covariance_structure
 from dask_gmm.model.covariance.covariance import NotPositiveDefiniteError, SingleRows
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dask_gmm.model.sketch import sketch
+from dask_gmm.fitting.sketch import sketch
 
 
 @pytest.fixture(params=[np.float32, np.float64])
