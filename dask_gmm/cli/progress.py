@@ -34,7 +34,7 @@ class PassDone:
     seconds_left : float or None
         Until all restarts and candidates are expected to be done.
     undone : bool
-        The pass tried a leap, or a step of the acceleration, that lowered the bound.
+        The pass tried a surrogate step, or a step of L-BFGS, that lowered the bound.
     """
 
     number: int

@@ -18,8 +18,8 @@ from dask_gmm.model.moments import Moments
 
 Array = NDArray[np.float64]
 
-# Of numbers that are computed again, relative to them: another processor or number of BLAS threads may round
-# differently, and differences of large numbers enlarge that.
+# Rounding of numbers that are computed again, relative to them: another processor or number of BLAS threads
+# may round differently, and differences of large numbers enlarge that.
 _ROUNDING = {np.dtype(np.float32): 1e-5, np.dtype(np.float64): 1e-9}
 
 
@@ -32,8 +32,8 @@ class Checksums:
     groups : ndarray of shape (n_groups,), uint64
         Checksum of the rows of each group.
     sums : ndarray of shape (n_features + 1,)
-        Keyed sums of the features and of the weights; see `dask_gmm.fitting.sketch`. Those of features are zero
-        where checksums have to do.
+        Keyed sums of the features and of the weights; see `dask_gmm.fitting.sketch`. Those of features are
+        zero where only checksums are taken.
     """
 
     groups: NDArray[np.uint64]
@@ -52,9 +52,9 @@ class Checksums:
         ----------
         now : Checksums
         moments : Moments
-            Of all rows: the sums are as exact as the numbers are large.
+            The moments of all rows: the sums are as exact as the numbers are large.
         dtype : dtype
-            Of the rows.
+            The dtype of the rows.
         """
         rounding = _ROUNDING[np.dtype(dtype)] * np.sqrt(moments.n_rows)
         tolerances = [*(rounding * np.hypot(moments.deviation, moments.mean)), 1e-9 * moments.weight]
@@ -114,14 +114,14 @@ class Comparison:
     ----------
     reduction : Checksum
     dtype : dtype
-        Of the rows.
+        The dtype of the rows.
     group_name : callable
         Gives what an error calls a group.
 
     Attributes
     ----------
     first : Checksums or None
-        Of the first pass, once it is done.
+        The checksums of the first pass, once it is done.
     """
 
     def __init__(self, reduction: Checksum, dtype: np.dtype[Any], group_name: Callable[[int], str]) -> None:
@@ -143,7 +143,7 @@ class Comparison:
         ----------
         now : Checksums
         moments : Moments or None
-            Of all rows; None where this was the first pass.
+            The moments of all rows; None where this was the first pass.
 
         Returns
         -------

@@ -6,18 +6,18 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
-# The tolerance, in nats a row, of a fit that goes on until the gap is negligible. It decides where rows are
+# The tolerance, in nats per row, of a fit that goes on until the gap is negligible. It decides where rows are
 # few for the parameters: a gap that is negligible there is wide, and on the way EM passes plateaus which look
 # as if it were done.
 LOOSEST_TOL = 1e-4
-# By so many the ratio is judged by which gains shrink: those of accelerated steps jump.
+# So many gains show by what ratio they shrink: those of accelerated steps jump.
 _LAST_GAINS = 5
 # Gains below this part of the bound are rounding.
 _ROUNDING = 1e-13
 
 
 def remaining_gap(gains: Sequence[float], bound: float) -> float:
-    """Estimate by how much the bound is below its limit, in nats a row.
+    """Estimate by how much the bound is below its limit, in nats per row.
 
     Gains that shrink by a constant ratio add up to gain * ratio / (1 - ratio): Aitken's extrapolation, as
     Böhning et al., The Distribution of the Likelihood Ratio for Mixtures (1994), use it for EM. The ratio
@@ -27,9 +27,9 @@ def remaining_gap(gains: Sequence[float], bound: float) -> float:
     Parameters
     ----------
     gains : sequence of float
-        Of EM's steps, in nats a row, the last one last.
+        Gains of EM's steps, in nats per row, the last one last.
     bound : float
-        The last lower bound, in nats a row.
+        The last lower bound, in nats per row.
 
     Returns
     -------
@@ -63,7 +63,7 @@ def penalty(criterion: str, n_free: int, weight: float) -> float:
 
 
 def negligible_gap(criterion: str, n_free: int, weight: float) -> float:
-    """Return the gap, in nats a row, that does not disturb a comparison of models by a criterion.
+    """Return the gap, in nats per row, that does not disturb a comparison of models by a criterion.
 
     A tenth of its `penalty`, which has the same parameters.
     """
@@ -71,14 +71,14 @@ def negligible_gap(criterion: str, n_free: int, weight: float) -> float:
 
 
 def gap_advice(gain: float, remaining: float, n_free: int, weight: float, *, accelerated: bool) -> str | None:
-    """Return what to tell of a fit that stopped far from its limit, None where it is near or nobody knows.
+    """Return what to tell of a fit that stopped far from its limit, None where it is near or unknown.
 
     Parameters
     ----------
     gain : float
-        Of the last iteration, in nats a row.
+        Gain of the last iteration, in nats per row.
     remaining : float
-        Estimate of what is left to gain, in nats a row.
+        Estimate of what is left to gain, in nats per row.
     n_free : int
         Free parameters.
     weight : float
@@ -106,9 +106,9 @@ def passes_left(gains: Sequence[float], remaining: float, tol: float, gap: float
     Parameters
     ----------
     gains : sequence of float
-        Of the last steps that were kept, in nats a row, the last one last.
+        Gains of the last steps that were kept, in nats per row, the last one last.
     remaining : float
-        Estimate of what is left to gain, in nats a row; NaN where there is none.
+        Estimate of what is left to gain, in nats per row; NaN where there is none.
     tol : float
         Limit of the gain.
     gap : float or None

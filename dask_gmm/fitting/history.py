@@ -38,14 +38,14 @@ class History:
         return cls(run.number, ((),) * run.number + (run.iterations,), passes, passes_left)
 
     def to_dicts(self, *, all_restarts: bool = False) -> list[dict[str, Any]]:
-        """Return one dict an iteration, of the best restart or of all.
+        """Return one dict per iteration, of the best restart or of all.
 
         Returns
         -------
         list of dict
             restart, iteration (from 1), pass_number, lower_bound, gain, remaining (estimate of what is left
-            to gain, NaN where there is none; all in nats a row), seconds and n_bytes of the pass, rejected,
-            leap (of those ahead in a race of starts).
+            to gain, NaN where there is none; all in nats per row), seconds and n_bytes of the pass, rejected,
+            leap (whether it was a surrogate step of those ahead in a race of starts).
         """
         numbers = range(len(self.restarts)) if all_restarts else [self.best]
         return [
@@ -77,7 +77,7 @@ class History:
 
     @property
     def seconds(self) -> float:
-        """Of all passes."""
+        """Seconds that all passes took."""
         return sum(record.seconds for record in self.passes)
 
     @property
@@ -87,7 +87,7 @@ class History:
 
     @property
     def remaining(self) -> float:
-        """Estimate of what the best restart left to gain, in nats a row; NaN where there is none."""
+        """Estimate of what the best restart left to gain, in nats per row; NaN where there is none."""
         iterations = self.restarts[self.best]
         return iterations[-1].remaining if iterations else float("nan")
 

@@ -39,7 +39,7 @@ class Candidate:
     ----------
     settings : FitSettings
     restarts : tuple of Run or Collapse
-        By number.
+        The restarts in the order of their numbers.
     """
 
     settings: FitSettings

@@ -1,4 +1,4 @@
-"""The passes of a fit: a survey where a start has to be found, then E-steps for all restarts together."""
+"""The passes of a fit: a survey where a start has to be found, then E-steps of all mixtures together."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Observer(Protocol):
     """Hears how a fit proceeds; see `dask_gmm.reporting`."""
 
     def pass_begins(self, name: str) -> GroupDone | None:
-        """Note that a pass begins; return what wants to hear of its groups."""
+        """Note that a pass begins; return what to call with the number of each group that is done."""
 
     def pass_ends(self) -> None:
         """Note that a pass that advanced no restart is over."""

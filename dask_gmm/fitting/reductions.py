@@ -28,7 +28,7 @@ class _Evaluation:
     ----------
     density : Density
     dtype : dtype
-        Of the products.
+        The dtype of the products.
     observation : Observation
         How the rows were observed.
     """

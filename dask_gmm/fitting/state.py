@@ -34,7 +34,7 @@ class FitState:
     Attributes
     ----------
     restarts : tuple of tuple of Run or Collapse
-        By number, for each mixture that is fitted.
+        The restarts of each mixture that is fitted, in the order of their numbers.
     moments : Moments or None
         What the survey found; None before it.
     records : tuple of PassRecord

@@ -37,7 +37,7 @@ def check_state(state: FitState, settings: Sequence[FitSettings], n_features: in
     ----------
     state : FitState
     settings : sequence of FitSettings
-        Of the mixtures that are fitted.
+        The settings of each mixture that is fitted.
     n_features : int
     scatter : bool
         Whether the scatter of all rows is needed.

@@ -49,7 +49,7 @@ class Stopping:
         Parameters
         ----------
         gains : sequence of float
-            Of EM's steps so far, in nats per row.
+            Gains of EM's steps so far, in nats per row.
         remaining : float
             Estimate of what is left to gain, in nats per row.
         n_iter : int

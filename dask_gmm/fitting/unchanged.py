@@ -1,4 +1,4 @@
-"""Whether stored data are what they were in the first pass, by sums that no parameters enter."""
+"""Whether data are what they were in the first pass, by sums that do not depend on the parameters."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def check_unchanged(moments: Moments, statistics: Statistics, origins: Array, dt
     Parameters
     ----------
     moments : Moments
-        Of the first pass.
+        The moments of the first pass.
     statistics : Statistics
-        Of this pass.
+        The statistics of this pass.
     origins : ndarray of shape (n_components, n_features)
         What its first moments are about.
     dtype : dtype
-        Of the rows.
+        The dtype of the rows.
 
     Raises
     ------

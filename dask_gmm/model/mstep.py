@@ -1,4 +1,4 @@
-"""The M-step: sufficient statistics in, parameters out. Runs centrally, once a pass."""
+"""The M-step: sufficient statistics in, parameters out. It runs centrally, once per pass."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def maximize(
     reg_covar : float
         In squared units of the data.
     dtype : dtype
-        Of the rows; sets the tiny number that keeps an empty component's division defined.
+        The dtype of the rows, which sets the tiny number that keeps an empty component's division defined.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The start from one row a component: means at the rows, covariances of next to nothing.
+"""The start from one row per component: means at the rows, covariances of next to nothing.
 
 What spread a single row has is `reg_covar` and rounding, and the rounding decides which optimum EM goes
 to. So this is computed as scikit-learn does, in the dtype of the rows, where that is well defined.

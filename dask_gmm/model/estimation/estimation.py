@@ -18,7 +18,7 @@ class Estimation(ABC):
     """A way to estimate parameters: independent of the covariance type and of how rows were observed.
 
     The passes are the same for all: `density` goes out to the rows, `Statistics` come back, and `objective`
-    and `maximize` are asked centrally, once a pass. `maximize` must never lower the objective but for what
+    and `maximize` are asked centrally, once per pass. `maximize` must never lower the objective but for what
     `reg_covar` adds: stopping, races and rejected steps rely on it.
     """
 
@@ -28,13 +28,13 @@ class Estimation(ABC):
 
     @abstractmethod
     def objective(self, parameters: Parameters, statistics: Statistics) -> float:
-        """Return what is maximized, in nats a row, at the parameters that the rows were evaluated by.
+        """Return what is maximized, in nats per row, at the parameters that the rows were evaluated by.
 
         Parameters
         ----------
         parameters : Parameters
         statistics : Statistics
-            Of all rows under ``density(parameters)``.
+            The statistics of all rows under ``density(parameters)``.
         """
 
     @abstractmethod
@@ -54,13 +54,13 @@ class Estimation(ABC):
         parameters : Parameters
             Those that the rows were evaluated by.
         statistics : Statistics
-            Of all rows under ``density(parameters)``.
+            The statistics of all rows under ``density(parameters)``.
         origins : ndarray of shape (n_components, n_features)
             What the moments in `statistics` are about.
         reg_covar : float
             Added to the variances, in squared units of the data.
         dtype : dtype
-            Of the rows.
+            The dtype of the rows.
 
         Raises
         ------
