@@ -235,7 +235,7 @@ class Passes:
         check_unchanged(self.moments, statistics, kernel.origins, self.rows.dtype)
         return kernel.completed(statistics, self.moments)
 
-    def _run(self, name: str, works: list[Any]) -> list[Any]:
+    def _run(self, name: str, reductions: list[Any]) -> list[Any]:
         began = perf_counter()
         n_bytes = self.rows.n_bytes
         if n_bytes is not None:
