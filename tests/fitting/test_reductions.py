@@ -7,7 +7,8 @@ import pytest
 
 from dask_gmm.fitting.checksums import Checksum
 from dask_gmm.fitting.reductions import EStep, LogLikelihood
-from dask_gmm.fitting.survey import Sampling, Survey
+from dask_gmm.fitting.row_sample import Sampling
+from dask_gmm.fitting.survey import Survey
 from dask_gmm.model.covariance import covariance_types
 from dask_gmm.model.density import Density
 from tests.engine.reduction_contract import N_CHUNKS, N_FEATURES, ROWS_PER_CHUNK, ReductionContract
