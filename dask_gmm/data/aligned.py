@@ -2,7 +2,7 @@
 
 Whatever a column is given as, it becomes a source of one feature whose chunks are those of the rows, so that
 a worker reads both with the same number. Sources know nothing of it, except those that have a better way
-(`TakesColumns`): for a column that lies in the same files or partitions, or in memory.
+(`dask_gmm.data.abilities.TakesColumns`), for a column in the same files or partitions, or in memory.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dask_gmm.data.abilities import CountsRows, TakesColumns
 from dask_gmm.data.aligned_grid import column_on_grid
 from dask_gmm.data.aligned_table import column_of_table, needs_row_counts
 from dask_gmm.data.checks import check_length
-from dask_gmm.data.source import SAMPLE_WEIGHT, Answer, Block, CountsRows, Reader, Source, TakesColumns
+from dask_gmm.data.source import SAMPLE_WEIGHT, Answer, Block, Reader, Source
 
 
 def with_weights(source: Source, sample_weight: Any) -> Source:

@@ -9,13 +9,14 @@ from typing import Any
 import dask.array as da
 import numpy as np
 
+from dask_gmm.data.abilities import CountsRows
 from dask_gmm.data.column_in_memory import ColumnInMemory
 from dask_gmm.data.dask_array import DaskArraySource
 from dask_gmm.data.imported import is_instance
 from dask_gmm.data.masks import refuse_masked
 from dask_gmm.data.recut import RecutRows
 from dask_gmm.data.sample_grid import SampleGrid
-from dask_gmm.data.source import CountsRows, Source, is_source
+from dask_gmm.data.source import Source, is_source
 from dask_gmm.errors import DataError
 from dask_gmm.storage.fingerprint import extended, joined, of_array
 

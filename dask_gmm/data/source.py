@@ -206,62 +206,6 @@ class Source(Protocol):
 
 
 @runtime_checkable
-class TakesColumns(Protocol):
-    """A source that has a better way to read some columns than `dask_gmm.data.aligned` has for all."""
-
-    def take_column(self, name: str, values: Any) -> tuple[Source, Any]:
-        """Return the source that reads the column itself, and what is left to align.
-
-        Parameters
-        ----------
-        name : str
-            Of the column in ``Block.columns``.
-        values
-            As they were given.
-
-        Returns
-        -------
-        source : Source
-            The same rows. If it reads the column itself, its blocks have it.
-        values
-            None if it does; otherwise the values, perhaps laid out as the samples are.
-        """
-        ...
-
-
-@runtime_checkable
-class CountsRows(Protocol):
-    """A source whose chunks may be of unknown length until they are read."""
-
-    def counted(self) -> tuple[Source, Sequence[int]]:
-        """Count the rows of every chunk, which reads or computes what tells it.
-
-        Returns
-        -------
-        source : Source
-            The same rows, numbered where the count allows it.
-        n_rows : sequence of int
-            Rows of each chunk.
-        """
-        ...
-
-
-@runtime_checkable
-class Rechunkable(Protocol):
-    """A source that can be had in other chunks."""
-
-    def regularly_chunked(self) -> Source:
-        """Return the same rows with a regular grid: cells of one size, but the last along each axis.
-
-        Raises
-        ------
-        ValueError
-            The sizes of the chunks are not known.
-        """
-        ...
-
-
-@runtime_checkable
 class CountsBytes(Protocol):
     """A sequence of chunks that is described by a rule."""
 

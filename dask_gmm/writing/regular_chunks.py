@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing
 
+from dask_gmm.data.abilities import Rechunkable
 from dask_gmm.data.aligned import AlignedSource
 from dask_gmm.data.recut import RecutRows
 from dask_gmm.data.sample_grid import SampleGrid
-from dask_gmm.data.source import Block, Rechunkable, Source
+from dask_gmm.data.source import Block, Source
 from dask_gmm.engine.choose import choose_engine
 
 

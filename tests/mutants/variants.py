@@ -85,8 +85,8 @@ def on_blocks(change: Callable[[Any], Any]) -> None:
 
 
 def without(block: Any, keep: Any) -> Any:
-    weights = None if block.weights is None else block.weights[keep]
-    return replace(block, rows=block.rows[keep], weights=weights, numbers=lambda: block.numbers()[keep])
+    columns = {name: column[keep] for name, column in block.columns.items()}
+    return replace(block, rows=block.rows[keep], columns=columns, numbers=lambda: block.numbers()[keep])
 
 
 def pytest_configure() -> None:
@@ -320,7 +320,7 @@ def probabilities_in_linear_space():
 
 @noticed_by("test_weights.py::test_a_weight_is_a_number_of_rows")
 def weights_ignored():
-    on_blocks(lambda block: replace(block, weights=None))
+    on_blocks(lambda block: replace(block, columns={}))
 
 
 @noticed_by("test_weights.py::test_a_weight_is_a_number_of_rows")

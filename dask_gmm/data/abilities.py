@@ -1,0 +1,64 @@
+"""What only some sources can do, each a protocol of its own beside `dask_gmm.data.source.Source`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from dask_gmm.data.source import Source
+
+
+@runtime_checkable
+class TakesColumns(Protocol):
+    """A source that has a better way to read some columns than `dask_gmm.data.aligned` has for all."""
+
+    def take_column(self, name: str, values: Any) -> tuple[Source, Any]:
+        """Return the source that reads the column itself, and what is left to align.
+
+        Parameters
+        ----------
+        name : str
+            Of the column in ``Block.columns``.
+        values
+            As they were given.
+
+        Returns
+        -------
+        source : Source
+            The same rows. If it reads the column itself, its blocks have it.
+        values
+            None if it does; otherwise the values, perhaps laid out as the samples are.
+        """
+        ...
+
+
+@runtime_checkable
+class CountsRows(Protocol):
+    """A source whose chunks may be of unknown length until they are read."""
+
+    def counted(self) -> tuple[Source, Sequence[int]]:
+        """Count the rows of every chunk, which reads or computes what tells it.
+
+        Returns
+        -------
+        source : Source
+            The same rows, numbered where the count allows it.
+        n_rows : sequence of int
+            Rows of each chunk.
+        """
+        ...
+
+
+@runtime_checkable
+class Rechunkable(Protocol):
+    """A source that can be had in other chunks."""
+
+    def regularly_chunked(self) -> Source:
+        """Return the same rows with a regular grid: cells of one size, but the last along each axis.
+
+        Raises
+        ------
+        ValueError
+            The sizes of the chunks are not known.
+        """
+        ...
