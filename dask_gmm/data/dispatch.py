@@ -78,8 +78,8 @@ def looks_like_parquet(url: str, storage_options: Mapping[str, Any] | None = Non
             return True
         if path.endswith(".zarr"):
             return False
-    import fsspec
+    from dask_gmm.storage.location import Location
 
-    filesystem, root = fsspec.core.url_to_fs(url, **(storage_options or {}))
+    filesystem, root = Location.of(url, storage_options).open_filesystem()
     found = filesystem.find(root, maxdepth=4)
     return any(name.endswith(_PARQUET) or "/_delta_log/" in name for name in found)

@@ -46,7 +46,7 @@ class ParquetTarget:
         note_path = f"{path.rstrip('/')}/{_NOTE}"
         if filesystem.exists(path) and filesystem.find(path, maxdepth=1):
             note = json.loads(filesystem.cat_file(note_path)) if filesystem.exists(note_path) else None
-            if continues(note, identity, overwrite, str(self.location)):
+            if continues(note, identity, overwrite, self.location):
                 return
             # Nothing else that may be in the folder.
             for name in filesystem.find(path, maxdepth=1):

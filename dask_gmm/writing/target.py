@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dask_gmm.storage.redaction import public_url
+from dask_gmm.storage.location import Location
 
 Identity = Mapping[str, Any]
 Values = Mapping[str, NDArray[Any]]
@@ -57,13 +57,12 @@ class Target(Protocol):
         """Write chunk `index`; `values` has an array for each column."""
 
 
-def continues(note: Identity | None, identity: Identity, overwrite: bool, url: str) -> bool:
+def continues(note: Identity | None, identity: Identity, overwrite: bool, location: Location) -> bool:
     """Tell whether what is there is to be continued; False if it is to be replaced."""
-    place = public_url(url)
     if note is None:
         # Even with overwrite: it may be anything, the rows themselves among it.
         raise FileExistsError(
-            f"There is something at {place} that is no predictions of dask_gmm. Choose another place, or "
+            f"There is something at {location} that is no predictions of dask_gmm. Choose another place, or "
             "remove it yourself."
         )
     differing = [name for name in {**note, **identity} if note.get(name) != identity.get(name)]
@@ -72,6 +71,6 @@ def continues(note: Identity | None, identity: Identity, overwrite: bool, url: s
     if overwrite:
         return False
     raise FileExistsError(
-        f"{place} holds other predictions; different are: {', '.join(differing)}. Choose another place, or "
-        "replace them with overwrite=True."
+        f"{location} holds other predictions; different are: {', '.join(differing)}. Choose another place, "
+        "or replace them with overwrite=True."
     )

@@ -47,7 +47,7 @@ class ZarrTarget:
         if filesystem.exists(path) and filesystem.find(path, maxdepth=2):
             group = self._existing_group()
             note = None if group is None else group.attrs.get(_NOTE)
-            if not continues(note, identity, overwrite, str(self.location)):
+            if not continues(note, identity, overwrite, self.location):
                 assert note is not None
                 self._remove(note)
         group = _open_group(self.location, "a")

@@ -2,7 +2,8 @@
 
 A chunk goes through these modules from the last to the first, and each imports only those after it:
 
-- `source` is what the user holds. It lays a grid of cells over the chunks; its reader turns cells into rows.
+- `source` is what the user holds: it lays a grid of cells over the chunks. `reader` turns a cell into rows
+  on a worker.
 - `variables` are the arrays, with their axes in one order and their numbers unpacked by `cf_packing`.
 - `stored_array` is an address that a worker receives and opens once, by `opening`.
 - `chunk_reader` reads whole chunks and names those that cannot be read. It reads through `checked_store`,
