@@ -1,4 +1,4 @@
-"""A fit's state in a file after every pass, so that a fit that is killed goes on where it was.
+"""The state of a fit in a file after every pass, so that a killed fit goes on where it was.
 
 Locally the checkpoint is one file, replaced as a whole. In an object store, where nothing can be replaced
 safely, it is a folder of numbered objects, of which the newest complete one counts.
@@ -30,22 +30,22 @@ _KEPT_OBJECTS = 2
 
 
 class Checkpoint:
-    """Saves and restores the state of one fit; a context in which no other process may.
+    """Saves and restores the state of one fit, as a context in which no other process may do so.
 
     Parameters
     ----------
     url : str or path
         A local path or any fsspec URL.
     identity : mapping
-        What must be the same for a saved state to be continued: parameters, shape and
-        fingerprint of the data, release. Values as JSON has them.
+        What must be the same for a saved state to be continued: parameters, shape and fingerprint of the
+        data, release. Values that JSON can express.
 
     Raises
     ------
     DriverError
         Another process is fitting with this checkpoint.
     StoreError
-        Its place cannot be read or written; names the URL without credentials.
+        Its place cannot be read or written; the message names the URL without credentials.
     """
 
     def __init__(self, url: str | os.PathLike[str], identity: Mapping[str, Any]) -> None:
@@ -142,7 +142,7 @@ class Checkpoint:
     ) -> FitState:
         try:
             if "state" not in header:
-                # A model, say, which nobody should be told to delete.
+                # It may be a model, which the message must not advise to delete.
                 raise CheckpointError(f"{where} is no checkpoint of a fit: use another name.")
             identity, number = header.get("identity"), header.get("number")
             if not isinstance(identity, dict) or type(number) is not int or number < 0:

@@ -28,11 +28,11 @@ class LocalDriver:
     Parameters
     ----------
     path : Path
-        Of the checkpoint.
+        The file of the checkpoint.
     """
 
     def __init__(self, path: Path) -> None:
-        # Two ways to one file are one checkpoint.
+        # Two paths to one file, such as a link, are one checkpoint.
         self._path = path.resolve()
         self._lock_path = self._path.with_name(f".{self._path.name}.lock")
         self._lock: IO[str] | None = None
@@ -84,9 +84,9 @@ class RemoteDriver:
     ----------
     filesystem : fsspec.AbstractFileSystem
     path : str
-        Of the checkpoint.
+        The folder of the checkpoint in the file system.
     url : str
-        What errors call it.
+        What errors call the checkpoint.
     """
 
     # Drivers of this process: the number of the process does not tell them apart.
@@ -140,7 +140,7 @@ class RemoteDriver:
             note: Any = json.loads(self._filesystem.cat_file(self._place))
         except (FileNotFoundError, ValueError):
             return None
-        # What no driver wrote holds nobody up.
+        # Any other content is no note of a driver, and stops none.
         known = isinstance(note, dict) and isinstance(note.get("name"), str)
         return note if known and isinstance(note.get("process"), int) else None
 

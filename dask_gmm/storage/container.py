@@ -104,7 +104,7 @@ def unpack(content: bytes, where: str) -> tuple[dict[str, Any], Arrays]:
             raise TypeError(f"a {type(header).__name__} as header")
         arrays = dict(_arrays(header.pop("arrays"), numbers))
     except MALFORMED as error:
-        # Nobody wrote this with `pack`.
+        # `pack` writes no such file.
         raise ModelFileError(f"{where} does not hold what it declares: {error!r}") from error
     return header, arrays
 

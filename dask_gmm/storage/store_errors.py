@@ -13,7 +13,7 @@ from typing import Any, Literal
 from dask_gmm.errors import DataError, StoreError, StoreMissingError, StoreRefusedError, StoreUnfitError
 
 #: "passing": another try may succeed. "refused": credentials or rights are not sufficient. "missing": there
-#: is no such object. "lasting": it stays until somebody acts. "unfit": the place cannot be what is asked.
+#: is no such object. "lasting": it stays until someone acts. "unfit": the place cannot be what is asked.
 Verdict = Literal["passing", "refused", "missing", "lasting", "unfit"]
 
 _CLIENTS = {
@@ -31,7 +31,7 @@ _REFUSED = re.compile(r"PermissionDenied|Unauth(enticated|orized)|Credential|NoR
 _MISSING = re.compile(r"^(Resource)?NotFound(Error)?$")
 _LASTING = re.compile(r"Checksum")
 _UNFIT = re.compile(r"Config|Validation|Unsupported|NotSupported|InvalidURL|InvalidPath")
-# A full disk: somebody may make room, but not soon.
+# A full disk, say: another try soon does not help.
 _LASTING_NUMBERS = {errno.EDQUOT, errno.ENOLCK, errno.ENOSPC}
 # A path that cannot be what is asked of it, however often that is tried.
 _UNFIT_NUMBERS = {
@@ -93,7 +93,7 @@ def _answer(error: BaseException) -> tuple[int | None, str]:
     found: list[Any] = [getattr(error, name, None) for name in ("status", "status_code", "code")]
     found.append(getattr(response, "status_code", None))
     text = str(error)
-    # obstore tells it in words alone.
+    # obstore has the status in its text only.
     found += _STATUS_IN_WORDS.findall(text)
     return next(filter(None, map(_as_status, found)), None), next(iter(_CODE_IN_WORDS.findall(text)), "")
 

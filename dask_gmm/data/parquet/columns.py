@@ -101,7 +101,7 @@ def default_columns(schema: pa.Schema) -> list[str]:
         index = json.loads((schema.metadata or {}).get(b"pandas", b"{}"))["index_columns"]
         stored = {name for name in index if isinstance(name, str)}
     except (LookupError, TypeError, ValueError):
-        # Nobody promised that this is pandas' note.
+        # Other writers may keep anything under this name.
         stored = set()
     return [name for name in schema.names if name not in stored]
 

@@ -28,7 +28,7 @@ class Unpacking:
     Attributes
     ----------
     dtype : dtype
-        Of the unpacked numbers, float32 or float64 (float16 where nothing but missing values is marked).
+        The dtype of the unpacked numbers, float32 or float64 (float16 where only missing values are marked).
     stored_as : dtype
         The dtype as which the stored bytes are read: ``_Unsigned`` exchanges signed and unsigned integers.
     marks : tuple of int or float

@@ -1,4 +1,4 @@
-"""Reading Zarr chunks that are there and whole, or not at all."""
+"""Stores and arrays of Zarr that never take a missing or cut-off chunk for data, or that read faster."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dask_gmm.errors import DataError
 
 
 def with_checks(array: zarr.Array[Any], is_fill: Callable[[str], bool]) -> zarr.Array[Any]:
-    """Return `array` reading through a CheckedStore and decoding within bounds; costs no request."""
+    """Return `array` reading through a CheckedStore and decoding within bounds, without any request."""
     store = CheckedStore(array.store, is_fill, _ends_in_blosc(array))
     return zarr.Array(zarr.AsyncArray(bound_codecs(array.metadata), StorePath(store, array.path)))
 

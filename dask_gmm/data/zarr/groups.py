@@ -26,7 +26,7 @@ _ENCODED = {
 
 
 def describe_group(group: zarr.Group, component: str | None) -> str:
-    """Return the text of an error: there is no array `component`, or the group was taken for one itself."""
+    """Return the text of the error for a group that has no array `component`, or was itself taken for one."""
     place = public_url(str(group.store_path))
     encoding = str(group.attrs.get("encoding-type", ""))
     if not component and encoding in _ENCODED:
@@ -57,7 +57,7 @@ async def _children(store: Any, path: str) -> list[str]:
 
 
 def _image(group: zarr.Group) -> str:
-    """Return which array is the image itself and what its axes are, if OME-NGFF tells it."""
+    """Return which array is the image itself and what its axes are, where its attributes follow OME-NGFF."""
     with suppress(Exception):
         attributes = group.attrs.asdict()
         image = attributes.get("ome", attributes)["multiscales"][0]

@@ -89,7 +89,7 @@ class StoredArray:
 
     @property
     def name(self) -> str:
-        """Its path in the group, or the last part of that of the store."""
+        """The path in the group, or the last part of the path of the store."""
         return self.component or self.array.basename
 
     @property
