@@ -1,4 +1,4 @@
-"""The commands: what they take and say. Their work is imported when one runs."""
+"""The commands, their arguments and help texts. What a command needs is imported when it runs."""
 
 from __future__ import annotations
 
@@ -64,10 +64,10 @@ def _configured() -> dict[str, dict[str, Any]]:
 
 
 def _run(module: str, job: str, given: Mapping[str, Any]) -> None:
-    def work(log: Any) -> Any:
+    def run_job(log: Any) -> Any:
         return getattr(import_module(f"dask_gmm.cli.{module}"), job)(given, log)
 
-    run(work, given["log"])
+    run(run_job, given["log"])
 
 
 @gmm.command(short_help="Fit a mixture.", epilog=EXIT_CODES)
@@ -108,7 +108,7 @@ def predict(**given: Any) -> None:
 @click.argument("model")
 @options(WEIGHT, *SOURCE, *CLUSTER, LOG)
 def score(**given: Any) -> None:
-    """Print the mean log density of SOURCE under MODEL, in nats a row."""
+    """Print the mean log density of SOURCE under MODEL, in nats per row."""
     _run("model_jobs", "score", given)
 
 
@@ -135,7 +135,7 @@ def convert(**given: Any) -> None:
 @click.option("--n-components", type=int, required=True, help="Number of components.")
 @options(*PLAN, *SOURCE, LOG)
 def plan(**given: Any) -> None:
-    """Print what a fit of SOURCE would need: groups, memory a worker, seconds a pass.
+    """Print what a fit of SOURCE would need: groups, memory per worker, seconds per pass.
 
     Reads one chunk, and times one step on it here.
     """

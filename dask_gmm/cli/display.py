@@ -1,4 +1,4 @@
-"""How passes appear: a line each and a bar on a terminal, JSON lines elsewhere."""
+"""How passes are shown: one line per pass and a bar on a terminal, JSON lines elsewhere."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Display:
 
 
 def pass_line(done: PassDone) -> str:
-    """Return a pass in less than 80 columns; behind the bound stands its gain.
+    """Return the line for a pass, in less than 80 columns; the gain stands behind the bound.
 
     Examples
     --------

@@ -74,7 +74,7 @@ def make_estimator(given: Mapping[str, Any]) -> GaussianMixture:
 
 
 def check_folder(url: str) -> None:
-    """Refuse a local file that cannot be written before hours of work, not after.
+    """Refuse a path that cannot be written before a fit of hours, not after it.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def check_folder(url: str) -> None:
 
 
 def description(estimator: Any) -> dict[str, Any]:
-    """Return what a fitted estimator is, as JSON has it."""
+    """Return a description of a fitted estimator, for JSON."""
     names = getattr(estimator, "feature_names_in_", None)
     bound = float(estimator.lower_bound_)
     return {

@@ -1,4 +1,4 @@
-"""What standard error gets: text for people, JSON lines for programs."""
+"""The log on standard error: text for people, JSON lines for programs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Log:
 
 
 def _wrapped(text: str) -> str:
-    """Return the text with lines that end between words where a terminal's would end anywhere."""
+    """Return the text broken between words at the width of a terminal, which would break it anywhere."""
     if not sys.stderr.isatty():
         return text
     width = shutil.get_terminal_size().columns

@@ -47,7 +47,7 @@ def predict(given: Mapping[str, Any], log: Log) -> dict[str, Any]:
 
 
 def score(given: Mapping[str, Any], log: Log) -> dict[str, Any]:
-    """Return the mean log density, in nats a row."""
+    """Return the mean log density, in nats per row."""
     model = GaussianMixture.load(given["model"])
     source = open_source(given["source"], given)
     began = perf_counter()

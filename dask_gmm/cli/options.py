@@ -54,7 +54,7 @@ class Option:
 #: The estimator's parameters apart from `n_components`, with its defaults.
 ESTIMATOR = (
     Option("covariance_type", COVARIANCE_TYPES, "full", "Structure of the covariances."),
-    Option("tol", float, 1e-3, "Stop when the mean log-likelihood changes by less, in nats a row."),
+    Option("tol", float, 1e-3, "Stop when the mean log-likelihood changes by less, in nats per row."),
     Option("reg_covar", float, 1e-6, "Added to the variances, in squared units of the data."),
     Option("max_iter", int, 100, "Most passes over the data of a restart."),
     Option("n_init", int, 1, "Restarts; the best is kept."),
@@ -160,8 +160,8 @@ CLUSTER = (
     Option(
         "n_workers", int, None, "Workers of the local cluster; 0 for the threads of this process, no cluster."
     ),
-    Option("threads", int, None, "Threads a worker."),
-    Option("memory_limit", str, None, 'Memory a worker, such as "4 GiB".'),
+    Option("threads", int, None, "Threads per worker."),
+    Option("memory_limit", str, None, 'Memory per worker, such as "4 GiB".'),
     Option(
         "performance_report", click.Path(dir_okay=False), None, "Write Dask's HTML report here (needs bokeh)."
     ),

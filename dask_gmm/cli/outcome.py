@@ -46,7 +46,7 @@ def run(job: Callable[[Log], Mapping[str, Any]], log_format: str | None) -> None
     Parameters
     ----------
     job : callable
-        Returns the result, as JSON has it.
+        Returns the result, for JSON.
     log_format : {'human', 'json'} or None
     """
     log = Log(log_format)
@@ -65,7 +65,7 @@ def run(job: Callable[[Log], Mapping[str, Any]], log_format: str | None) -> None
 
 
 def _shown(result: Mapping[str, Any]) -> str:
-    """Return the same JSON with a line for each value, and for each of several objects."""
+    """Return JSON with one line per value, and one per object in a list of objects."""
     values = {name: json.dumps(value, allow_nan=False) for name, value in result.items()}
     for name, value in result.items():
         if isinstance(value, list) and value and isinstance(value[0], (dict, list)):

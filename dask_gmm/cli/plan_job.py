@@ -73,7 +73,7 @@ def plan(given: Mapping[str, Any], log: Log) -> dict[str, Any]:
 def estimate(
     source: Source, n_components: int, covariance_type: str, n_threads: int
 ) -> tuple[Cost, dict[str, Any]]:
-    """Measure what a pass costs, and tell how long it will take on so many threads.
+    """Measure what a pass costs, and estimate how long it will take on `n_threads` threads.
 
     Raises
     ------
@@ -83,7 +83,7 @@ def estimate(
     if not source.chunks:
         raise DataError(f"{source!r} has no rows.")
     groups = Plan.of(source).groups
-    cost = measure(source, groups, _work(source, n_components, covariance_type), n_threads)
+    cost = measure(source, groups, _e_step(source, n_components, covariance_type), n_threads)
     n_bytes = int(byte_counts(source.chunks, unknown=0).sum())
     return cost, {
         "rows": known_rows(source),
@@ -94,7 +94,7 @@ def estimate(
         "groups": len(groups),
         "read_bytes_per_second": round(1 / cost.reading),
         "work_bytes_per_second": round(1 / cost.arithmetic),
-        "seconds_a_pass": cost.of_pass(n_bytes, len(groups), n_threads),
+        "seconds_a_pass": cost.seconds_per_pass(n_bytes, len(groups), n_threads),
     }
 
 
@@ -111,8 +111,8 @@ def _settings(given: Mapping[str, Any]) -> FitSettings:
     return FitSettings(start, 0.0, 1, given["n_init"], 0, shared_passes=True)
 
 
-def _work(source: Source, n_components: int, covariance_type: str) -> EStep:
-    """Return an E-step of a mixture of that size."""
+def _e_step(source: Source, n_components: int, covariance_type: str) -> EStep:
+    """Return the E-step of a mixture of that size, fitted to a few of the rows."""
     block = read_largest(source)
     check_rows(block)
     rows = block.rows[:_CALIBRATION_ROWS]

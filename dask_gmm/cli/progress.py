@@ -1,4 +1,4 @@
-"""A fit's passes as events, heard through scikit-learn's callback interface."""
+"""The passes of a fit as events, which arrive through scikit-learn's callback interface."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class PassDone:
     n_rows, n_bytes : int or None
         Read in the pass, None where only reading tells.
     lower_bound : float or None
-        Mean log-likelihood of the best restart so far, in nats a row; None where no restart advanced.
+        Mean log-likelihood of the best restart so far, in nats per row; None where no restart advanced.
     gain : float or None
         Its last change.
     gap : float or None
         Estimate of what further passes may still add.
     seconds_left : float or None
-        Until all restarts and candidates are expected to be done.
+        Time until all restarts and candidates are expected to be done.
     undone : bool
         The pass tried a surrogate step, or a step of L-BFGS, that lowered the bound.
     """
@@ -79,10 +79,10 @@ class PassReport:
         self._began = 0.0
 
     def setup(self, estimator: Any, context: Any) -> None:
-        """Take nothing from the start of a fit."""
+        """Do nothing when a fit starts."""
 
     def teardown(self, estimator: Any, context: Any) -> None:
-        """Leave nothing after it."""
+        """Do nothing when a fit ends."""
 
     def on_fit_task_begin(self, estimator: Any, context: Any) -> None:
         """Note when a pass begins."""

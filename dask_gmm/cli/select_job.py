@@ -82,7 +82,7 @@ def _tolerance(text: str) -> float | str:
 
 
 def _lines(results: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the table line by line, as JSON has it."""
+    """Return the table as a list of lines, for JSON."""
     columns = {name: np.asarray(values).tolist() for name, values in results.items()}
     return [
         {name: _finite(value) for name, value in zip(columns, line, strict=True)}

@@ -1,4 +1,4 @@
-"""SOURCE and the options that select from it, to rows."""
+"""How SOURCE, and the options that select from it, become rows."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def open_source(url: str, given: Given) -> Source:
     Raises
     ------
     click.UsageError
-        Options of another kind of source or that select what is not there or no numbers; filters and storage
-        options that cannot be understood.
+        Options belong to another kind of source, select what is not there, or what is not numbers; filters or
+        storage options cannot be understood.
     """
     try:
         return _open(url, given)
@@ -61,7 +61,7 @@ def _open(url: str, given: Given) -> Source:
 
 
 def open_weights(given: Given) -> Any:
-    """Return what ``--sample-weight`` names, as `fit` takes it; None without it."""
+    """Return the weights that ``--sample-weight`` names, as `fit` takes them; None without the option."""
     name = given["sample_weight"]
     if name is None:
         return None
@@ -77,7 +77,7 @@ def open_weights(given: Given) -> Any:
 
 
 def _chosen(given: Given, names: Sequence[str]) -> dict[str, Any]:
-    """Return arguments of `from_zarr` for the options that are given."""
+    """Return the arguments of `from_zarr` for the options that are given."""
     chosen = {name: given[name] for name in names if given[name] is not None}
     if "decode" in chosen:
         chosen["decode"] = chosen["decode"] == "yes"

@@ -1,4 +1,4 @@
-"""Where a command runs: a scheduler that is there, a local cluster, or the threads of this process."""
+"""Where a command runs: a running scheduler, a local cluster, or the threads of this process."""
 
 from __future__ import annotations
 

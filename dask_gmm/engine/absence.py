@@ -1,4 +1,4 @@
-"""A pass asked for by a task: while it runs, the task's thread is left to the tasks of the pass."""
+"""A fit that runs inside a task: while its passes run, the task leaves its thread to their tasks."""
 
 from __future__ import annotations
 

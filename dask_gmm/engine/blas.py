@@ -1,4 +1,4 @@
-"""One BLAS thread while tasks run side by side: no oversubscription, and the same bits everywhere."""
+"""BLAS uses one thread while tasks run side by side: cores are not oversubscribed, and bits are equal."""
 
 from __future__ import annotations
 

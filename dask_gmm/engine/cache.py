@@ -37,7 +37,7 @@ def groups_to_keep(
     cache : {'auto', True, False}
         'auto' keeps what fits, True all, False none.
     memory : TaskMemory
-        What tasks need beside the rows that stay.
+        What tasks need beside the rows that stay in memory.
     workers : iterable of (int, int)
         Memory limit in bytes (0 for none) and threads of each worker.
     """
@@ -61,7 +61,7 @@ def groups_to_keep(
 
 
 def fits_in_process(source: Source, cache: Cache, keep_bytes: int) -> bool:
-    """Return whether all rows stay in the memory of this process: with 'auto' up to so many bytes."""
+    """Tell whether all rows stay in the memory of this process: with 'auto' up to `keep_bytes` of them."""
     if cache != "auto":
         return cache
     sizes = byte_counts(source.chunks, unknown=-1)

@@ -23,8 +23,8 @@ def choose_engine(
 ) -> ThreadsEngine | ClusterEngine:
     """Return the engine for `source`.
 
-    A current client's cluster, unless ``dask.config.set(scheduler=...)`` asks for something else;
-    otherwise the threads of this process (one with ``scheduler="sync"``). Rows in this process's memory
+    That is the cluster of the current client, unless ``dask.config.set(scheduler=...)`` asks for something
+    else; otherwise the threads of this process, one with ``scheduler="sync"``. Rows in this process's memory
     are not sent anywhere.
 
     Parameters
@@ -34,8 +34,9 @@ def choose_engine(
         Whether rows stay in memory between passes: with 'auto' what fits a cluster's memory does, and on
         the threads of this process all that are no more than `keep_bytes`. See `dask_gmm.engine.cache`.
     computed : PassBytes
-        Of what a pass computes, for the estimate of memory.
+        Sizes of what a pass computes, for the estimate of memory.
     keep_bytes : int
+        Most bytes of rows that stay in the memory of this process.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""What the workers of a pass are: releases and processors that the bits of a result depend on.
+"""Releases and processors of the workers of a pass, which the bits of a result depend on.
 
-That rides on the groups of a pass, so that it is known of the workers that did something, whenever they came.
-Only whether the package is there at all has to be asked beforehand.
+A reduction collects them on the way, from the workers that did something, whenever they came. Only whether
+the package is there at all has to be asked beforehand.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Environment = tuple[tuple[str, str], ...]
 
 @cache
 def environment() -> Environment:
-    """Return what this process is."""
+    """Return the environment of this process."""
     _, name, features = cpu_target.target_context.codegen().magic_tuple()
     blas = sorted(
         {str(library.get("architecture")) for library in threadpool_info() if library["user_api"] == "blas"}
@@ -52,18 +52,18 @@ def environment() -> Environment:
 
 
 class Environments:
-    """The environments of the workers of a pass, as a reduction."""
+    """The reduction to the environments of all workers of a pass."""
 
     def zero(self) -> frozenset[Environment]:
-        """Return that of this process."""
+        """Return the environment of this process."""
         return frozenset([environment()])
 
     def update(self, value: frozenset[Environment], block: Block) -> frozenset[Environment]:
-        """Return the same: rows change nothing."""
+        """Return `value`: rows change nothing."""
         return value
 
     def combine(self, values: Sequence[frozenset[Environment]]) -> frozenset[Environment]:
-        """Unite."""
+        """Return the environments of all."""
         return frozenset[Environment]().union(*values)
 
 
@@ -73,7 +73,7 @@ def check_environments(found: frozenset[Environment]) -> bool:
     Parameters
     ----------
     found : frozenset
-        What workers are.
+        Environments of the workers of a pass.
 
     Returns
     -------
@@ -113,7 +113,7 @@ def check_releases(client: Client, workers: Iterable[str]) -> None:
     Raises
     ------
     WorkersDifferError
-        dask_gmm is not there, or in another release.
+        A worker has no dask_gmm, or another release.
     """
     package = _PACKAGE
 

@@ -19,7 +19,7 @@ def run_group(
     ----------
     blocks : Blocks
     reductions : sequence of Reduction
-        All see a block while it is in memory.
+        Each of them takes in a block while it is in memory.
     begin_next : callable, optional
         See `Blocks.each`.
     """

@@ -1,8 +1,8 @@
-"""Workers short of memory: tasks give back what they freed, and a worker that Dask has paused goes on.
+"""Workers short of memory: tasks give back what they freed, and a worker that Dask has paused is resumed.
 
 Dask pauses a worker whose process takes four fifths of its limit, until it takes less. What the allocator
-keeps of freed memory counts. A paused worker keeps as many tasks as it has threads, and nobody else is given
-them: without help a pass would wait for them without end.
+keeps of freed memory counts. A paused worker keeps as many tasks as it has threads, and no other worker is
+given them: without help a pass would wait for them without end.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SHORT = 0.6
 # By how much of its limit a worker that stays paused may grow before it is paused again.
 _ROOM = 0.05
 # Looks at the cluster, a few seconds apart, at which a worker must be found paused: its memory may yet fall,
-# because somebody else's task ends or Dask writes values to disk.
+# because another user's task ends or Dask writes values to disk.
 _LOOKS = 6
 _ANSWER_SECONDS = 10.0
 
@@ -74,19 +74,19 @@ class Relief:
         self._looks: dict[str, int] = {}
 
     def look(self, paused: Collection[str]) -> None:
-        """Have the workers at these addresses give back freed memory; let go on who is paused for long.
+        """Make paused workers give back freed memory; resume those that have been paused for about 30 s.
 
         Parameters
         ----------
         paused : collection of str
-            All workers that are paused now.
+            Addresses of all workers that are paused now.
         """
         self._looks = {address: self._looks.get(address, 0) + 1 for address in paused}
         stuck = [address for address, looks in self._looks.items() if looks >= _LOOKS]
-        for address, in_use in self._run(_go_on, stuck).items():
+        for address, in_use in self._run(_resume, stuck).items():
             _LOGGER.warning(
                 "The worker at %s stays at %s, where Dask has paused it (distributed.worker.memory.pause), "
-                "and is let go on. %s",
+                "and is resumed. %s",
                 address,
                 format_bytes(in_use),
                 self._memory_note,
@@ -94,7 +94,7 @@ class Relief:
         self._run(_give_back, [address for address in paused if address not in stuck])
 
     def _run(self, function: Callable[..., object], workers: Collection[str]) -> dict[str, int]:
-        """Return what a function says on those workers that answer."""
+        """Return what `function` returns on those workers that answer, except zeros."""
         if not workers:
             return {}
         try:
@@ -111,8 +111,8 @@ def _give_back() -> None:
     give_back_freed_memory()
 
 
-def _go_on(dask_worker: Worker) -> int:
-    """Have the worker pause a little above what it holds, so that it goes on; return that, 0 if it did."""
+def _resume(dask_worker: Worker) -> int:
+    """Raise the worker's limit for pausing above what it holds; return that in bytes, or 0 if it runs."""
     if dask_worker.status is not Status.paused:
         return 0
     manager = dask_worker.memory_manager

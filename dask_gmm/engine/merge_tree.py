@@ -37,16 +37,16 @@ class MergeTree:
     parts : list of distributed.Future
         The groups' results.
     merge : callable
-        Submits the merges of several lists of futures, all in one message; returns a future of each.
+        Submits the merges of several lists of futures, all in one message; returns a future for each.
     at_once : int
-        How many a task merges; a worker holds so many and their sum. The bits do not depend on it.
+        How many values one task merges; a worker holds so many and their sum. The bits do not depend on it.
 
     Attributes
     ----------
     root : distributed.Future
         The result.
     keys : list
-        Of all these tasks.
+        Keys of all these tasks, groups and merges.
     """
 
     def __init__(
@@ -82,18 +82,18 @@ class MergeTree:
         return merged
 
     def release_merged(self) -> None:
-        """Keep no longer what is merged."""
+        """Release the values that have been merged."""
         self._below = [(merged, below) for merged, below in self._below if merged.status != "finished"]
 
     def close(self) -> None:
-        """Keep nothing."""
+        """Release all but the result."""
         self._below.clear()
 
 
 class LocalMerges:
     """The same tree for values that come one by one, in any order, from threads of this process.
 
-    Held are one value a level of the tree, and those that came before their turn.
+    It holds one value per level of the tree, and those that came before their turn.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ class LocalMerges:
         self._reductions = reductions
         self._following = 0
         self._early: dict[int, list[Any]] = {}
-        # On each level, how many values are in the one that is begun.
+        # On each level, how many values are in the one that has been begun, and that one.
         self._levels: list[tuple[int, list[Any]]] = []
         self._lock = Lock()
 

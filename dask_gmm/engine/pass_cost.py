@@ -1,6 +1,6 @@
-"""How long a pass will take: parts of it are run here, and the rest is arithmetic.
+"""How long a pass will take, foretold by running parts of it here.
 
-A group's next chunks are read while one is worked on; how far that hides reading depends on the store, on
+A group's next chunks are read while one is computed with; how far that hides reading depends on the store, on
 what decoding takes, and on what the cores share. So all of it is measured together, on as many cores as a
 pass will have, and reading and arithmetic alone only to tell which of them it waits for. The estimate is for
 machines like this one, and for a store that keeps its speed under more readers.
@@ -35,36 +35,36 @@ _SAMPLE_BYTES, _SAMPLE_CHUNKS = 64 << 20, 4
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one thread needs for a byte of rows, as it is in memory; in seconds.
+    """How long one thread takes per byte of rows in memory, in seconds.
 
     Attributes
     ----------
     reading : float
-        To read it and do nothing else.
+        To read the byte and do nothing else.
     arithmetic : float
-        To work on it once it is there.
+        To compute with it once it is in memory.
     both : float
-        In a pass, while the other cores do the same.
+        To do both as in a pass, while the other cores do the same.
     """
 
     reading: float
     arithmetic: float
     both: float
 
-    def of_pass(self, n_bytes: int, n_groups: int, n_threads: int) -> float:
+    def seconds_per_pass(self, n_bytes: int, n_groups: int, n_threads: int) -> float:
         """Return the seconds of a pass.
 
         Parameters
         ----------
         n_bytes : int
-            Of all rows.
+            Size of all rows.
         n_groups : int
         n_threads : int
-            Of all workers together.
+            Threads of all workers together.
 
         Examples
         --------
-        >>> round(Cost(1e-9, 2.5e-9, 3e-9).of_pass(10**12, 1000, 100), 3)
+        >>> round(Cost(1e-9, 2.5e-9, 3e-9).seconds_per_pass(10**12, 1000, 100), 3)
         33.0
         """
         # The last round of groups may leave threads idle.
@@ -79,7 +79,7 @@ def read_largest(source: Source) -> Block:
 
 
 def measure(source: Source, groups: Sequence[range], reduction: Reduction[Any], n_threads: int) -> Cost:
-    """Run parts of a pass.
+    """Run parts of a pass and time them.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def measure(source: Source, groups: Sequence[range], reduction: Reduction[Any], 
         Chunk indices of each group; as many are run side by side as there are cores and threads.
     reduction : Reduction
     n_threads : int
-        That a pass will have.
+        Threads that a pass will have.
     """
     n_cores = min(n_threads, CPU_COUNT, len(groups))
     parts = [_part(source, group) for group in groups[:n_cores]]

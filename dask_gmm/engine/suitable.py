@@ -1,4 +1,4 @@
-"""Workers with too little memory get no task, whenever they came; others do it, or it waits for one that can.
+"""Workers with too little memory get no task: others do it, or it waits for one that can.
 
 A pass is submitted for the workers that are large enough, where there are others. One that comes later hands
 back what it is given. Either way a task keeps to the large ones as long as any of them is there, and when all
@@ -26,7 +26,7 @@ _LOGGER = logging.getLogger("dask_gmm")
 
 # How long a worker that is too small remembers which are not.
 _REMEMBERED_SECONDS = 2.0
-# Before it gives a task back when there is none.
+# How long it waits before it gives a task back when there is none.
 _PAUSE_SECONDS = 1.0
 
 _others: WeakKeyDictionary[Worker, tuple[float, list[str]]] = WeakKeyDictionary()
@@ -98,7 +98,7 @@ def _size(worker: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def on_large_workers(task: Callable[P, R]) -> Callable[Concatenate[TaskMemory, P], R]:
-    """Make a task that a worker with too little memory hands back; it takes a TaskMemory before all else."""
+    """Make a task that a worker with too little memory hands back; its first argument is a TaskMemory."""
 
     @wraps(task)
     def taken(memory: TaskMemory, /, *args: P.args, **kwargs: P.kwargs) -> R:

@@ -1,10 +1,9 @@
-"""What a cluster's own instruments hear of passes: events, spans, and counters for Prometheus.
+"""Passes as the cluster's own instruments show them: events, spans, and counters for Prometheus.
 
 Events have the topic ``dask-gmm``, one for each group of chunks and one for each pass:
 ``client.subscribe_topic("dask-gmm", print)`` shows them, and the scheduler keeps the last ones
 (``client.get_events("dask-gmm")``). The counters appear on each worker's ``/metrics`` where
-prometheus_client is installed. Tasks carry a span of the same name, by which the dashboard sorts what they
-did.
+prometheus_client is installed. Tasks carry a span of the same name, by which the dashboard sorts them.
 """
 
 from __future__ import annotations

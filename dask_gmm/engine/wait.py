@@ -1,4 +1,4 @@
-"""Patience with a cluster: what is waited for, for how long, and what the error says in the end."""
+"""Waiting for results on a cluster: for how long, and what the error says in the end."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _LOGGER = logging.getLogger("dask_gmm")
 _GO_ON = "Fit again on a cluster with workers; with a checkpoint the fit goes on from the last pass."
 # Dask's word for it in a `FutureCancelledError`.
 _LOST_DEPENDENCIES = "lost dependencies"
-# Between two looks at the cluster while a pass runs.
+# Time between two looks at the cluster while a pass runs.
 _LOOK_SECONDS = 5.0
-# Between two calls of what is to be done meanwhile.
+# Time between two calls of what is to be done meanwhile.
 _MEANWHILE_SECONDS = 0.2
-# A scheduler that does not answer for so long is gone.
+# A scheduler that has not answered for so long is taken for gone.
 _ANSWER_SECONDS = 45.0
 
 
@@ -78,14 +78,14 @@ class Patience:
         ----------
         future : distributed.Future
         keys : sequence
-            Of all tasks that it is made of, its own among them: those that were killed are given back.
+            Keys of all tasks that the result is made of, and its own: those that were killed are run again.
         meanwhile : callable, optional
             Called several times a second.
 
         Raises
         ------
         ClusterError
-            One of the kinds above.
+            No worker can run the tasks, workers keep dying, or the scheduler is gone.
         DataError
             The scheduler answers, but what the tasks are made of is lost.
         Exception
@@ -147,7 +147,7 @@ class Patience:
         )
 
     def _without_workers(self, since: float | None) -> float | None:
-        """Look after the workers; return since when none has been running."""
+        """Help paused workers; return since when no worker has been running."""
         with scheduler_errors():
             workers = self._ask("identity", n_workers=-1)["workers"]
             states = {address: worker["status"] for address, worker in workers.items()}

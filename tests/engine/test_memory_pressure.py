@@ -100,7 +100,7 @@ def test_a_worker_that_stays_paused_goes_on(make_client, impatient, fit, monkeyp
         fit(ROWS)
     told = [record.getMessage() for record in caplog.records if record.name == "dask_gmm"]
     assert told
-    assert "is let go on. A task needs about" in told[0]
+    assert "is resumed. A task needs about" in told[0]
     assert "workers have 1.00 GiB" in told[0]
 
 
@@ -123,7 +123,7 @@ def test_tasks_that_a_paused_worker_has_are_done(make_client, impatient, fit, mo
     (level,) = client.run(
         lambda dask_worker: dask_worker.memory_manager.memory_pause_fraction, workers=[address]
     ).values()
-    assert level > 0.06, "it was not paused, or not let go on"
+    assert level > 0.06, "it was not paused, or not resumed"
     np.testing.assert_allclose(model.means_, quiet.means_, rtol=1e-6)
 
 

@@ -56,7 +56,7 @@ def test_measures_what_a_pass_waits_for(make_sleepy, reading):
     # Look-ahead hides the shorter of the two, apart from the first chunk of a group.
     assert cost.both * CHUNK_BYTES >= max(reading, 0.02)
     assert cost.both < 0.9 * (cost.reading + cost.arithmetic)
-    assert cost.of_pass(N_CHUNKS * CHUNK_BYTES, 1, 1) >= N_CHUNKS * max(reading, 0.02)
+    assert cost.seconds_per_pass(N_CHUNKS * CHUNK_BYTES, 1, 1) >= N_CHUNKS * max(reading, 0.02)
 
 
 def test_a_large_group_is_sampled(make_sleepy):
@@ -68,10 +68,10 @@ def test_a_large_group_is_sampled(make_sleepy):
 
 def test_threads_share_the_groups():
     cost = Cost(reading=1e-9, arithmetic=2e-9, both=2e-9)
-    one, four = cost.of_pass(10**10, 16, 1), cost.of_pass(10**10, 16, 4)
+    one, four = cost.seconds_per_pass(10**10, 16, 1), cost.seconds_per_pass(10**10, 16, 4)
     assert one == pytest.approx(20, rel=0.01)
     assert four == pytest.approx(5, rel=0.02)
     # Five rounds of four for 17 groups, and never less than one group takes.
-    assert cost.of_pass(10**10, 17, 4) > four
-    assert cost.of_pass(10**10, 16, 1000) == pytest.approx(20 / 16, rel=0.05)
-    assert cost.of_pass(0, 0, 4) == 0
+    assert cost.seconds_per_pass(10**10, 17, 4) > four
+    assert cost.seconds_per_pass(10**10, 16, 1000) == pytest.approx(20 / 16, rel=0.05)
+    assert cost.seconds_per_pass(0, 0, 4) == 0
