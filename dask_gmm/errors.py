@@ -1,10 +1,28 @@
-"""What the package raises, in one place.
+"""What the package raises, and how it warns, in one place.
 
 Each error is also of the built-in kind that fits it best, so that code which knows nothing of this package
 handles it sensibly; `DaskGMMError` catches all of them.
 """
 
 from __future__ import annotations
+
+import sys
+import warnings
+
+# Whose frames are between a line of the user's and a warning: ours, and what scikit-learn wraps `fit` in.
+_INNER = ("dask_gmm", "sklearn.callback")
+
+
+def warn_caller(message: str, category: type[Warning]) -> None:
+    """Warn at the line outside of the package that called it, however deep inside the cause was found."""
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and _is_inner(frame.f_globals.get("__name__", "")):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)
+
+
+def _is_inner(module: str) -> bool:
+    return any(module == name or module.startswith(f"{name}.") for name in _INNER)
 
 
 class DaskGMMError(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -11,26 +12,38 @@ import dask_gmm
 from dask_gmm.data.grid_chunks import GridChunks
 from dask_gmm.data.source import Source
 from dask_gmm.fitting.precision import arithmetic
+from dask_gmm.fitting.settings import WarmStart
 from dask_gmm.storage.fingerprint import of_array, of_parts
 
 # They change what a fit tells or where rows are kept, not where it goes.
 _WITHOUT_EFFECT = frozenset({"cache", "checkpoint", "verbose", "verbose_interval"})
 # A list of chunks is what earlier releases know them by. More than this take too long to list.
 _MOST_LISTED = 100_000
-# Where a warm start continues.
-_CONTINUED = ("weights_", "means_", "precisions_cholesky_", "lower_bound_")
 
 
-def fit_identity(estimator: Any, source: Source) -> dict[str, Any]:
-    """Return the identity of a fit of `source` by `estimator`."""
-    parameters = {
-        name: _value(value)
-        for name, value in estimator.get_params(deep=False).items()
-        if name not in _WITHOUT_EFFECT
-    }
-    if getattr(estimator, "warm_start", False) and hasattr(estimator, "converged_"):
-        parameters["warm_start"] = _digest(*(getattr(estimator, name) for name in _CONTINUED))
-    return {**parameters, "release": dask_gmm.__version__, **source_identity(source)}
+def fit_identity(
+    parameters: Mapping[str, Any], source: Source, warm: Sequence[WarmStart] = ()
+) -> dict[str, Any]:
+    """Return the identity of a fit.
+
+    Parameters
+    ----------
+    parameters : mapping
+        Those of the estimator's constructor, by name.
+    source : Source
+        The rows.
+    warm : sequence of WarmStart
+        The ends of earlier fits that this one continues.
+    """
+    known = {name: _value(value) for name, value in parameters.items() if name not in _WITHOUT_EFFECT}
+    if warm:
+        known["warm_start"] = _digest(*(part for one in warm for part in _parts(one)))
+    return {**known, "release": dask_gmm.__version__, **source_identity(source)}
+
+
+def _parts(warm: WarmStart) -> tuple[Any, ...]:
+    parameters = warm.parameters
+    return parameters.weights, parameters.means, parameters.precisions_cholesky, warm.lower_bound
 
 
 def source_identity(source: Source) -> dict[str, Any]:

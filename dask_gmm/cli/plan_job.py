@@ -19,13 +19,11 @@ from dask_gmm.engine.memory_estimate import TaskMemory
 from dask_gmm.engine.pass_cost import Cost, measure, read_largest
 from dask_gmm.engine.plan import Plan
 from dask_gmm.errors import DataError
-from dask_gmm.fitting.init.initialization import StartSettings
 from dask_gmm.fitting.precision import arithmetic
 from dask_gmm.fitting.reductions import EStep
-from dask_gmm.fitting.settings import FitSettings
-from dask_gmm.mixture.attributes import fitted_density
-from dask_gmm.mixture.gaussian_mixture import GaussianMixture
-from dask_gmm.mixture.preparing import pass_bytes
+from dask_gmm.mixture.fit import FitSpec
+from dask_gmm.mixture.fitted import OBSERVATION, fitted_density
+from dask_gmm.mixture.gaussian_mixture import GaussianMixture, fit_spec
 from dask_gmm.mixture.validation import known_rows
 
 # Rows that a mixture of the right size is made from, for the clock only.
@@ -45,7 +43,7 @@ def plan(given: Mapping[str, Any], log: Log) -> dict[str, Any]:
     source = open_source(given["source"], given)
     threads = given["threads"] or 1
     n_workers = given["n_workers"] or max(1, CPU_COUNT // threads)
-    memory = TaskMemory.of(source, pass_bytes(source, [_settings(given)]))
+    memory = TaskMemory.of(source, _spec(given, source).pass_bytes(source.n_features))
     if given["memory_limit"] is not None:
         memory.check(parse_bytes(given["memory_limit"]), threads)
     cost, told = estimate(source, given["n_components"], given["covariance_type"], n_workers * threads)
@@ -98,17 +96,12 @@ def estimate(
     }
 
 
-def _settings(given: Mapping[str, Any]) -> FitSettings:
-    start = StartSettings(
-        n_components=given["n_components"],
-        covariance_type=given["covariance_type"],
-        init_params="random",
-        reg_covar=0.0,
-        weights=None,
-        means=None,
-        precisions=None,
+def _spec(given: Mapping[str, Any], source: Source) -> FitSpec:
+    """Return what the fit would be asked for."""
+    estimator = GaussianMixture(
+        given["n_components"], covariance_type=given["covariance_type"], n_init=given["n_init"]
     )
-    return FitSettings(start, 0.0, 1, given["n_init"], 0, shared_passes=True)
+    return fit_spec(estimator, source, {})
 
 
 def _e_step(source: Source, n_components: int, covariance_type: str) -> EStep:
@@ -128,4 +121,4 @@ def _e_step(source: Source, n_components: int, covariance_type: str) -> EStep:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         estimator.fit(rows)
-    return EStep(fitted_density(estimator), arithmetic(source.dtype))
+    return EStep(fitted_density(estimator), arithmetic(source.dtype), OBSERVATION)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -18,42 +18,6 @@ from dask_gmm.fitting.state import FitState
 from dask_gmm.fitting.state_checks import check_state
 
 
-def fit_mixture(
-    passes: Passes,
-    settings: FitSettings,
-    random_state: np.random.RandomState,
-    warm: WarmStart | None,
-    engine_of: EngineOf,
-    observer: Observer,
-    keeper: Keeper | None = None,
-) -> Candidate:
-    """Run EM from every start to its end, or from where `keeper` has it.
-
-    Returns
-    -------
-    Candidate
-        With at least one run.
-
-    Raises
-    ------
-    DataError
-        Rows that cannot be used, or too few of them.
-    CollapsedComponentError
-        Of the first restart, when every restart collapsed.
-    """
-
-    def begin() -> list[Candidate]:
-        if warm is not None:
-            return [Candidate(settings, (_continued(settings, warm),))]
-        return find_starts(passes, [settings], [random_state], engine_of)
-
-    (candidate,) = _fitted(passes, [settings], begin, SurrogateSteps(engine_of), observer, keeper)
-    observer.begins(candidate.runs)
-    if not candidate.runs:
-        raise candidate.collapses[0].error
-    return candidate
-
-
 def fit_mixtures(
     passes: Passes,
     settings: Sequence[FitSettings],
@@ -62,7 +26,21 @@ def fit_mixtures(
     observer: Observer,
     keeper: Keeper | None = None,
 ) -> list[Candidate]:
-    """Fit several mixtures in passes that they share; each as `fit_mixture` would alone, to the last bit.
+    """Run EM from every start of every mixture to its end, or from where `keeper` has it.
+
+    The mixtures share passes; each ends as it would alone, to the last bit.
+
+    Parameters
+    ----------
+    passes : Passes
+    settings : sequence of FitSettings
+        One for each mixture.
+    random_states : sequence of RandomState
+        Likewise, to draw the starts from.
+    engine_of : callable
+        Gives an engine for rows in memory.
+    observer : Observer
+    keeper : Keeper, optional
 
     Returns
     -------
@@ -73,39 +51,55 @@ def fit_mixtures(
     ------
     DataError
         Rows that cannot be used, or too few of them.
+    CollapsedComponentError
+        Of the first restart of the first mixture, when all restarts of all mixtures collapsed.
     """
+    candidates = None if keeper is None else _saved(passes, settings, keeper)
+    if candidates is None:
+        candidates = _begun(passes, settings, random_states, engine_of)
+        if keeper is not None:
+            keeper.save(state_of(passes, candidates))
+    candidates = iterate(passes, candidates, observer, keeper, SurrogateSteps(engine_of))
+    # Those that had nothing to do, too.
+    observer.begins([run for candidate in candidates for run in candidate.runs])
+    if not any(candidate.runs for candidate in candidates):
+        raise candidates[0].collapses[0].error
+    return candidates
 
-    def begin() -> list[Candidate]:
-        return find_starts(passes, settings, random_states, engine_of)
 
-    return _fitted(passes, settings, begin, SurrogateSteps(engine_of), observer, keeper)
+def _saved(passes: Passes, settings: Sequence[FitSettings], keeper: Keeper) -> list[Candidate] | None:
+    """Return the candidates as they were saved, and let `passes` know what it knew; None if nothing was."""
 
-
-def _fitted(
-    passes: Passes,
-    settings: Sequence[FitSettings],
-    begin: Callable[[], list[Candidate]],
-    surrogate: SurrogateSteps,
-    observer: Observer,
-    keeper: Keeper | None,
-) -> list[Candidate]:
     def check(state: FitState) -> None:
         check_state(state, settings, passes.rows.n_features, scatter=passes.scatter)
 
-    saved = keeper.load(check) if keeper is not None else None
-    if keeper is not None and saved is not None:
-        candidates = [Candidate(*pair) for pair in zip(settings, saved.restarts, strict=True)]
-        passes.moments, passes.records, passes.sampling = saved.moments, saved.records, saved.sampling
-        if passes.comparison is not None:
-            passes.comparison.first = saved.checksums
-        if not (keeper.data_known or any(candidate.active for candidate in candidates)):
-            # No pass would see other rows.
-            passes.check_rows()
-    else:
-        candidates = begin()
-        if keeper is not None:
-            keeper.save(state_of(passes, candidates))
-    return iterate(passes, candidates, observer, keeper, surrogate)
+    saved = keeper.load(check)
+    if saved is None:
+        return None
+    candidates = [Candidate(*pair) for pair in zip(settings, saved.restarts, strict=True)]
+    passes.moments, passes.records, passes.sampling = saved.moments, saved.records, saved.sampling
+    if passes.comparison is not None:
+        passes.comparison.first = saved.checksums
+    if not (keeper.data_known or any(candidate.active for candidate in candidates)):
+        # No pass would see other rows.
+        passes.check_rows()
+    return candidates
+
+
+def _begun(
+    passes: Passes,
+    settings: Sequence[FitSettings],
+    random_states: Sequence[np.random.RandomState],
+    engine_of: EngineOf,
+) -> list[Candidate]:
+    """Return the candidates before their first iteration: where earlier fits ended, or at starts."""
+    cold = [pair for pair in zip(settings, random_states, strict=True) if pair[0].warm is None]
+    found: Iterator[Candidate] = iter(())
+    if cold:
+        found = iter(find_starts(passes, [one for one, _ in cold], [stream for _, stream in cold], engine_of))
+    return [
+        next(found) if one.warm is None else Candidate(one, (_continued(one, one.warm),)) for one in settings
+    ]
 
 
 def _continued(settings: FitSettings, warm: WarmStart) -> Run:

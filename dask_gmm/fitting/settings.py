@@ -19,6 +19,21 @@ N_RACERS = 3
 
 
 @dataclass(frozen=True, slots=True)
+class WarmStart:
+    """Where an earlier fit ended.
+
+    Attributes
+    ----------
+    parameters : Parameters
+    lower_bound : float
+        Mean log-likelihood before the last M-step, in nats a row.
+    """
+
+    parameters: Parameters
+    lower_bound: float
+
+
+@dataclass(frozen=True, slots=True)
 class FitSettings:
     """What decides a fit, apart from the data.
 
@@ -40,6 +55,8 @@ class FitSettings:
         How the rows were observed, which decides the E-step's kernel.
     estimation : Estimation
         What is maximized, and how.
+    warm : WarmStart or None
+        Where to go on instead of finding a start.
     """
 
     start: StartSettings
@@ -52,6 +69,7 @@ class FitSettings:
     criterion: str = "bic"
     observation: Observation = COMPLETE
     estimation: Estimation = MAXIMUM_LIKELIHOOD
+    warm: WarmStart | None = None
 
     @property
     def needs_scatter(self) -> bool:
@@ -70,11 +88,3 @@ class FitSettings:
     def n_racers(self) -> int:
         """Most restarts that are advanced together: the starts that race, or the restarts asked for."""
         return max(self.n_init, N_RACERS)
-
-
-@dataclass(frozen=True, slots=True)
-class WarmStart:
-    """Where an earlier fit ended."""
-
-    parameters: Parameters
-    lower_bound: float

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from dask_gmm.data.source import Source
 from dask_gmm.engine.cache import Cache
+from dask_gmm.fitting.em import Run
+from dask_gmm.mixture.attributes import fitted_attributes, given_parts, set_fitted
+from dask_gmm.mixture.endings import warn_of_ending
+from dask_gmm.mixture.fit import FitSpec, mixture_settings, run_fit
 from dask_gmm.mixture.persistence import PersistenceMixin
 from dask_gmm.mixture.predict import PredictingMixin
 from dask_gmm.mixture.repr import ShownMixin
-from dask_gmm.mixture.training import train
+from dask_gmm.mixture.validation import start_settings, training_source
+from dask_gmm.mixture.warm_start import warm_start
 from dask_gmm.model.covariance import covariance_types
+from dask_gmm.reporting.callbacks import FitReport
+from dask_gmm.reporting.verbose import Verbose
 
 
 class GaussianMixture(
@@ -241,7 +251,7 @@ class GaussianMixture(
             The best restart did not meet `tol` within `max_iter`. For data that are not in memory also where
             it did, and what is left to gain would still disturb a comparison of models.
         """
-        train(self, X, y, sample_weight)
+        self._fit(X, y, sample_weight)
         return self
 
     @with_callbacks  # type: ignore[untyped-decorator]
@@ -257,5 +267,69 @@ class GaussianMixture(
         -------
         labels : ndarray, dask array or dask Series
         """
-        source = train(self, X, y, sample_weight)
-        return self._answer(source, "labels")
+        return self._answer(self._fit(X, y, sample_weight), "labels")
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any) -> Source:
+        """Fit as `fit` does, and return the rows."""
+        self._validate_params()
+        source, features = training_source(self, X, sample_weight, int(self.n_components))
+        spec = fit_spec(self, source, features)
+        (settings,) = spec.mixtures
+
+        def attributes(run: Run) -> Mapping[str, Any]:
+            return {**features, **given_parts(settings.start), **fitted_attributes(run, source.dtype)}
+
+        verbose = Verbose(self.verbose, self.verbose_interval)
+        report = FitReport(self, verbose, attributes, X, y, sample_weight)
+        done = run_fit(spec, source, report)
+        (candidate,) = done.candidates
+        warn_of_ending(candidate, done.weight, in_memory=source.in_memory)
+        set_fitted(self, {**attributes(candidate.best), "history_": done.history(0)})
+        report.fit_done(candidate.best, done.records)
+        return source
+
+
+def fit_spec(estimator: GaussianMixture, source: Source, features: Mapping[str, Any]) -> FitSpec:
+    """Return what decides a fit of `estimator` to `source`.
+
+    Parameters
+    ----------
+    estimator : GaussianMixture
+        With valid parameters.
+    source : Source
+        The rows.
+    features : mapping
+        Attributes that describe their features.
+
+    Raises
+    ------
+    ValueError
+        Given parts of the start that do not make one, or a last fit that cannot be continued.
+    """
+    start = start_settings(
+        source.n_features,
+        n_components=estimator.n_components,
+        covariance_type=estimator.covariance_type,
+        init_params=estimator.init_params,
+        reg_covar=estimator.reg_covar,
+        weights_init=estimator.weights_init,
+        means_init=estimator.means_init,
+        precisions_init=estimator.precisions_init,
+    )
+    continues = estimator.warm_start and hasattr(estimator, "converged_")
+    settings = mixture_settings(
+        source,
+        start,
+        tol=estimator.tol,
+        max_iter=estimator.max_iter,
+        n_init=estimator.n_init,
+        accelerate=estimator.accelerate,
+        warm=warm_start(estimator, start, source.n_features, features) if continues else None,
+    )
+    return FitSpec(
+        mixtures=(settings,),
+        random_states=(check_random_state(estimator.random_state),),
+        parameters=estimator.get_params(deep=False),
+        cache=estimator.cache,
+        checkpoint=estimator.checkpoint,
+    )

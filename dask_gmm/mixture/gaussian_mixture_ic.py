@@ -3,20 +3,42 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
+import numpy as np
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from dask_gmm.data.source import Source
 from dask_gmm.engine.cache import Cache
+from dask_gmm.fitting.em import Run
+from dask_gmm.fitting.init.initialization import StartSettings
+from dask_gmm.mixture.attributes import fitted_attributes, set_fitted
+from dask_gmm.mixture.fit import FitSpec, mixture_settings, run_fit
 from dask_gmm.mixture.gaussian_mixture import GaussianMixture
+from dask_gmm.mixture.model_selection import candidate_grid, results_table, warn_of_candidates
 from dask_gmm.mixture.predict import PredictingMixin
 from dask_gmm.mixture.repr import ShownMixin
-from dask_gmm.mixture.sweeping import SHARED, sweep
+from dask_gmm.mixture.validation import start_settings, training_source
 from dask_gmm.model.covariance import covariance_types
+from dask_gmm.reporting.callbacks import FitReport
+from dask_gmm.reporting.verbose_sweep import SweepVerbose
+
+# With the meaning and the rules that they have in `GaussianMixture`.
+SHARED = (
+    "reg_covar",
+    "max_iter",
+    "n_init",
+    "init_params",
+    "random_state",
+    "cache",
+    "checkpoint",
+    "accelerate",
+)
 
 
 class GaussianMixtureIC(
@@ -158,5 +180,85 @@ class GaussianMixtureIC(
             Candidates that did not converge within `max_iter`, or met a `tol` that leaves more to gain than
             'auto' does.
         """
-        sweep(self, X, y, sample_weight)
+        self._validate_params()
+        grid = candidate_grid(self.n_components, self.covariance_type)
+        most_components = max(n_components for _, n_components in grid)
+        source, features = training_source(self, X, sample_weight, most_components)
+        seed = _seed(self.random_state)
+        spec = fit_spec(self, grid, source, seed)
+
+        def attributes(run: Run) -> Mapping[str, Any]:
+            chosen = {"n_components_": run.parameters.n_components}
+            return {**features, **chosen, **fitted_attributes(run, source.dtype)}
+
+        report = FitReport(self, SweepVerbose(self.verbose), attributes, X, y, sample_weight)
+        done = run_fit(spec, source, report)
+        warn_of_candidates(done.candidates, done.evaluations)
+        results = results_table(done.candidates, done.evaluations)
+        index = int(np.nanargmin(results[self.criterion]))
+        best, history = done.candidates[index].best, {"history_": done.history(index)}
+        mixture = _mixture(self, spec.mixtures[index].start, seed)
+        set_fitted(mixture, {**features, **fitted_attributes(best, source.dtype), **history})
+        chosen = {"results_": results, "best_index_": index, "best_estimator_": mixture}
+        set_fitted(self, {**attributes(best), **history, **chosen})
+        report.fit_done(best, done.records)
         return self
+
+
+def fit_spec(
+    estimator: GaussianMixtureIC, grid: Sequence[tuple[str, int]], source: Source, seed: int
+) -> FitSpec:
+    """Return what decides a fit of all candidates to `source`.
+
+    Parameters
+    ----------
+    estimator : GaussianMixtureIC
+        With valid parameters.
+    grid : sequence of (str, int)
+        Covariance type and number of components of each candidate.
+    source : Source
+        The rows.
+    seed : int
+        What each candidate draws from, so that none depends on the others.
+    """
+    mixtures = tuple(
+        mixture_settings(
+            source,
+            start_settings(
+                source.n_features,
+                n_components=n_components,
+                covariance_type=covariance_type,
+                init_params=estimator.init_params,
+                reg_covar=estimator.reg_covar,
+            ),
+            tol=None if isinstance(estimator.tol, str) else estimator.tol,
+            max_iter=estimator.max_iter,
+            n_init=estimator.n_init,
+            accelerate=estimator.accelerate,
+            criterion=estimator.criterion,
+        )
+        for covariance_type, n_components in grid
+    )
+    return FitSpec(
+        mixtures=mixtures,
+        random_states=tuple(check_random_state(seed) for _ in mixtures),
+        parameters=estimator.get_params(deep=False),
+        cache=estimator.cache,
+        checkpoint=estimator.checkpoint,
+        compared=True,
+    )
+
+
+def _seed(random_state: Any) -> int:
+    if isinstance(random_state, Integral):
+        return int(random_state)
+    return int(check_random_state(random_state).randint(2**31 - 1))
+
+
+def _mixture(estimator: GaussianMixtureIC, start: StartSettings, seed: int) -> GaussianMixture:
+    """Return the chosen mixture before it is fitted."""
+    parameters = {name: getattr(estimator, name) for name in SHARED}
+    parameters |= {"random_state": seed, "checkpoint": None}
+    if estimator.tol != "auto":
+        parameters["tol"] = estimator.tol
+    return GaussianMixture(start.n_components, covariance_type=start.covariance_type, **parameters)

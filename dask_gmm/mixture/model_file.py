@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import dask_gmm
-from dask_gmm.mixture.attributes import PARAMETER_ATTRIBUTES, attribute_shapes, check_type_kept
+from dask_gmm.mixture.fitted import PARAMETER_ATTRIBUTES, attribute_shapes, check_type_kept
 from dask_gmm.model.covariance import covariance_structure, covariance_types
 from dask_gmm.storage.container import Arrays
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from numbers import Integral
 from typing import Any
@@ -11,49 +10,28 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
+from dask_gmm.errors import warn_caller
 from dask_gmm.fitting.convergence import negligible_gap
 from dask_gmm.fitting.evaluation import Evaluation
-from dask_gmm.fitting.init.initialization import StartSettings
 from dask_gmm.fitting.loop import Candidate
-from dask_gmm.fitting.settings import FitSettings
 from dask_gmm.model.covariance import covariance_types
 
 
-def grid_of(estimator: Any) -> list[tuple[str, int]]:
+def candidate_grid(n_components: Any, covariance_type: Any) -> list[tuple[str, int]]:
     """Return covariance type and number of components of each candidate, in this order.
+
+    Parameters
+    ----------
+    n_components, covariance_type
+        As the user gave them to `GaussianMixtureIC`: one or several.
 
     Raises
     ------
     ValueError
         A number of components below one, an unknown covariance type, or none at all.
     """
-    numbers = _numbers(estimator.n_components)
-    return [(kind, number) for kind in _types(estimator.covariance_type) for number in numbers]
-
-
-def candidate_settings(estimator: Any, most_to_start: int, *, shared_passes: bool) -> list[FitSettings]:
-    """Return the settings of each candidate of `grid_of`."""
-    return [
-        FitSettings(
-            StartSettings(
-                n_components,
-                covariance_type,
-                estimator.init_params,
-                float(estimator.reg_covar),
-                weights=None,
-                means=None,
-                precisions=None,
-            ),
-            None if estimator.tol == "auto" else estimator.tol,
-            estimator.max_iter,
-            estimator.n_init,
-            most_to_start,
-            shared_passes=shared_passes,
-            accelerate=estimator.accelerate,
-            criterion=estimator.criterion,
-        )
-        for covariance_type, n_components in grid_of(estimator)
-    ]
+    numbers = _numbers(n_components)
+    return [(kind, number) for kind in _types(covariance_type) for number in numbers]
 
 
 def _numbers(given: Any) -> list[int]:
@@ -114,16 +92,12 @@ def _line(candidate: Candidate, evaluation: Evaluation | None) -> dict[str, Any]
     }
 
 
-def warn_of(
-    estimator: Any, candidates: Sequence[Candidate], evaluations: Sequence[Evaluation | None], stacklevel: int
-) -> None:
+def warn_of_candidates(candidates: Sequence[Candidate], evaluations: Sequence[Evaluation | None]) -> None:
     """Warn of candidates and restarts that collapsed, and of candidates that stopped too early to compare."""
-    told = [(UserWarning, text) for text in _of_collapses(candidates)]
-    if estimator.max_iter > 0:
-        told += [(ConvergenceWarning, text) for text in _of_unfinished(candidates, estimator.accelerate)]
-    told += [(ConvergenceWarning, text) for text in _of_gaps(estimator, candidates, evaluations)]
-    for category, text in told:
-        warnings.warn(text, category, stacklevel=stacklevel + 1)
+    for text in _of_collapses(candidates):
+        warn_caller(text, UserWarning)
+    for text in (*_of_unfinished(candidates), *_of_gaps(candidates, evaluations)):
+        warn_caller(text, ConvergenceWarning)
 
 
 def _of_collapses(candidates: Sequence[Candidate]) -> Iterator[str]:
@@ -135,31 +109,33 @@ def _of_collapses(candidates: Sequence[Candidate]) -> Iterator[str]:
             yield f"{_name(candidate)} collapsed. {candidate.collapses[0].error}"
 
 
-def _of_unfinished(candidates: Sequence[Candidate], accelerated: bool) -> Iterator[str]:
+def _of_unfinished(candidates: Sequence[Candidate]) -> Iterator[str]:
     unfinished = [candidate for candidate in candidates if candidate.runs and not candidate.best.converged]
-    if unfinished:
+    # They share all settings but for the grid.
+    settings = candidates[0].settings
+    if unfinished and settings.max_iter > 0:
         yield (
             f"{len(unfinished)} of {len(candidates)} candidates did not converge: {_names(unfinished)}. The "
             "criteria of these are too high. Increase max_iter"
-            + ("." if accelerated else ", or set accelerate=True.")
+            + ("." if settings.accelerate else ", or set accelerate=True.")
         )
 
 
-def _of_gaps(
-    estimator: Any, candidates: Sequence[Candidate], evaluations: Sequence[Evaluation | None]
-) -> Iterator[str]:
+def _of_gaps(candidates: Sequence[Candidate], evaluations: Sequence[Evaluation | None]) -> Iterator[str]:
+    settings = candidates[0].settings
     gaps = {
         _name(candidate): candidate.best.remaining * evaluation.weight
         for candidate, evaluation in zip(candidates, evaluations, strict=True)
         if evaluation is not None
         and candidate.best.converged
         and candidate.best.remaining
-        > negligible_gap(estimator.criterion, evaluation.n_free, evaluation.weight)
+        > negligible_gap(settings.criterion, evaluation.n_free, evaluation.weight)
     }
     if gaps:
+        tol = "auto" if settings.tol is None else settings.tol
         yield (
-            f"tol={estimator.tol} was met, but up to {max(gaps.values()):.1g} nats are left to gain over all "
-            f"rows, more than a tenth of the penalty of {estimator.criterion.upper()}: {', '.join(gaps)}. "
+            f"tol={tol} was met, but up to {max(gaps.values()):.1g} nats are left to gain over all "
+            f"rows, more than a tenth of the penalty of {settings.criterion.upper()}: {', '.join(gaps)}. "
             "That may decide the choice. Set tol='auto'."
         )
 

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 import dask_gmm
 from dask_gmm.errors import ModelFileError
-from dask_gmm.mixture.attributes import check_type_kept
+from dask_gmm.mixture.fitted import check_type_kept
 from dask_gmm.mixture.model_file import FITTED, estimator_of, state_of
 from dask_gmm.storage.atomic import read_whole, write_atomically
 from dask_gmm.storage.container import (

@@ -16,7 +16,7 @@ from dask_gmm.engine.choose import choose_engine
 from dask_gmm.errors import DataError
 from dask_gmm.fitting.precision import arithmetic
 from dask_gmm.fitting.reductions import LogLikelihood
-from dask_gmm.mixture.attributes import fitted_density, fitted_parameters
+from dask_gmm.mixture.fitted import OBSERVATION, fitted_density, fitted_parameters
 from dask_gmm.mixture.prediction import Quantity, prediction
 from dask_gmm.mixture.validation import prediction_source
 from dask_gmm.model.sampling import draw
@@ -27,7 +27,11 @@ class PredictingMixin:
     """Labels, probabilities, densities and criteria from the attributes of a fitted estimator."""
 
     random_state: Any
+    covariance_type: Any
     weights_: NDArray[Any]
+    means_: NDArray[Any]
+    covariances_: NDArray[Any]
+    precisions_cholesky_: NDArray[Any]
 
     def predict(self, X: Any) -> Any:
         """Return the most probable component of each row.
@@ -148,8 +152,9 @@ class PredictingMixin:
 
     def _totals(self, source: Source) -> Totals:
         totals: Totals
+        work = LogLikelihood(fitted_density(self), arithmetic(source.dtype), OBSERVATION)
         with closing(choose_engine(source, cache=False)) as engine:
-            (totals,) = engine.run([LogLikelihood(fitted_density(self), arithmetic(source.dtype))])
+            (totals,) = engine.run([work])
         if not totals.weight > 0:
             raise DataError("X has no row of positive weight: there is nothing to score.")
         return totals

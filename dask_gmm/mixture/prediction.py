@@ -13,10 +13,9 @@ from dask_gmm.data.source import Answer
 from dask_gmm.engine.blas import SingleBlasThread
 from dask_gmm.engine.memory_pressure import give_back_if_short
 from dask_gmm.fitting.precision import arithmetic
-from dask_gmm.mixture.attributes import fitted_density
+from dask_gmm.mixture.fitted import OBSERVATION, FittedMixture, fitted_density
 from dask_gmm.model.density import Density
-from dask_gmm.model.observation.complete import COMPLETE
-from dask_gmm.model.observation.observation import Kernel
+from dask_gmm.model.observation.observation import Kernel, Observation
 
 Quantity = Literal["labels", "probabilities", "log_density"]
 
@@ -28,6 +27,8 @@ class Prediction:
     Attributes
     ----------
     density : Density
+    observation : Observation
+        How the rows are observed.
     quantity : {'labels', 'probabilities', 'log_density'}
     dtype : dtype
         Of the result.
@@ -36,6 +37,7 @@ class Prediction:
     """
 
     density: Density
+    observation: Observation
     quantity: Quantity
     dtype: np.dtype[Any]
     arithmetic: np.dtype[Any]
@@ -43,7 +45,7 @@ class Prediction:
     @cached_property
     def _kernel(self) -> Kernel:
         with SingleBlasThread():
-            return COMPLETE.kernel(self.density, self.arithmetic)
+            return self.observation.kernel(self.density, self.arithmetic)
 
     def __getstate__(self) -> dict[str, Any]:
         # The kernel is made anew where it is needed.
@@ -71,10 +73,11 @@ class Prediction:
         return Answer(self, self.dtype, n_columns, -1 if self.quantity == "labels" else np.nan)
 
 
-def prediction(model: Any, quantity: Quantity, rows_dtype: np.dtype[Any]) -> Answer:
+def prediction(model: FittedMixture, quantity: Quantity, rows_dtype: np.dtype[Any]) -> Answer:
     """Return `quantity` of a fitted model as a function of rows.
 
     Labels are int64; other quantities are float32 where both model and rows are.
     """
     result = np.int64 if quantity == "labels" else np.result_type(rows_dtype, model.weights_)
-    return Prediction(fitted_density(model), quantity, np.dtype(result), arithmetic(rows_dtype)).answer
+    density, dtype = fitted_density(model), np.dtype(result)
+    return Prediction(density, OBSERVATION, quantity, dtype, arithmetic(rows_dtype)).answer

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
 from sklearn.utils import check_array
 from sklearn.utils.validation import (
     _check_feature_names,
@@ -33,8 +34,19 @@ _FLOATS = [np.float64, np.float32]
 _FEATURE_ATTRIBUTES = ("n_features_in_", "feature_names_in_")
 
 
-def training_source(estimator: Any, X: Any, sample_weight: Any) -> tuple[Source, Mapping[str, Any]]:
+def training_source(
+    estimator: BaseEstimator, X: Any, sample_weight: Any, least_rows: int
+) -> tuple[Source, Mapping[str, Any]]:
     """Check X for fitting as far as that needs no pass over it.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Whose features scikit-learn's checks are about; it is not changed.
+    X, sample_weight
+        As the user gave them.
+    least_rows : int
+        Fewer rows are an error: the most components that are fitted.
 
     Returns
     -------
@@ -58,11 +70,11 @@ def training_source(estimator: Any, X: Any, sample_weight: Any) -> tuple[Source,
         )
     if n_positions is not None:
         # Dropping rows with NaN can only leave fewer.
-        check_enough_rows(n_positions, source.n_features, int(np.max(estimator.n_components)), name)
+        check_enough_rows(n_positions, source.n_features, least_rows, name)
     return source, {name: value for name, value in vars(witness).items() if name in _FEATURE_ATTRIBUTES}
 
 
-def prediction_source(estimator: Any, X: Any, sample_weight: Any = None) -> Source:
+def prediction_source(estimator: BaseEstimator, X: Any, sample_weight: Any = None) -> Source:
     """Check X against the fitted features and return it as a source."""
     return _checked_source(estimator, X, sample_weight, reset=False)
 
@@ -73,7 +85,7 @@ def known_rows(source: Source) -> int | None:
     return int(np.prod(lengths)) if len(lengths) == len(source.sample_shape) else None
 
 
-def _checked_source(estimator: Any, X: Any, sample_weight: Any, *, reset: bool) -> Source:
+def _checked_source(estimator: BaseEstimator, X: Any, sample_weight: Any, *, reset: bool) -> Source:
     source = lazy_source(X)
     if source is None:
         return _array_source(estimator, X, sample_weight, reset=reset)
@@ -86,7 +98,7 @@ def _checked_source(estimator: Any, X: Any, sample_weight: Any, *, reset: bool) 
     return source if sample_weight is None else with_weights(source, sample_weight)
 
 
-def _array_source(estimator: Any, X: Any, sample_weight: Any, *, reset: bool) -> Source:
+def _array_source(estimator: BaseEstimator, X: Any, sample_weight: Any, *, reset: bool) -> Source:
     refuse_masked(X, "X")
     if reset:
         rows = validate_data(estimator, X, dtype=_FLOATS, ensure_min_samples=2)
@@ -119,44 +131,50 @@ def _template(source: Source) -> Any:
     return pd.DataFrame(columns=list(source.feature_names))
 
 
-def start_settings(estimator: Any, n_features: int) -> tuple[StartSettings, Mapping[str, Any]]:
-    """Check the given parts of the start.
+def start_settings(
+    n_features: int,
+    *,
+    n_components: int,
+    covariance_type: str,
+    init_params: str,
+    reg_covar: float,
+    weights_init: Any = None,
+    means_init: Any = None,
+    precisions_init: Any = None,
+) -> StartSettings:
+    """Return what decides the start, with its given parts as checked arrays.
 
-    Returns
-    -------
-    settings : StartSettings
-    replaced : mapping
-        The checked ``weights_init``, ``means_init`` and ``precisions_init`` by name, those given only.
+    Parameters
+    ----------
+    n_features : int
+        Of the rows.
+    n_components, covariance_type, init_params, reg_covar, weights_init, means_init, precisions_init
+        As in `GaussianMixture`.
 
     Raises
     ------
     ValueError
         Wrong shape or range, weights that do not sum to one, precisions that are not positive definite.
     """
-    n_components, covariance_type = estimator.n_components, estimator.covariance_type
-    for name in ("weights_init", "means_init", "precisions_init"):
-        refuse_masked(getattr(estimator, name), name)
-    given: dict[str, Any] = {}
-    if estimator.weights_init is not None:
-        given["weights_init"] = _checked_weights(estimator.weights_init, n_components)
-    if estimator.means_init is not None:
-        means = check_array(estimator.means_init, dtype=_FLOATS, ensure_2d=False)
-        _check_shape(means, (n_components, n_features), "means")
-        given["means_init"] = means
-    if estimator.precisions_init is not None:
-        given["precisions_init"] = _checked_precisions(
-            estimator.precisions_init, covariance_type, n_components, n_features
-        )
-    settings = StartSettings(
+    given = {"weights_init": weights_init, "means_init": means_init, "precisions_init": precisions_init}
+    for name, part in given.items():
+        refuse_masked(part, name)
+    if weights_init is not None:
+        weights_init = _checked_weights(weights_init, n_components)
+    if means_init is not None:
+        means_init = check_array(means_init, dtype=_FLOATS, ensure_2d=False)
+        _check_shape(means_init, (n_components, n_features), "means")
+    if precisions_init is not None:
+        precisions_init = _checked_precisions(precisions_init, covariance_type, n_components, n_features)
+    return StartSettings(
         n_components=n_components,
         covariance_type=covariance_type,
-        init_params=estimator.init_params,
-        reg_covar=float(estimator.reg_covar),
-        weights=given.get("weights_init"),
-        means=given.get("means_init"),
-        precisions=given.get("precisions_init"),
+        init_params=init_params,
+        reg_covar=float(reg_covar),
+        weights=weights_init,
+        means=means_init,
+        precisions=precisions_init,
     )
-    return settings, given
 
 
 def _checked_weights(weights: Any, n_components: int) -> NDArray[Any]:

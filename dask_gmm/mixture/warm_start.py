@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol
 
-from dask_gmm.data.source import Source
+from dask_gmm.fitting.init.initialization import StartSettings
 from dask_gmm.fitting.settings import WarmStart
-from dask_gmm.mixture.attributes import fitted_parameters, fitted_type
+from dask_gmm.mixture.fitted import FittedMixture, fitted_parameters, fitted_type
 
 
-def warm_start(estimator: Any, source: Source, learned: Mapping[str, Any]) -> WarmStart | None:
-    """Return the end of the last fit, None where the fit begins anew.
+class Continued(FittedMixture, Protocol):
+    """A fitted mixture that tells how good it is."""
+
+    lower_bound_: float
+
+
+def warm_start(
+    last: Continued, start: StartSettings, n_features: int, features: Mapping[str, Any]
+) -> WarmStart:
+    """Return the end of the last fit.
 
     Parameters
     ----------
-    estimator : GaussianMixture
-    source : Source
-        The rows to fit.
-    learned : mapping
-        Attributes that describe their features.
+    last : GaussianMixture
+        As that fit left it.
+    start : StartSettings
+        Of the fit that continues it.
+    n_features : int
+        Of the rows to fit.
+    features : mapping
+        Attributes that describe them.
 
     Raises
     ------
@@ -27,25 +38,28 @@ def warm_start(estimator: Any, source: Source, learned: Mapping[str, Any]) -> Wa
         The last fit was of other features, or of a mixture of another number of components or covariance
         type: scikit-learn keeps the old ones or fails where they meet.
     """
-    if not (estimator.warm_start and hasattr(estimator, "converged_")):
-        return None
-    differences = list(_differences(estimator, source, learned))
+    differences = list(_differences(last, start, n_features, features))
     if differences:
         raise ValueError(
             f"warm_start=True continues the last fit, but {'; '.join(differences)}. "
             "Set these back, or begin anew: with warm_start=False, or a new estimator."
         )
-    return WarmStart(fitted_parameters(estimator), float(estimator.lower_bound_))
+    return WarmStart(fitted_parameters(last), float(last.lower_bound_))
 
 
-def _differences(estimator: Any, source: Source, learned: Mapping[str, Any]) -> Iterator[str]:
-    n_components, n_features = estimator.means_.shape
-    for name, fitted in (("n_components", n_components), ("covariance_type", fitted_type(estimator))):
-        if getattr(estimator, name) != fitted:
-            yield f"{name} was {fitted!r} and is now {getattr(estimator, name)!r}"
-    if source.n_features != n_features:
-        yield f"X had {n_features} features and has {source.n_features} now"
+def _differences(
+    last: Continued, start: StartSettings, n_features: int, features: Mapping[str, Any]
+) -> Iterator[str]:
+    n_components, last_features = last.means_.shape
+    for name, before, now in (
+        ("n_components", n_components, start.n_components),
+        ("covariance_type", fitted_type(last), start.covariance_type),
+    ):
+        if now != before:
+            yield f"{name} was {before!r} and is now {now!r}"
+    if n_features != last_features:
+        yield f"X had {last_features} features and has {n_features} now"
         return
-    before, now = (getattr(estimator, "feature_names_in_", None), learned.get("feature_names_in_"))
-    if before is not None and now is not None and list(before) != list(now):
-        yield f"the features were {list(before)} and are now {list(now)}"
+    before_names, names = getattr(last, "feature_names_in_", None), features.get("feature_names_in_")
+    if before_names is not None and names is not None and list(before_names) != list(names):
+        yield f"the features were {list(before_names)} and are now {list(names)}"

@@ -7,15 +7,22 @@ pass; in those one for each group of chunks.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from dask_gmm.fitting.em import Collapse, Run, best_of
+from dask_gmm.fitting.history import History
 from dask_gmm.fitting.passes import PassRecord
 from dask_gmm.reporting.verbose import Verbose
 from dask_gmm.reporting.verbose_sweep import SweepVerbose
 
 Records = tuple[PassRecord, ...]
-Attributes = Callable[[Run, Records, int | None], Mapping[str, Any]]
+
+
+class CallbackHost(Protocol):
+    """What scikit-learn's `CallbackSupportMixin` makes of an estimator."""
+
+    def _init_callback_context(self, *, max_subtasks: int) -> Any:
+        """Return the context of the fit, for its callbacks."""
 
 
 class FitReport:
@@ -23,38 +30,48 @@ class FitReport:
 
     Parameters
     ----------
-    estimator : GaussianMixture
+    estimator : estimator
+        Whose callbacks they are.
     verbose : Verbose or SweepVerbose
-    fit_data : mapping
-        X, y and metadata as callbacks receive them.
-    n_groups : int
-        Groups of chunks in a pass.
-    most_passes : int
-        Passes that the fit makes at most.
     attributes : callable
-        Gives the fitted attributes for a run so far, the records of the passes that were made, and the number
-        of those that are expected to follow.
+        Gives the fitted attributes for a run so far, without its history.
+    X, y, sample_weight
+        As the user gave them to `fit`.
     """
 
     def __init__(
         self,
-        estimator: Any,
+        estimator: CallbackHost,
         verbose: Verbose | SweepVerbose,
-        fit_data: Mapping[str, Any],
-        *,
-        n_groups: int,
-        most_passes: int,
-        attributes: Attributes,
+        attributes: Callable[[Run], Mapping[str, Any]],
+        X: Any,
+        y: Any,
+        sample_weight: Any,
     ) -> None:
         self._estimator = estimator
         self._verbose = verbose
-        self._fit_data = fit_data
-        self._n_groups = n_groups
         self._attributes = attributes
+        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+        # Monitors score only where there are targets; a density's targets are the rows themselves.
+        self._fit_data = {"X": X, "y": X if y is None else y, "metadata": metadata}
         self._heard = bool(getattr(estimator, "_skl_callbacks", None))
-        self._fit = estimator._init_callback_context(max_subtasks=most_passes)
-        self._fit.call_on_fit_task_begin(estimator=estimator, **fit_data)
+        self._n_groups = 0
+        self._fit: Any = None
         self._pass: Any = None
+
+    def fit_begins(self, *, n_groups: int, most_passes: int) -> None:
+        """Open the task of the fit.
+
+        Parameters
+        ----------
+        n_groups : int
+            Groups of chunks in a pass.
+        most_passes : int
+            Passes that the fit makes at most.
+        """
+        self._n_groups = n_groups
+        self._fit = self._estimator._init_callback_context(max_subtasks=most_passes)
+        self._fit.call_on_fit_task_begin(estimator=self._estimator, **self._fit_data)
 
     def begins(self, runs: Sequence[Run]) -> None:
         """Note which restarts advance now."""
@@ -82,7 +99,7 @@ class FitReport:
         runs = [restart for restart in restarts if isinstance(restart, Run)]
         for run in runs:
             self._verbose.iteration(run)
-        attributes = (lambda: self._attributes(best_of(runs), records, passes_left)) if runs else None
+        attributes = (lambda: self._so_far(best_of(runs), records, passes_left)) if runs else None
         stop: bool = self._pass.call_on_fit_task_end(
             estimator=self._estimator, reconstruction_attributes=attributes, **self._fit_data
         )
@@ -92,6 +109,9 @@ class FitReport:
         """Close the task of the fit."""
         self._fit.call_on_fit_task_end(
             estimator=self._estimator,
-            reconstruction_attributes=lambda: self._attributes(run, records, 0),
+            reconstruction_attributes=lambda: self._so_far(run, records, 0),
             **self._fit_data,
         )
+
+    def _so_far(self, run: Run, records: Records, passes_left: int | None) -> Mapping[str, Any]:
+        return {**self._attributes(run), "history_": History.of_run(run, records, passes_left)}

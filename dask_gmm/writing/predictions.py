@@ -17,7 +17,7 @@ from dask_gmm.checkpointing.identity import source_identity
 from dask_gmm.data.source import Answer, Source, byte_counts
 from dask_gmm.engine.choose import choose_engine
 from dask_gmm.engine.memory_estimate import PassBytes
-from dask_gmm.mixture.attributes import PARAMETER_ATTRIBUTES
+from dask_gmm.mixture.fitted import PARAMETER_ATTRIBUTES
 from dask_gmm.mixture.prediction import prediction
 from dask_gmm.mixture.validation import prediction_source
 from dask_gmm.storage.location import Location

@@ -438,7 +438,7 @@ def silent_verbose():
 
 @noticed_by("test_sklearn_interface.py::test_convergence_warning")
 def no_convergence_warning():
-    put("mixture.training:_tell_ending", lambda f: lambda *args: None)
+    put("mixture.endings:warn_of_ending", lambda f: lambda *args, **kwargs: None)
 
 
 @noticed_by("test_against_sklearn.py::test_when_to_stop")
@@ -480,11 +480,11 @@ def last_of_equal_components():
 
 @noticed_by("mixture/test_validation.py::test_a_failed_fit_changes_nothing")
 def a_failed_fit_leaves_traces():
-    def make(train):
+    def make(fit):
         def wrong(estimator, *args):
             estimator.converged_ = False
-            return train(estimator, *args)
+            return fit(estimator, *args)
 
         return wrong
 
-    put("mixture.training:train", make)
+    put("mixture.gaussian_mixture:GaussianMixture._fit", make)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dask_gmm import GaussianMixture
-from dask_gmm.mixture.attributes import fitted_density
+from dask_gmm.mixture.fitted import fitted_density
 from dask_gmm.model.kernels import settled
 from dask_gmm.model.kernels.quadratic import Features, QuadraticKernel
 from dask_gmm.model.kernels.settled import SettledLabels

@@ -1,0 +1,110 @@
+"""What a fitted estimator holds, read back as the mixture that it is."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dask_gmm.model.covariance import covariance_structure
+from dask_gmm.model.density import Density
+from dask_gmm.model.estimation.likelihood import MAXIMUM_LIKELIHOOD
+from dask_gmm.model.observation.complete import COMPLETE
+from dask_gmm.model.parameters import Parameters
+
+#: How the estimators take rows to be observed and what they estimate, in fits and predictions alike.
+OBSERVATION, ESTIMATION = COMPLETE, MAXIMUM_LIKELIHOOD
+
+#: The parameters of a mixture, of which an estimator has an attribute each.
+PARAMETERS = ("weights", "means", "covariances", "precisions_cholesky", "precisions")
+PARAMETER_ATTRIBUTES = tuple(f"{name}_" for name in PARAMETERS)
+
+
+class FittedMixture(Protocol):
+    """An estimator that holds a mixture: one of this package's, or scikit-learn's `GaussianMixture`.
+
+    Attributes
+    ----------
+    covariance_type : str
+        The parameter; for several candidates a sequence, which ``covariance_type_`` tells of.
+    weights_, means_, covariances_, precisions_cholesky_ : ndarray
+    """
+
+    covariance_type: Any
+    weights_: NDArray[Any]
+    means_: NDArray[Any]
+    covariances_: NDArray[Any]
+    precisions_cholesky_: NDArray[Any]
+
+
+def fitted_type(estimator: FittedMixture) -> str:
+    """Return the covariance type of what an estimator holds, which its parameter may not be any more."""
+    # Estimators whose attributes were set by hand, or fitted by an earlier release, have the parameter only.
+    return str(getattr(estimator, "covariance_type_", estimator.covariance_type))
+
+
+def check_type_kept(estimator: FittedMixture) -> None:
+    """Refuse an estimator whose parameter would give its attributes another meaning elsewhere.
+
+    Raises
+    ------
+    ValueError
+    """
+    if estimator.covariance_type != fitted_type(estimator):
+        raise ValueError(
+            f"covariance_type is {estimator.covariance_type!r}, but the mixture was fitted with "
+            f"{fitted_type(estimator)!r}. Set it back, or fit again."
+        )
+
+
+def fitted_parameters(estimator: FittedMixture) -> Parameters:
+    """Return a copy of the parameters that a fitted estimator holds.
+
+    A copy, because what is made of it (a lazy answer, say) must not follow when an attribute is changed in
+    place.
+
+    Raises
+    ------
+    ValueError
+        The attributes do not make a mixture, as when they were replaced by hand.
+    """
+    weights, means, covariances, factors = (
+        np.array(array, dtype=np.float64)
+        for array in (
+            estimator.weights_,
+            estimator.means_,
+            estimator.covariances_,
+            estimator.precisions_cholesky_,
+        )
+    )
+    covariance_type = fitted_type(estimator)
+    shapes = attribute_shapes(covariance_type, means)
+    for name, array in (("weights_", weights), ("precisions_cholesky_", factors)):
+        if array.shape != shapes[name]:
+            raise ValueError(
+                f"{name} has shape {array.shape}, but means_ of shape {means.shape} and covariance_type="
+                f"{covariance_type!r} need {shapes[name]}. Set both again, or fit again."
+            )
+    return Parameters(covariance_type, weights, means, covariances, factors)
+
+
+def attribute_shapes(covariance_type: str, means: NDArray[Any]) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each parameter attribute that goes with `means`.
+
+    Raises
+    ------
+    ValueError
+        `means` is no table of at least one component and one feature.
+    """
+    if means.ndim != 2 or 0 in means.shape:
+        raise ValueError(f"means_ has shape {means.shape}, not (n_components, n_features)")
+    structure = covariance_structure(covariance_type)
+    shapes = dict.fromkeys(PARAMETER_ATTRIBUTES, structure.shape(*means.shape))
+    factors = structure.factor_shape(*means.shape)
+    return shapes | {"weights_": means.shape[:1], "means_": means.shape, "precisions_cholesky_": factors}
+
+
+def fitted_density(estimator: FittedMixture) -> Density:
+    """Return what evaluates rows under a fitted estimator."""
+    return ESTIMATION.density(fitted_parameters(estimator))
