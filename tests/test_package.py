@@ -42,3 +42,19 @@ def test_errors_travel() -> None:
 def test_other_names_are_refused() -> None:
     with pytest.raises(AttributeError, match="no attribute 'GausianMixture'"):
         dask_gmm.GausianMixture  # noqa: B018
+
+
+def test_a_warning_points_at_the_line_that_called_the_package():
+    def module(name, text):
+        names = {"__name__": name, "inner": inner}
+        exec(compile(text, f"{name}.py", "exec"), names)
+        return names["call"]
+
+    inner = errors.warn_caller
+    inner = module("dask_gmm.engine.deepest", "def call():\n  inner('look', UserWarning)")
+    inner = module("dask_gmm.data.deeper", "def call():\n  inner()")
+    inner = module("sklearn.callback._callback_support", "def call():\n  inner()")
+    inner = module("dask_gmm_of_the_user", "\n\ndef call():\n  inner()")
+    with pytest.warns(UserWarning, match="look") as caught:
+        inner()
+    assert (caught[0].filename, caught[0].lineno) == ("dask_gmm_of_the_user.py", 4)

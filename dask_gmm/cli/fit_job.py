@@ -87,7 +87,7 @@ def check_folder(url: str) -> None:
         raise click.UsageError(f"{path} is a folder; name the file to write.")
 
 
-def description(estimator: Any) -> dict[str, Any]:
+def description(estimator: GaussianMixture) -> dict[str, Any]:
     """Return a description of a fitted estimator, for JSON."""
     names = getattr(estimator, "feature_names_in_", None)
     bound = float(estimator.lower_bound_)

@@ -6,9 +6,12 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
+
+from sklearn.callback import CallbackContext
 
 from dask_gmm.data.source import Source, byte_counts
+from dask_gmm.mixture.gaussian_mixture import GaussianMixture
+from dask_gmm.mixture.gaussian_mixture_ic import GaussianMixtureIC
 from dask_gmm.mixture.validation import known_rows
 
 
@@ -78,19 +81,25 @@ class PassReport:
         self._n_bytes = None if n_bytes.min(initial=0) < 0 else int(n_bytes.sum())
         self._began = 0.0
 
-    def setup(self, estimator: Any, context: Any) -> None:
+    def setup(self, estimator: object, context: CallbackContext) -> None:
         """Do nothing when a fit starts."""
 
-    def teardown(self, estimator: Any, context: Any) -> None:
+    def teardown(self, estimator: object, context: CallbackContext) -> None:
         """Do nothing when a fit ends."""
 
-    def on_fit_task_begin(self, estimator: Any, context: Any) -> None:
+    def on_fit_task_begin(self, estimator: object, context: CallbackContext) -> None:
         """Note when a pass begins."""
         if _is_pass(context):
             self._began = perf_counter()
             self._groups_done(0.0)
 
-    def on_fit_task_end(self, estimator: Any, context: Any, *, fitted_estimator: Any = None) -> None:
+    def on_fit_task_end(
+        self,
+        estimator: object,
+        context: CallbackContext,
+        *,
+        fitted_estimator: GaussianMixture | GaussianMixtureIC | None = None,
+    ) -> None:
         """Report a group of chunks, or a pass."""
         if context.parent is None:
             return
@@ -118,7 +127,7 @@ class PassReport:
         )
 
 
-def _is_pass(context: Any) -> bool:
+def _is_pass(context: CallbackContext) -> bool:
     return context.parent is not None and context.parent.parent is None
 
 

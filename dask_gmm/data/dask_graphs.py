@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import threading
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -35,7 +34,7 @@ from dask_gmm.data.cluster_graphs import (
     shuffles,
 )
 from dask_gmm.data.scheduler import computed, current_client, current_scheduler
-from dask_gmm.errors import DataError
+from dask_gmm.errors import DataError, warn_caller
 
 Graph = dict[Any, Any]
 
@@ -124,12 +123,11 @@ class ChunkGraphs:
                 "X without: x.rechunk(..., method='tasks'), or a dask DataFrame under "
                 "dask.config.set({'dataframe.shuffle.method': 'tasks'})."
             )
-        warnings.warn(
+        warn_caller(
             f"X {reason}: Dask computes its {len(self.keys)} chunks once. They stay in the memory of the "
             "cluster, or on the disks of its workers where that is full, until the fit is over. To compute "
             "them once for many fits, persist X or store it.",
             PerformanceWarning,
-            stacklevel=2,
         )
         if isinstance(graph, dict):
             persisted = {key: held for key, held in self._futures.items() if isinstance(held, Future)}
@@ -156,11 +154,10 @@ class ChunkGraphs:
         if self._client is not None:
             self._leave_to_cluster(depend, self._graph)
             return
-        warnings.warn(
+        warn_caller(
             f"X {depend}; these will be repeated in every pass. Use a distributed.Client, which computes "
             "them once, store X, or avoid shuffling its rows.",
             PerformanceWarning,
-            stacklevel=2,
         )
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import sys
-import warnings
 from collections.abc import Iterable, Sequence
 from functools import cache
 from hashlib import sha256
@@ -22,7 +21,7 @@ from numba.core.registry import cpu_target
 from threadpoolctl import threadpool_info
 
 from dask_gmm.data.source import Block
-from dask_gmm.errors import WorkersDifferError
+from dask_gmm.errors import WorkersDifferError, warn_caller
 
 _LOGGER = logging.getLogger("dask_gmm")
 
@@ -89,12 +88,11 @@ def check_environments(found: frozenset[Environment]) -> bool:
     _check_releases(values[_PACKAGE])
     different = [f"{name}: {'; '.join(several)}" for name, several in values.items() if len(several) > 1]
     if different:
-        warnings.warn(
+        warn_caller(
             f"The workers differ in what the last bits of a result depend on ({', '.join(different)}). Which "
             "worker does what is chance, so that the same fit may give other last digits another time. Use "
             "workers of one kind where that matters.",
             UserWarning,
-            stacklevel=2,
         )
     return bool(different)
 

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from numbers import Integral, Real
 from typing import Any, ClassVar
 
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
 
 from dask_gmm.data.source import Source
 from dask_gmm.engine.cache import Cache
 from dask_gmm.fitting.em import Run
 from dask_gmm.mixture.attributes import fitted_attributes, given_parts, set_fitted
+from dask_gmm.mixture.constraints import GAUSSIAN_MIXTURE, Constraints
 from dask_gmm.mixture.endings import warn_of_ending
 from dask_gmm.mixture.fit import FitSpec, mixture_settings, run_fit
 from dask_gmm.mixture.persistence import PersistenceMixin
@@ -23,7 +22,6 @@ from dask_gmm.mixture.predict import PredictingMixin
 from dask_gmm.mixture.repr import ShownMixin
 from dask_gmm.mixture.validation import start_settings, training_source
 from dask_gmm.mixture.warm_start import warm_start
-from dask_gmm.model.covariance import covariance_types
 from dask_gmm.reporting.callbacks import FitReport
 from dask_gmm.reporting.verbose import Verbose
 
@@ -155,25 +153,7 @@ class GaussianMixture(
     array([1, 0])
     """
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "n_components": [Interval(Integral, 1, None, closed="left")],
-        "covariance_type": [StrOptions(set(covariance_types()))],
-        "tol": [Interval(Real, 0.0, None, closed="left")],
-        "reg_covar": [Interval(Real, 0.0, None, closed="left")],
-        "max_iter": [Interval(Integral, 0, None, closed="left")],
-        "n_init": [Interval(Integral, 1, None, closed="left")],
-        "init_params": [StrOptions({"kmeans", "random", "random_from_data", "k-means++", "sample"})],
-        "weights_init": ["array-like", None],
-        "means_init": ["array-like", None],
-        "precisions_init": ["array-like", None],
-        "random_state": ["random_state"],
-        "warm_start": ["boolean"],
-        "verbose": ["verbose"],
-        "verbose_interval": [Interval(Integral, 1, None, closed="left")],
-        "cache": [StrOptions({"auto"}), "boolean"],
-        "checkpoint": [str, os.PathLike, None],
-        "accelerate": ["boolean"],
-    }
+    _parameter_constraints: ClassVar[Constraints] = GAUSSIAN_MIXTURE
 
     def __init__(
         self,

@@ -4,41 +4,28 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
 
 from dask_gmm.data.source import Source
 from dask_gmm.engine.cache import Cache
 from dask_gmm.fitting.em import Run
 from dask_gmm.fitting.init.initialization import StartSettings
 from dask_gmm.mixture.attributes import fitted_attributes, set_fitted
+from dask_gmm.mixture.constraints import GAUSSIAN_MIXTURE_IC, SHARED, Constraints
 from dask_gmm.mixture.fit import FitSpec, mixture_settings, run_fit
 from dask_gmm.mixture.gaussian_mixture import GaussianMixture
 from dask_gmm.mixture.model_selection import candidate_grid, results_table, warn_of_candidates
 from dask_gmm.mixture.predict import PredictingMixin
 from dask_gmm.mixture.repr import ShownMixin
 from dask_gmm.mixture.validation import start_settings, training_source
-from dask_gmm.model.covariance import covariance_types
 from dask_gmm.reporting.callbacks import FitReport
 from dask_gmm.reporting.verbose_sweep import SweepVerbose
-
-# With the meaning and the rules that they have in `GaussianMixture`.
-SHARED = (
-    "reg_covar",
-    "max_iter",
-    "n_init",
-    "init_params",
-    "random_state",
-    "cache",
-    "checkpoint",
-    "accelerate",
-)
 
 
 class GaussianMixtureIC(
@@ -109,14 +96,7 @@ class GaussianMixtureIC(
     (3, 'spherical')
     """
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "n_components": [Interval(Integral, 1, None, closed="left"), "array-like"],
-        "covariance_type": [StrOptions(set(covariance_types())), "array-like"],
-        "criterion": [StrOptions({"bic", "aic", "icl"})],
-        "tol": [Interval(Real, 0.0, None, closed="left"), StrOptions({"auto"})],
-        "verbose": ["verbose"],
-        **{name: GaussianMixture._parameter_constraints[name] for name in SHARED},
-    }
+    _parameter_constraints: ClassVar[Constraints] = GAUSSIAN_MIXTURE_IC
 
     def __init__(
         self,

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
 
 import dask_gmm
 from dask_gmm.mixture.fitted import PARAMETER_ATTRIBUTES, attribute_shapes, check_type_kept
@@ -28,7 +29,7 @@ _BOUNDS = ("lower_bound_", "lower_bounds_")
 FITTED = (*_PLAIN, *PARAMETER_ATTRIBUTES, *_BOUNDS)
 
 
-def state_of(estimator: Any) -> tuple[dict[str, Any], Arrays]:
+def state_of(estimator: BaseEstimator) -> tuple[dict[str, Any], Arrays]:
     """Return what goes into the file of a fitted estimator.
 
     Returns
@@ -136,7 +137,7 @@ def _check_attributes(attributes: Mapping[str, Any], n_features: int) -> None:
         raise ValueError(f"its means have {n_features} features, and its attributes another number")
 
 
-def _of_the_model(estimator: Any) -> dict[str, Any]:
+def _of_the_model(estimator: BaseEstimator) -> dict[str, Any]:
     parameters: dict[str, Any] = estimator.get_params(deep=False)
     # A place of that one fit, whose URL may hold credentials.
     parameters.pop("checkpoint", None)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Self, TypeVar
 
 import sklearn.mixture
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 import dask_gmm
@@ -150,7 +151,7 @@ class PersistenceMixin:
         return _converted(model, cls)
 
 
-def _converted(estimator: Any, cls: type[Estimator]) -> Estimator:
+def _converted(estimator: BaseEstimator, cls: type[Estimator]) -> Estimator:
     check_is_fitted(estimator)
     check_type_kept(estimator)
     converted: Any = cls()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import os
-from typing import Any
 
 from sklearn.base import BaseEstimator
 from sklearn.utils import estimator_html_repr
@@ -24,7 +23,7 @@ class ShownMixin:
         return html
 
 
-def _public(estimator: Any) -> Any:
+def _public(estimator: BaseEstimator) -> BaseEstimator:
     if not isinstance(estimator.checkpoint, (str, os.PathLike)):
         return estimator
     shown = copy.copy(estimator)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+from sklearn.callback import CallbackContext
+
 from dask_gmm.fitting.em import Collapse, Run, best_of
 from dask_gmm.fitting.history import History
 from dask_gmm.fitting.passes import PassRecord
@@ -21,7 +23,7 @@ Records = tuple[PassRecord, ...]
 class CallbackHost(Protocol):
     """What scikit-learn's `CallbackSupportMixin` makes of an estimator."""
 
-    def _init_callback_context(self, *, max_subtasks: int) -> Any:
+    def _init_callback_context(self, *, max_subtasks: int) -> CallbackContext:
         """Return the context of the fit, for its callbacks."""
 
 
@@ -56,8 +58,8 @@ class FitReport:
         self._fit_data = {"X": X, "y": X if y is None else y, "metadata": metadata}
         self._heard = bool(getattr(estimator, "_skl_callbacks", None))
         self._n_groups = 0
-        self._fit: Any = None
-        self._pass: Any = None
+        self._fit: CallbackContext = None
+        self._pass: CallbackContext = None
 
     def fit_begins(self, *, n_groups: int, most_passes: int) -> None:
         """Open the task of the fit.

@@ -1,0 +1,55 @@
+"""Which values the constructors' parameters may have, as scikit-learn's validation takes them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from numbers import Integral, Real
+from typing import Any
+
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from dask_gmm.model.covariance import covariance_types
+
+Constraints = Mapping[str, list[Any]]
+
+#: Parameters of `GaussianMixtureIC` that mean what they mean in `GaussianMixture`.
+SHARED = (
+    "reg_covar",
+    "max_iter",
+    "n_init",
+    "init_params",
+    "random_state",
+    "cache",
+    "checkpoint",
+    "accelerate",
+)
+
+GAUSSIAN_MIXTURE: Constraints = {
+    "n_components": [Interval(Integral, 1, None, closed="left")],
+    "covariance_type": [StrOptions(set(covariance_types()))],
+    "tol": [Interval(Real, 0.0, None, closed="left")],
+    "reg_covar": [Interval(Real, 0.0, None, closed="left")],
+    "max_iter": [Interval(Integral, 0, None, closed="left")],
+    "n_init": [Interval(Integral, 1, None, closed="left")],
+    "init_params": [StrOptions({"kmeans", "random", "random_from_data", "k-means++", "sample"})],
+    "weights_init": ["array-like", None],
+    "means_init": ["array-like", None],
+    "precisions_init": ["array-like", None],
+    "random_state": ["random_state"],
+    "warm_start": ["boolean"],
+    "verbose": ["verbose"],
+    "verbose_interval": [Interval(Integral, 1, None, closed="left")],
+    "cache": [StrOptions({"auto"}), "boolean"],
+    "checkpoint": [str, os.PathLike, None],
+    "accelerate": ["boolean"],
+}
+
+GAUSSIAN_MIXTURE_IC: Constraints = {
+    "n_components": [Interval(Integral, 1, None, closed="left"), "array-like"],
+    "covariance_type": [StrOptions(set(covariance_types())), "array-like"],
+    "criterion": [StrOptions({"bic", "aic", "icl"})],
+    "tol": [Interval(Real, 0.0, None, closed="left"), StrOptions({"auto"})],
+    "verbose": ["verbose"],
+    **{name: GAUSSIAN_MIXTURE[name] for name in SHARED},
+}
