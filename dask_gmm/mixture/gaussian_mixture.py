@@ -46,9 +46,9 @@ class GaussianMixture(
         Number of components.
     covariance_type : {'full', 'tied', 'diag', 'spherical'}, default='full'
         Each component its own covariance matrix; one matrix for all; variances along the features; one
-        variance a component.
+        variance per component.
     tol : float, default=1e-3
-        Stop when the mean log-likelihood changes by less, in nats a row.
+        Stop when the mean log-likelihood changes by less, in nats per row.
     reg_covar : float, default=1e-6
         Added to the variances, in squared units of the data.
     max_iter : int, default=100
@@ -116,7 +116,7 @@ class GaussianMixture(
     n_iter_ : int
         Iterations of the best restart.
     lower_bound_ : float
-        Mean log-likelihood, in nats a row, before the last M-step.
+        Mean log-likelihood, in nats per row, before the last M-step.
     lower_bounds_ : list of float
         The same for every iteration; where a step of `accelerate` was undone, the bound before it.
     history_ : History

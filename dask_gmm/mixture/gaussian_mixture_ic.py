@@ -37,7 +37,7 @@ class GaussianMixtureIC(
 ):
     """Gaussian mixture whose number of components and covariance type a criterion chooses.
 
-    All candidates are fitted together: each chunk is read once a pass, for all that are not done yet. Each
+    All candidates are fitted together: each chunk is read once per pass, for all that are not done yet. Each
     ends where it would have ended alone, to the last bit.
 
     Parameters
@@ -51,7 +51,7 @@ class GaussianMixtureIC(
         clusters can be told apart, AIC how many predict best.
     tol : float or 'auto', default='auto'
         As in `GaussianMixture`. 'auto' goes on until the estimate of what is left to gain is a tenth of the
-        penalty of `criterion`: for p parameters and n rows p ln n / (20 n) nats a row with BIC and ICL,
+        penalty of `criterion`: for p parameters and n rows p ln n / (20 n) nats per row with BIC and ICL,
         p / (10 n) with AIC. A fixed tolerance leaves more than that where n is large, and what it leaves then
         decides the choice.
     reg_covar, max_iter, n_init, init_params, random_state, cache, checkpoint, accelerate
@@ -63,9 +63,9 @@ class GaussianMixtureIC(
     Attributes
     ----------
     results_ : dict of ndarray
-        A table with one line a candidate, for ``pandas.DataFrame(results_)``: n_components, covariance_type,
-        bic, aic, icl, log_likelihood (nats, all rows), lower_bound and remaining (estimate of what is left
-        to gain; nats a row), n_parameters, n_iter, converged, error (empty unless the candidate collapsed).
+        A table with one line per candidate, for ``pandas.DataFrame(results_)``: n_components,
+        covariance_type, bic, aic, icl, log_likelihood (nats, all rows), lower_bound and remaining (estimate of what is left
+        to gain; nats per row), n_parameters, n_iter, converged, error (empty unless the candidate collapsed).
     best_index_ : int
         The chosen line.
     best_estimator_ : GaussianMixture

@@ -26,7 +26,7 @@ class Verbose:
         self._began = self._last_line = perf_counter()
 
     def begins(self, runs: Sequence[Run]) -> None:
-        """Print the restarts that were not heard of before."""
+        """Print the restarts that begin now."""
         for run in runs:
             if run.number not in self._begun:
                 self._begun.add(run.number)
