@@ -64,8 +64,9 @@ class GaussianMixtureIC(
     ----------
     results_ : dict of ndarray
         A table with one line per candidate, for ``pandas.DataFrame(results_)``: n_components,
-        covariance_type, bic, aic, icl, log_likelihood (nats, all rows), lower_bound and remaining (estimate of what is left
-        to gain; nats per row), n_parameters, n_iter, converged, error (empty unless the candidate collapsed).
+        covariance_type, bic, aic, icl, log_likelihood (nats, all rows), lower_bound and remaining (estimate
+        of what is left to gain; nats per row), n_parameters, n_iter, converged, error (empty unless the
+        candidate collapsed).
     best_index_ : int
         The chosen line.
     best_estimator_ : GaussianMixture
