@@ -14,9 +14,9 @@ spherical (K,)               K            (K,): sum r |v|^2
 with v = x - origin of the component and r the responsibility times the sample weight. "Packed" is
 explained in `dask_gmm.model.covariance.packing`.
 
-`base.Covariance` says what a type has to say; `kernels.QuadraticOrCentred` is a base for those that the two
-compiled kernels evaluate; each type has a file of its own. Nobody else compares a type's name or lists the
-names: the table of this module is the one place that knows them. Options and validation read it without
+`covariance.Covariance` says what a type has to say; `two_kernels.QuadraticOrCentred` is a base for those that
+the two compiled kernels evaluate; each type has a file of its own. Nobody else compares a type's name or lists
+the names: the table of this module is the one place that knows them. Options and validation read it without
 importing the types, which takes a second.
 """
 
