@@ -15,9 +15,9 @@ with v = x - origin of the component and r the responsibility times the sample w
 explained in `dask_gmm.model.covariance.packing`.
 
 `covariance.Covariance` says what a type has to say; `two_kernels.QuadraticOrCentred` is a base for those that
-the two compiled kernels evaluate; each type has a file of its own. Nobody else compares a type's name or lists
-the names: the table of this module is the one place that knows them. Options and validation read it without
-importing the types, which takes a second.
+the two compiled kernels evaluate; each type has a file of its own. Nobody else compares a type's name or
+lists the names: the table of this module is the one place that knows them. Options and validation read it
+without importing the types, which takes a second.
 """
 
 from __future__ import annotations
