@@ -56,7 +56,7 @@ class EStep(_Evaluation):
 
     def update(self, value: Statistics, block: Block) -> Statistics:
         """Add a block's statistics."""
-        self.kernel.accumulate(value, block.rows, block.weights)
+        self.kernel.accumulate(value, block)
         return value
 
     def combine(self, values: Sequence[Statistics]) -> Statistics:

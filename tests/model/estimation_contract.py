@@ -12,7 +12,7 @@ from dask_gmm.model.covariance import covariance_types
 from dask_gmm.model.estimation.estimation import Estimation
 from dask_gmm.model.parameters import Parameters
 from dask_gmm.model.statistics import Statistics
-from tests.model.mixtures import mixture, rows_of
+from tests.model.mixtures import Weighted, mixture, rows_of
 from tests.model.reference import ReferenceKernel
 
 TYPES = pytest.mark.parametrize("covariance_type", covariance_types())
@@ -37,7 +37,7 @@ class EstimationContract:
         statistics = Statistics.zero(
             parameters.covariance_type, parameters.n_components, parameters.n_features
         )
-        kernel.accumulate(statistics, rows, None)
+        kernel.accumulate(statistics, Weighted(rows))
         return statistics, kernel.origins
 
     def step(self, parameters: Parameters, rows: NDArray[Any]) -> tuple[float, Parameters]:

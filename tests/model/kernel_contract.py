@@ -20,7 +20,7 @@ from dask_gmm.model.moments import Moments
 from dask_gmm.model.observation.observation import Kernel
 from dask_gmm.model.parameters import Parameters
 from dask_gmm.model.statistics import Statistics
-from tests.model.mixtures import log_joint, mixture, rows_of
+from tests.model.mixtures import Weighted, log_joint, mixture, rows_of
 from tests.model.reference import ReferenceKernel
 
 DOUBLE = np.dtype(np.float64)
@@ -42,7 +42,7 @@ class KernelContract:
         statistics = Statistics.zero(density.covariance_type, density.n_components, density.n_features)
         moments = Moments.zero(density.n_features, scatter=True)
         for rows, weights in parts:
-            kernel.accumulate(statistics, rows, weights)
+            kernel.accumulate(statistics, Weighted(rows, weights))
             moments = moments.with_rows(rows, weights)
         return kernel.completed(statistics, moments)
 

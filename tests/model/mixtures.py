@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,14 @@ from dask_gmm.model.covariance import covariance_structure
 from dask_gmm.model.parameters import Parameters
 
 Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """Rows with weights, as kernels take them."""
+
+    rows: NDArray[Any]
+    weights: Array | None = None
 
 
 def mixture(

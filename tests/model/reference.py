@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from dask_gmm.model.density import Density
 from dask_gmm.model.moments import Moments
+from dask_gmm.model.observation.observation import Observed
 from dask_gmm.model.statistics import Statistics, Totals
 
 Array = NDArray[np.float64]
@@ -35,7 +36,8 @@ class ReferenceKernel:
         # What each component's moments are about.
         self.origins = density.means
 
-    def accumulate(self, statistics: Statistics, rows: NDArray[Any], weights: Array | None) -> None:
+    def accumulate(self, statistics: Statistics, observed: Observed) -> None:
+        rows, weights = observed.rows, observed.weights
         density = self.density
         for start, tile in self._tiles(rows):
             log_prob_norm, log_resp = normalized(self.log_joint(tile))

@@ -11,10 +11,8 @@ from numpy.typing import NDArray
 from dask_gmm.model.density import Density
 from dask_gmm.model.kernels.prepared import Labels, Prepared
 from dask_gmm.model.moments import Moments
-from dask_gmm.model.observation.observation import Kernel, Observation
+from dask_gmm.model.observation.observation import Kernel, Observation, Observed
 from dask_gmm.model.statistics import Statistics, Totals
-
-Array = NDArray[np.float64]
 
 
 class Complete(Observation):
@@ -61,7 +59,8 @@ class CompleteKernel:
         """Writes each row's most probable component to an array."""
         return self._prepared.labels()
 
-    def accumulate(self, statistics: Statistics, rows: NDArray[Any], weights: Array | None) -> None:
+    def accumulate(self, statistics: Statistics, observed: Observed) -> None:
+        rows, weights = observed.rows, observed.weights
         log_likelihood, sums = self._prepared.kernel.statistics(rows, weights)
         n_features = self.density.n_features
         np.add(statistics.nk, sums[:, 0], out=statistics.nk)

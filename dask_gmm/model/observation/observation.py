@@ -15,6 +15,23 @@ from dask_gmm.model.statistics import Statistics
 Array = NDArray[np.float64]
 
 
+class Observed(Protocol):
+    """Rows with all that is known of them, such as a block of `dask_gmm.data`.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (n, n_features), float64 or float32, of any strides
+    weights : ndarray of shape (n,), float64, or None
+        Sample weights; rows of weight zero count for nothing, and none means one.
+    """
+
+    @property
+    def rows(self) -> NDArray[Any]: ...
+
+    @property
+    def weights(self) -> Array | None: ...
+
+
 class Kernel(Protocol):
     """One mixture made ready to be evaluated on many rows; calls release the GIL and change nothing of it.
 
@@ -30,8 +47,8 @@ class Kernel(Protocol):
     density: Density
     origins: Array
 
-    def accumulate(self, statistics: Statistics, rows: NDArray[Any], weights: Array | None) -> None:
-        """Add the statistics of `rows` to `statistics` in place.
+    def accumulate(self, statistics: Statistics, observed: Observed) -> None:
+        """Add the statistics of rows to `statistics` in place.
 
         They are moments of where the rows truly are, given what was observed of them: so the M-step needs not
         know how that was. Log-likelihoods are those of `log_density`.
@@ -39,9 +56,7 @@ class Kernel(Protocol):
         Parameters
         ----------
         statistics : Statistics
-        rows : ndarray of shape (n, n_features), float64 or float32, of any strides
-        weights : ndarray of shape (n,), float64, or None
-            Sample weights; rows of weight zero count for nothing, and none means one.
+        observed : Observed
         """
 
     def completed(self, statistics: Statistics, moments: Moments) -> Statistics:
