@@ -18,7 +18,8 @@ PROSE = re.sub(r"```.*?```", "", TEXT, flags=re.DOTALL)
 TO_COME = {
     "AlignedSource", "FitSpec", "Reduction", "ReductionContract", "SourceContract", "combine", "run_fit",
     "update",
-    "BaseSource", "ESTIMATION", "OBSERVATION", "advance_together", "columns", "mixture_settings", "with_column",
+    "BaseSource", "ESTIMATION", "OBSERVATION", "advance_together", "columns", "mixture_settings",
+    "with_column",
     "data/base_source.py", "fitting/iteration.py", "fitting/methods.py", "fitting/stopping.py",
     "mixture/fitted.py",
     "mixture/fit.py", "tests/data/source_contract.py", "tests/engine/reduction_contract.py",
