@@ -232,7 +232,7 @@ class Passes:
     def _completed(self, kernel: Kernel, statistics: Statistics) -> Statistics:
         """Check the statistics of a pass, and add what no iteration changes."""
         assert self.moments is not None
-        check_unchanged(self.moments, statistics, kernel.origins, self.rows.dtype)
+        check_unchanged(self.moments, statistics, kernel, self.rows.dtype)
         return kernel.completed(statistics, self.moments)
 
     def _run(self, name: str, reductions: list[Any]) -> list[Any]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from dask_gmm.errors import DataError
 from dask_gmm.model.moments import Moments
+from dask_gmm.model.observation.observation import Kernel
 from dask_gmm.model.statistics import Statistics
 
 Array = NDArray[np.float64]
@@ -17,10 +18,11 @@ Array = NDArray[np.float64]
 _ROUNDING = {np.dtype(np.float32): 1e-4, np.dtype(np.float64): 1e-7}
 
 
-def check_unchanged(moments: Moments, statistics: Statistics, origins: Array, dtype: np.dtype[Any]) -> None:
+def check_unchanged(moments: Moments, statistics: Statistics, kernel: Kernel, dtype: np.dtype[Any]) -> None:
     """Compare the rows of a pass with those of the first.
 
-    Responsibilities of a row add up to one, so the components' first moments add up to those of all rows.
+    Responsibilities of a row add up to one, so the components' first moments add up to those of all rows,
+    where these are known exactly.
 
     Parameters
     ----------
@@ -28,8 +30,8 @@ def check_unchanged(moments: Moments, statistics: Statistics, origins: Array, dt
         The moments of the first pass.
     statistics : Statistics
         The statistics of this pass.
-    origins : ndarray of shape (n_components, n_features)
-        What its first moments are about.
+    kernel : Kernel
+        The kernel that made them of the rows.
     dtype : dtype
         The dtype of the rows.
 
@@ -39,7 +41,9 @@ def check_unchanged(moments: Moments, statistics: Statistics, origins: Array, dt
         The numbers of rows, the weights or the means differ.
     """
     _check_counts(moments, statistics.totals.n_rows, statistics.totals.weight)
-    nk = statistics.nk
+    nk, origins = statistics.nk, kernel.origins
+    if not kernel.exact:
+        return
     if not (np.isfinite(nk).all() and np.isfinite(statistics.first).all()):
         return  # A collapse, which the M-step describes.
     # About the mean of the first pass, so that nothing large cancels.

@@ -46,6 +46,15 @@ class KernelContract:
             moments = moments.with_rows(rows, weights)
         return kernel.completed(statistics, moments)
 
+    @TYPES
+    def test_moments_of_exact_rows_are_those_of_the_rows(self, covariance_type: str) -> None:
+        parameters = mixture(covariance_type)
+        rows = rows_of(parameters)
+        kernel = self.kernel(Density.of(parameters), rows.dtype)
+        found = self.summed(kernel, [(rows, None)])
+        sums = (found.first + found.nk[:, np.newaxis] * kernel.origins).sum(axis=0)
+        np.testing.assert_allclose(sums, rows.sum(axis=0), rtol=1e-9, atol=1e-9)
+
     @DISTANCES
     @TYPES
     def test_predictions(self, covariance_type: str, distance: float) -> None:

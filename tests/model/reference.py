@@ -31,6 +31,8 @@ class ReferenceKernel:
     density : Density
     """
 
+    exact = True
+
     def __init__(self, density: Density) -> None:
         self.density = density
         # What each component's moments are about.

@@ -31,6 +31,8 @@ class CompleteKernel:
     prepared : Prepared
     """
 
+    exact = True
+
     def __init__(self, density: Density, prepared: Prepared) -> None:
         self.density, self.origins = density, prepared.origins
         self._prepared = prepared

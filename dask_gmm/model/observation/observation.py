@@ -42,10 +42,14 @@ class Kernel(Protocol):
     density : Density
     origins : ndarray of shape (n_components, n_features)
         What each component's moments are about.
+    exact : bool
+        Whether rows truly are where they were observed: then the moments of all components together are those
+        of the rows as they are read, by which data that change during a fit are noticed.
     """
 
     density: Density
     origins: Array
+    exact: bool
 
     def accumulate(self, statistics: Statistics, observed: Observed) -> None:
         """Add the statistics of rows to `statistics` in place.
