@@ -21,7 +21,7 @@ TO_COME = {
     "BaseSource", "ESTIMATION", "OBSERVATION", "advance_together", "columns", "mixture_settings",
     "with_column",
     "data/base_source.py", "fitting/iteration.py", "fitting/methods.py", "fitting/stopping.py",
-    "mixture/fitted.py",
+    "mixture/fitted.py", "mixture/constraints.py",
     "mixture/fit.py", "tests/data/source_contract.py", "tests/engine/reduction_contract.py",
 }  # fmt: skip
 # Words in code style that are nobody's names: those of tools, and examples of names to choose.
