@@ -44,8 +44,8 @@ MOST_LINES_OF_A_FUNCTION = 60
 MOST_LINES_OF_A_MODULE = 350
 # One pass of a parser over bytes, which Numba compiles as a whole.
 LONGER = {"dask_gmm.data.parquet.thrift._walk"}
-# The habits of a package of stored data: how to open it, and its source.
-HABITS = {"opening", "source", "packing"}
+# The habits of a package of stored data: how to open it, its source, and its reader.
+HABITS = {"opening", "reader", "source"}
 # Names of arguments that have a type.
 TYPED = {"source", "reader", "block", "settings", "spec", "run", "runs", "passes"}
 

@@ -10,7 +10,7 @@ from sklearn.mixture import GaussianMixture as Reference
 
 from dask_gmm.model.covariance import covariance_structure, covariance_types
 from dask_gmm.model.covariance.covariance import Covariance
-from dask_gmm.model.covariance.packing import pack, unpack
+from dask_gmm.model.covariance.triangles import pack, unpack
 from tests.model.covariance_contract import CovarianceContract
 
 

@@ -223,7 +223,7 @@ def collapse_papered_over():
     "test_accuracy.py::test_a_start_of_our_own_does_not_feel_offsets",
 )
 def raw_moments():
-    from dask_gmm.model.covariance.packing import pack
+    from dask_gmm.model.covariance.triangles import pack
 
     def about_zero(covariance_type, statistics, origins):
         nk, first = statistics.nk[:, np.newaxis], statistics.first

@@ -12,7 +12,7 @@ spherical (K,)               K            (K,): sum r |v|^2
 ========= ================== ============ ==========================================================
 
 with v = x - origin of the component and r the responsibility times the sample weight. "Packed" is
-explained in `dask_gmm.model.covariance.packing`.
+explained in `dask_gmm.model.covariance.triangles`.
 
 `covariance.Covariance` says what a type has to say; `two_kernels.QuadraticOrCentred` is a base for those that
 the two compiled kernels evaluate; each type has a file of its own. Nobody else compares a type's name or

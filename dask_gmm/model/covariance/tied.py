@@ -18,7 +18,7 @@ from dask_gmm.model.covariance.matrices import (
     triangle_lengths,
     with_relative_triangles,
 )
-from dask_gmm.model.covariance.packing import pack, unpack
+from dask_gmm.model.covariance.triangles import pack, unpack
 from dask_gmm.model.covariance.two_kernels import QuadraticForm, QuadraticOrCentred
 from dask_gmm.model.kernels.quadratic import Features
 from dask_gmm.model.moments import Moments
