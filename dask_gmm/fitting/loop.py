@@ -117,7 +117,7 @@ def iterate(
         before = candidates
         # A process that resumes a fit no longer has the sample.
         sampling = passes.sampling if needs_sample and passes.sample is None else None
-        candidates, advanced = _advanced(passes, candidates, sampling)
+        candidates, advanced = _advance(passes, candidates, sampling)
         if observer.pass_done(advanced, passes.records, _passes_left(passes, candidates)):
             candidates = [candidate.stopped() for candidate in candidates]
         elif surrogate is not None and needs_sample:
@@ -130,7 +130,7 @@ def iterate(
     return candidates
 
 
-def _advanced(
+def _advance(
     passes: Passes, candidates: Sequence[Candidate], sampling: Sampling | None
 ) -> tuple[list[Candidate], list[Run | Collapse]]:
     """Return the candidates after one pass, and the restarts that it advanced."""

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from dask_gmm.fitting.accelerate.lbfgs import Acceleration, creeping
+from dask_gmm.fitting.accelerate.lbfgs import Acceleration, is_creeping
 from dask_gmm.fitting.convergence import remaining_gap
 from dask_gmm.model.parameters import Parameters
 
@@ -111,7 +111,7 @@ class PlainEM(Method):
     may_accelerate: bool = False
 
     def accept(self, point: Parameters, em_step: Parameters, gains: Sequence[float], tol: float) -> Next:
-        if self.may_accelerate and creeping(gains, tol):
+        if self.may_accelerate and is_creeping(gains, tol):
             return Next(Accelerated(Acceleration.begin(point, em_step)), em_step)
         return Next(self, em_step)
 

@@ -166,7 +166,7 @@ class Acceleration:
         )
 
 
-def creeping(gains: Sequence[float], tol: float) -> bool:
+def is_creeping(gains: Sequence[float], tol: float) -> bool:
     """Return whether EM with these last gains, which goes on until they are below `tol`, is slow."""
     if len(gains) < 2 or not (gains[-2] > 0.0 and tol < gains[-1] < _SMALL_GAIN):
         return False

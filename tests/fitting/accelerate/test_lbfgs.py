@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dask_gmm import GaussianMixture
-from dask_gmm.fitting.accelerate.lbfgs import Acceleration, creeping, newton_step
+from dask_gmm.fitting.accelerate.lbfgs import Acceleration, is_creeping, newton_step
 from dask_gmm.fitting.em import Run
 from dask_gmm.fitting.methods import Accelerated, PlainEM
 from dask_gmm.fitting.state import from_plain, to_plain
@@ -83,7 +83,7 @@ def test_nor_at_a_loose_tolerance(creeping_rows, tol):
     ],
 )
 def test_what_creeping_is(gains, tol, expected):
-    assert creeping(gains, tol) == expected
+    assert is_creeping(gains, tol) == expected
 
 
 def test_rejected_steps_are_counted_and_undone(creeping_rows):
