@@ -14,16 +14,6 @@ TEXT = (ROOT / ".github" / "CONTRIBUTING.md").read_text()
 README = (ROOT / "README.md").read_text()
 PROSE = re.sub(r"```.*?```", "", TEXT, flags=re.DOTALL)
 
-# What other branches bring: this set, and what is filtered by it, goes when they are merged.
-TO_COME = {
-    "AlignedSource", "FitSpec", "Reduction", "ReductionContract", "SourceContract", "combine", "run_fit",
-    "update",
-    "BaseSource", "ESTIMATION", "OBSERVATION", "advance_together", "columns", "mixture_settings",
-    "with_column",
-    "data/base_source.py", "fitting/iteration.py", "fitting/methods.py", "fitting/stopping.py",
-    "mixture/fitted.py", "mixture/constraints.py",
-    "mixture/fit.py", "tests/data/source_contract.py", "tests/engine/reduction_contract.py",
-}  # fmt: skip
 # Words in code style that are nobody's names: those of tools, and examples of names to choose.
 FOREIGN = {"Any", "long", "repr", "model/covariance/yours.py", "model/observation/yours.py",
            "model/estimation/yours.py", "data/yours.py", "tests/model/observation/test_yours.py",
@@ -77,16 +67,16 @@ def in_sentences() -> list[tuple[str, str]]:
     """Return names and the files that they are said to be in: "`A` (`b.py`)", "`A` in `b.py`"."""
     text = " ".join(PROSE.split())
     found = re.findall(r"`([A-Za-z_]\w*)`(?: of| in|,)? \(?(?:the )?(?:in |of )?`([\w/.]+\.py)`", text)
-    return sorted({(name, path) for name, path in found if not {name, path} & (TO_COME | FOREIGN)})
+    return sorted({(name, path) for name, path in found if not {name, path} & FOREIGN})
 
 
-@pytest.mark.parametrize("path", sorted(filter(is_path, spans(PROSE) - TO_COME - FOREIGN)))
+@pytest.mark.parametrize("path", sorted(filter(is_path, spans(PROSE) - FOREIGN)))
 def test_files_exist(path):
     assert exists(path)
 
 
 @pytest.mark.parametrize(
-    "name", sorted(s for s in spans(PROSE) - TO_COME - FOREIGN if _NAME.fullmatch(s) and not is_path(s))
+    "name", sorted(s for s in spans(PROSE) - FOREIGN if _NAME.fullmatch(s) and not is_path(s))
 )
 def test_names_are_defined(name):
     assert name in DEFINED or name.startswith(("pytest", "python"))
@@ -108,7 +98,7 @@ def test_enough_is_looked_at():
 def test_commands_name_files_that_exist():
     commands = "".join(re.findall(r"```.*?```", TEXT, re.DOTALL)) + " ".join(spans(TEXT))
     for path in re.findall(r"(?:tests|examples|deploy)/[\w/.]+", commands):
-        if path not in TO_COME | FOREIGN:
+        if path not in FOREIGN:
             assert exists(path), path
 
 
