@@ -162,7 +162,7 @@ def test_all_workers_have_their_share_in_every_pass(rows, saturation, ballast):
     # memory manager that drops what is kept more than once all the time.
     settings = {
         "distributed.scheduler.worker-saturation": saturation,
-        "distributed.scheduler.active-memory-manager.interval": "10ms",
+        "distributed.scheduler.active-memory-manager.interval": "50ms",
     }
     n_workers = 24
     options = {"n_workers": n_workers, "threads_per_worker": 1, "dashboard_address": None}
