@@ -16,9 +16,10 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from dask_gmm import GaussianMixture
 from dask_gmm.errors import ModelFileError
 from dask_gmm.mixture.model_file import FITTED
+from dask_gmm.model.covariance import covariance_types
 from dask_gmm.storage.container import pack, unpack
 
-COVARIANCE_TYPES = ["full", "tied", "diag", "spherical"]
+COVARIANCE_TYPES = covariance_types()
 
 
 @pytest.fixture

@@ -175,7 +175,7 @@ class Covariance(ABC):
     def estimate(
         self, second: Array, nk: Array, shift: Array, reg_covar: float, previous: Array | None = None
     ) -> Array:
-        """Return the covariances of the M-step.
+        """Return the covariances of the M-step: of this type those that maximize the expected log-likelihood.
 
         Parameters
         ----------

@@ -104,13 +104,10 @@ class QuadraticOrCentred(Covariance):
 
     def _of_usual_size(self, components: Components) -> bool:
         """Return whether squares of deviations, and of their inverses, are far from the ends of float32."""
-        n_components, n_features = components.means.shape
-        unit, origin = np.eye(n_features), np.zeros(n_features)
-        for k in range(n_components):
-            inverses = np.abs(self.whitened(unit, origin, components.factors, k)).max(axis=1)
-            if not ((inverses < _REACH_SINGLE) & (inverses > 1.0 / _REACH_SINGLE)).all():
-                return False
-        return True
+        inverses = np.abs(self.centred_factors(components.factors, *components.means.shape))
+        if inverses.ndim > 2:
+            inverses = inverses.max(axis=-1)
+        return bool(((inverses < _REACH_SINGLE) & (inverses > 1.0 / _REACH_SINGLE)).all())
 
     def _quadratic(self, components: Components, dtype: np.dtype[Any]) -> Prepared:
         """Return the quadratic form about the mixture's mean, with products in `dtype`."""
