@@ -9,7 +9,6 @@ import copy
 import os
 import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from functools import reduce
 from importlib import import_module
@@ -384,12 +383,11 @@ def a_chunk_read_twice():
 
 @noticed_by("test_invariants.py::test_the_same_bits_whoever_comes_first")
 def merged_in_order_of_arrival():
-    def wrong(self, n_tasks, task, done=None):
-        with ThreadPoolExecutor(self.n_threads) as executor:
-            futures = [executor.submit(task, number) for number in range(n_tasks)]
-            return [future.result() for future in as_completed(futures)]
+    def wrong(self, number, values):
+        with self._lock:
+            self._put(0, values)
 
-    put("data.parallel:Threads.run", lambda f: wrong)
+    put("engine.merge_tree:LocalMerges.add", lambda f: wrong)
 
 
 @noticed_by("engine/test_blas.py")
