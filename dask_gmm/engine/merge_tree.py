@@ -6,6 +6,7 @@ left, so that a few of them can be merged first and the others added to what com
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import Any
@@ -93,24 +94,30 @@ class MergeTree:
 class LocalMerges:
     """The same tree for values that come one by one, in any order, from threads of this process.
 
-    It holds one value per level of the tree, and those that came before their turn.
+    On each level of the tree it holds as many values as are merged at once, and those that came before their
+    turn.
 
     Parameters
     ----------
     reductions : sequence of Reduction
+    at_once : int, optional
+        How many values are merged at a time; by default as many as the size of the first one allows.
     """
 
-    def __init__(self, reductions: Sequence[Reduction[Any]]) -> None:
+    def __init__(self, reductions: Sequence[Reduction[Any]], at_once: int | None = None) -> None:
         self._reductions = reductions
+        self._at_once = at_once
         self._following = 0
         self._early: dict[int, list[Any]] = {}
-        # On each level, how many values are in the one that has been begun, and that one.
-        self._levels: list[tuple[int, list[Any]]] = []
+        # On each level, how many values have come since one was passed on, and what was made of them so far.
+        self._levels: list[tuple[int, list[list[Any]]]] = []
         self._lock = Lock()
 
     def add(self, number: int, values: list[Any]) -> None:
         """Add the values of a group."""
         with self._lock:
+            if self._at_once is None:
+                self._at_once = values_per_merge(_bytes_of(values))
             self._early[number] = values
             del values
             while self._following in self._early:
@@ -121,20 +128,34 @@ class LocalMerges:
         """Return the value of each reduction over all groups, once they were all added."""
         level = 0
         while level < len(self._levels) - 1:
-            n_values, begun = self._levels[level]
+            n_values, held = self._levels[level]
             self._levels[level] = (0, [])
             if n_values:
-                self._put(level + 1, begun)
+                self._put(level + 1, self._merged(held))
             level += 1
-        return self._levels[-1][1] if self._levels else [reduction.zero() for reduction in self._reductions]
+        if not self._levels:
+            return [reduction.zero() for reduction in self._reductions]
+        return self._merged(self._levels.pop()[1])
 
     def _put(self, level: int, values: list[Any]) -> None:
         if level == len(self._levels):
             self._levels.append((0, []))
-        n_values, begun = self._levels[level]
+        n_values, held = self._levels[level]
         if n_values == FAN_IN:
-            self._levels[level] = (1, values)
-            self._put(level + 1, begun)
-        else:
-            begun = combine_values(self._reductions, [begun, values]) if n_values else values
-            self._levels[level] = (n_values + 1, begun)
+            self._levels[level] = (1, [values])
+            self._put(level + 1, self._merged(held))
+            return
+        held.append(values)
+        if len(held) == self._at_once:
+            held = [self._merged(held)]
+        self._levels[level] = (n_values + 1, held)
+
+    def _merged(self, held: list[list[Any]]) -> list[Any]:
+        return combine_values(self._reductions, held) if len(held) > 1 else held[0]
+
+
+def _bytes_of(values: list[Any]) -> int:
+    """Return the size of the arrays in `values`, which are not copied for it."""
+    buffers: list[pickle.PickleBuffer] = []
+    rest = pickle.dumps(values, protocol=5, buffer_callback=buffers.append)
+    return len(rest) + sum(buffer.raw().nbytes for buffer in buffers)

@@ -123,19 +123,39 @@ def test_any_steps_have_the_bits_of_the_tree(n_parts):
 
 @pytest.mark.parametrize("n_parts", SIZES)
 @pytest.mark.parametrize("shuffled", [False, True])
-def test_threads_merge_by_the_same_tree(n_parts, shuffled):
+@pytest.mark.parametrize("at_once", [None, 2, 3, FAN_IN])
+def test_threads_merge_by_the_same_tree(n_parts, at_once, shuffled):
     numbers = [float(number) for number in np.random.default_rng(0).lognormal(sigma=20, size=n_parts)]
     order = list(range(n_parts))
     if shuffled:
         random.Random(0).shuffle(order)
     reduction = Sum()
-    merged = LocalMerges([reduction])
+    merged = LocalMerges([reduction], at_once)
     for number in order:
         merged.add(number, [reduction.new(numbers[number])])
     assert merged.result()[0].number == sixteen_at_a_time(numbers)
-    if not shuffled:
+    if at_once == 2 and not shuffled:
         # One a level, one that comes, one that is made.
         assert reduction.most <= 5
+
+
+@pytest.mark.parametrize(("n_bytes", "most"), [(1000, 2 * FAN_IN + 2), (24 << 20, 4)])
+def test_threads_hold_few_large_values(n_bytes, most):
+    held = weakref.WeakSet()
+
+    class Large(Sum):
+        def new(self, number):
+            value = super().new(np.full(n_bytes // 8, number))
+            held.add(value)
+            self.most = max(self.most, len(held))
+            return value
+
+    reduction = Large()
+    merged = LocalMerges([reduction])
+    for number in range(FAN_IN + 2):
+        merged.add(number, [reduction.new(float(number))])
+    assert merged.result()[0].number[0] == sum(range(FAN_IN + 2))
+    assert 2 < reduction.most <= most
 
 
 def test_nothing_to_merge_is_the_value_of_no_rows():
