@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from dask_gmm.data.source import SAMPLE_WEIGHT, AlignedColumns
 
 Array = NDArray[np.float64]
 
@@ -20,19 +22,25 @@ class Sample:
     ----------
     rows : ndarray of shape (m, n_features)
         In row order, in the dtype of the data.
-    weights : ndarray of shape (m,) or None
+    columns : mapping of str to ndarray of length m
+        The aligned columns of these rows, by name.
     keys : ndarray of shape (m,), uint64, or None
         What decided that a row was drawn; None for all rows.
     """
 
     rows: NDArray[Any]
-    weights: Array | None
+    columns: AlignedColumns = field(default_factory=dict)
     keys: NDArray[np.uint64] | None = None
+
+    @property
+    def weights(self) -> Array | None:
+        """Sample weights of shape (m,), None where all are one."""
+        return self.columns.get(SAMPLE_WEIGHT)
 
     def keyed(self, seed: int) -> Sample:
         """Return all rows of a fit with the keys that a survey would have drawn them by."""
         keys = Sampling(len(self.rows), seed, len(self.rows)).keys(np.arange(len(self.rows)))
-        return Sample(self.rows, self.weights, keys)
+        return replace(self, keys=keys)
 
     def narrowed(self, sampling: Sampling) -> Sample:
         """Return what would have been drawn with a smaller limit."""
@@ -42,8 +50,7 @@ class Sample:
         if len(drawn) > sampling.limit:
             smallest = np.argpartition(self.keys[drawn], sampling.limit)[: sampling.limit]
             drawn = drawn[np.sort(smallest)]
-        weights = None if self.weights is None else self.weights[drawn]
-        return Sample(self.rows[drawn], weights, self.keys[drawn])
+        return Sample(self.rows[drawn], _taken(self.columns, drawn), self.keys[drawn])
 
     @property
     def total_weight(self) -> float:
@@ -103,23 +110,22 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """Candidates for the sample: as many rows as the limit, and their keys."""
+    """Candidates for the sample: as many rows as the limit, with their aligned columns and keys."""
 
     numbers: NDArray[np.int64]
     keys: NDArray[np.uint64]
     rows: NDArray[Any]
-    weights: Array | None
+    columns: AlignedColumns
 
     @classmethod
     def joined(cls, parts: Sequence[Drawn], limit: int) -> Drawn:
         """Return the `limit` smallest keys of all parts."""
         keys = np.concatenate([part.keys for part in parts])
-        weights = [part.weights for part in parts if part.weights is not None]
         drawn = cls(
             np.concatenate([part.numbers for part in parts]),
             keys,
             np.concatenate([part.rows for part in parts]),
-            np.concatenate(weights) if weights else None,
+            {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns},
         )
         if len(keys) <= limit:
             return drawn
@@ -127,5 +133,8 @@ class Drawn:
 
     def chosen(self, which: NDArray[Any]) -> Drawn:
         """Return the rows `which`."""
-        weights = None if self.weights is None else self.weights[which]
-        return Drawn(self.numbers[which], self.keys[which], self.rows[which], weights)
+        return Drawn(self.numbers[which], self.keys[which], self.rows[which], _taken(self.columns, which))
+
+
+def _taken(columns: AlignedColumns, which: NDArray[Any]) -> AlignedColumns:
+    return {name: column[which] for name, column in columns.items()}

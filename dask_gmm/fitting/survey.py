@@ -35,7 +35,7 @@ class Surveyed:
         """Return the sample in row order."""
         drawn = Drawn.joined(self.drawn, sampling.limit)
         ordered = drawn.chosen(np.argsort(drawn.numbers, kind="stable"))
-        return Sample(ordered.rows, ordered.weights, ordered.keys)
+        return Sample(ordered.rows, ordered.columns, ordered.keys)
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Survey:
     def _draw(block: Block, sampling: Sampling) -> Drawn:
         numbers = block.numbers()
         keys = sampling.keys(numbers)
-        drawn = Drawn(numbers, keys, block.rows, block.weights)
+        drawn = Drawn(numbers, keys, block.rows, block.columns)
         if sampling.everything:
             return drawn
         return drawn.chosen(np.flatnonzero(keys <= sampling.threshold))

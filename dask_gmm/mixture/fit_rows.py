@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dask_gmm.config import START_BYTES
 from dask_gmm.data.in_memory import ArraySource
-from dask_gmm.data.source import SAMPLE_WEIGHT, Source, byte_counts
+from dask_gmm.data.source import Source, byte_counts
 from dask_gmm.engine.choose import choose_engine
 from dask_gmm.fitting.checksums import Checksum
 from dask_gmm.fitting.passes import Engine, Rows
@@ -34,7 +34,7 @@ def rows_of(source: Source, most_to_start: int) -> Rows:
     """
     # Rows at hand and few enough are the sample themselves: no pass is needed to start.
     at_hand = isinstance(source, ArraySource) and len(source.rows) <= most_to_start
-    sample = Sample(source.rows, source.weights) if at_hand and isinstance(source, ArraySource) else None
+    sample = Sample(source.rows, source.columns) if at_hand and isinstance(source, ArraySource) else None
     sizes = byte_counts(source.chunks, unknown=-1)
     n_bytes = None if sizes.min(initial=0) < 0 else int(sizes.sum())
     # What lies in an array of the user's is his to leave alone.
@@ -52,5 +52,4 @@ def rows_of(source: Source, most_to_start: int) -> Rows:
 
 def engine_in_memory(sample: Sample) -> Engine:
     """Return the engine that runs passes over a sample in this process."""
-    columns = {} if sample.weights is None else {SAMPLE_WEIGHT: sample.weights}
-    return choose_engine(ArraySource(sample.rows, columns))
+    return choose_engine(ArraySource(sample.rows, sample.columns))
