@@ -15,7 +15,7 @@ from dask_gmm.data.column_in_memory import ColumnInMemory
 from dask_gmm.data.dask_array import DaskArraySource
 from dask_gmm.data.masks import refuse_masked
 from dask_gmm.data.sample_grid import SampleGrid
-from dask_gmm.data.source import Answer, Source, is_source, working_dtype
+from dask_gmm.data.source import Answer, Block, Source, is_source, working_dtype
 from dask_gmm.errors import DataError
 
 
@@ -90,5 +90,5 @@ def _shaped(values: Any, grid: SampleGrid, name: str) -> Any:
     return values.reshape(grid.shape)
 
 
-def _first_column(rows: NDArray[Any]) -> NDArray[Any]:
-    return rows[:, 0].astype(np.float64)
+def _first_column(block: Block) -> NDArray[Any]:
+    return block.rows[:, 0].astype(np.float64)

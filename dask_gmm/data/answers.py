@@ -25,7 +25,7 @@ def checked_answer(block: Block, answer: Answer) -> NDArray[Any]:
 
 def as_answer(block: Block, answer: Answer) -> NDArray[Any]:
     """Apply `answer` to a block and put `answer.missing` where rows were dropped."""
-    values = answer.function(block.rows) if len(block.rows) else None
+    values = answer.function(block) if len(block.rows) else None
     if block.kept is None and values is not None:
         return values
     shape = (block.n_positions,) if answer.n_columns is None else (block.n_positions, answer.n_columns)

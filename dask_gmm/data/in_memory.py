@@ -84,14 +84,16 @@ class ArraySource(BaseSource):
     def read(self, index: int) -> Block:
         """Return a view of block `index`."""
         first = index * self._block_rows
-        rows = self.rows[first : first + self._block_rows]
-        columns = {name: column[first : first + len(rows)] for name, column in self.columns.items()}
+        return self._part(slice(first, first + self._block_rows), index)
+
+    def _part(self, part: slice, index: int) -> Block:
+        rows = self.rows[part]
         return Block(
             rows=rows,
             name=self.chunks[index].name,
             index=index,
-            numbers=lambda: np.arange(first, first + len(rows)),
-            columns=columns,
+            numbers=lambda: np.arange(part.start, part.start + len(rows)),
+            columns={name: column[part] for name, column in self.columns.items()},
         )
 
     def take_column(self, name: str, values: Any) -> tuple[ArraySource, None]:
@@ -117,7 +119,8 @@ class ArraySource(BaseSource):
         parts = _parts(len(self.rows), max(1, _LEAST_BYTES // row_bytes))
 
         def fill(number: int) -> None:
-            result[parts[number]] = answer.function(self.rows[parts[number]])
+            part = parts[number]
+            result[part] = answer.function(self._part(part, part.start // self._block_rows))
 
         with closing(Threads()) as threads:
             threads.run(len(parts), fill)

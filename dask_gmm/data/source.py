@@ -103,7 +103,7 @@ class Answer:
     Attributes
     ----------
     function : callable
-        Maps rows of shape (n, n_features) to an ndarray of shape (n,) or (n, n_columns). Picklable.
+        Maps a `Block` of n rows to an ndarray of shape (n,) or (n, n_columns). Picklable.
     dtype : dtype
         Of the result.
     n_columns : int or None
@@ -112,7 +112,7 @@ class Answer:
         What stands at the positions of rows dropped by ``nan="drop"``: -1 for labels, NaN otherwise.
     """
 
-    function: Callable[[NDArray[Any]], NDArray[Any]]
+    function: Callable[[Block], NDArray[Any]]
     dtype: np.dtype[Any]
     n_columns: int | None
     missing: float

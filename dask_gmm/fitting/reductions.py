@@ -80,7 +80,7 @@ class LogLikelihood(_Evaluation):
         check_weights(block)
         n_rows = len(block.rows)
         log_density = np.empty(n_rows, dtype=block.rows.dtype)
-        self.kernel.log_density(block.rows, log_density)
+        self.kernel.log_density(block, log_density)
         if block.weights is None:
             value.add(Totals(float(log_density.sum(dtype=np.float64)), float(n_rows), n_rows))
         else:

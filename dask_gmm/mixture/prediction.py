@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dask_gmm.data.source import Answer
+from dask_gmm.data.source import Answer, Block
 from dask_gmm.engine.blas import SingleBlasThread
 from dask_gmm.engine.memory_pressure import give_back_if_short
 from dask_gmm.fitting.precision import arithmetic
@@ -22,7 +22,7 @@ Quantity = Literal["labels", "probabilities", "log_density"]
 
 @dataclass(frozen=True)
 class Prediction:
-    """One quantity of a mixture as a function of rows; picklable, so that it travels to lazy data.
+    """One quantity of a mixture as a function of blocks; picklable, so that it travels to lazy data.
 
     Attributes
     ----------
@@ -51,18 +51,18 @@ class Prediction:
         # The kernel is made anew where it is needed.
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
-    def __call__(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """Return the quantity for rows of shape (n, n_features)."""
-        kernel = self._kernel
+    def __call__(self, block: Block) -> NDArray[Any]:
+        """Return the quantity for the rows of a block."""
+        kernel, rows = self._kernel, block.rows
         n_columns = self.answer.n_columns
         shape = (len(rows),) if n_columns is None else (len(rows), n_columns)
         out = np.empty(shape, dtype=np.int64 if self.quantity == "labels" else rows.dtype)
         if self.quantity == "labels":
-            kernel.labels(rows, out)
+            kernel.labels(block, out)
         elif self.quantity == "log_density":
-            kernel.log_density(rows, out)
+            kernel.log_density(block, out)
         else:
-            kernel.responsibilities(rows, out)
+            kernel.responsibilities(block, out)
         give_back_if_short()
         return out.astype(self.dtype, copy=False)
 
@@ -74,7 +74,7 @@ class Prediction:
 
 
 def prediction(model: FittedMixture, quantity: Quantity, rows_dtype: np.dtype[Any]) -> Answer:
-    """Return `quantity` of a fitted model as a function of rows.
+    """Return `quantity` of a fitted model as a function of blocks.
 
     Labels are int64; other quantities are float32 where both model and rows are.
     """

@@ -26,8 +26,8 @@ WEIGHTS = np.random.default_rng(1).uniform(size=N_ROWS)
 #: What must not be found in anything that travels or is shown.
 SECRET = "open-sesame"
 
-TOTAL = Answer(lambda rows: rows.sum(axis=1), np.dtype(np.float64), None, np.nan)
-PAIRS = Answer(lambda rows: rows[:, :2].astype(np.float32), np.dtype(np.float32), 2, np.nan)
+TOTAL = Answer(lambda block: block.rows.sum(axis=1), np.dtype(np.float64), None, np.nan)
+PAIRS = Answer(lambda block: block.rows[:, :2].astype(np.float32), np.dtype(np.float32), 2, np.nan)
 
 
 class SourceContract:
@@ -120,7 +120,8 @@ class SourceContract:
     def test_answers_are_of_the_kind_of_the_data(self, made: Source, answer: Answer) -> None:
         given = made.apply(answer)
         assert isinstance(given, self.answers)
-        expected, columns = answer.function(ROWS), () if answer.n_columns is None else (answer.n_columns,)
+        whole = Block(rows=ROWS, name="all", index=0, numbers=lambda: np.arange(N_ROWS))
+        expected, columns = answer.function(whole), () if answer.n_columns is None else (answer.n_columns,)
         if isinstance(given, (np.ndarray, da.Array)):
             assert given.dtype == answer.dtype
             assert given.ndim == len(made.sample_shape) + len(columns)

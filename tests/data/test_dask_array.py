@@ -22,8 +22,8 @@ from dask_gmm.data.source import Answer
 from dask_gmm.errors import DataError
 from tests.data.source_contract import SourceContract
 
-SUM = Answer(lambda rows: rows.sum(axis=1), np.dtype(np.float32), None, np.nan)
-PAIR = Answer(lambda rows: rows[:, [0, -1]], np.dtype(np.float64), 2, np.nan)
+SUM = Answer(lambda block: block.rows.sum(axis=1), np.dtype(np.float32), None, np.nan)
+PAIR = Answer(lambda block: block.rows[:, [0, -1]], np.dtype(np.float64), 2, np.nan)
 
 
 def table(*shape):
@@ -143,7 +143,7 @@ def test_dropped_rows_count_for_nothing_and_get_what_stands_for_missing():
     np.testing.assert_array_equal(
         source.apply(PAIR).compute(), np.where(missing[..., None], np.nan, x[..., [0, 2]])
     )
-    labels = Answer(lambda rows: np.ones(len(rows), np.int64), np.dtype(np.int64), None, -1)
+    labels = Answer(lambda block: np.ones(len(block.rows), np.int64), np.dtype(np.int64), None, -1)
     np.testing.assert_array_equal(source.apply(labels).compute(), np.where(missing, -1, 1))
     assert np.isnan(rows_of(from_array(source.x))).sum() == missing.sum()
 

@@ -162,12 +162,12 @@ def test_futures_of_persisted_frames_travel_apart(frame, table):
 # --- predictions ---------------------------------------------------------------------------------------
 
 
-def first_column(rows):
-    return rows[:, 0]
+def first_column(block):
+    return block.rows[:, 0]
 
 
-def doubled(rows):
-    return rows * 2
+def doubled(block):
+    return block.rows * 2
 
 
 FIRST = Answer(first_column, np.dtype("f8"), None, np.nan)
@@ -187,7 +187,7 @@ def test_answers_are_lazy_and_keep_the_index(frame, table):
 
 def test_answers_of_empty_partitions_have_the_right_type(frame):
     filtered = frame[["a", "b"]][frame["b"] > 60]
-    labels = Answer(lambda rows: np.zeros(len(rows), "i8"), np.dtype("i8"), None, -1)
+    labels = Answer(lambda block: np.zeros(len(block.rows), "i8"), np.dtype("i8"), None, -1)
     answer = DaskFrameSource(filtered).apply(labels)
     assert [part.compute().dtype for part in answer.partitions] == [np.dtype("i8")] * 4
     assert len(answer.compute()) == 39

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ class Weighted:
 
     rows: NDArray[Any]
     weights: Array | None = None
+    columns: Mapping[str, Array] = field(default_factory=dict)
 
 
 def mixture(

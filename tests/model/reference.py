@@ -76,16 +76,16 @@ class ReferenceKernel:
         log_joint += density.log_factors
         return log_joint
 
-    def labels(self, rows: NDArray[Any], out: NDArray[np.int64]) -> None:
-        for start, tile in self._tiles(rows):
+    def labels(self, observed: Observed, out: NDArray[np.int64]) -> None:
+        for start, tile in self._tiles(observed.rows):
             out[start : start + len(tile)] = self.log_joint(tile).argmax(axis=1)
 
-    def log_density(self, rows: NDArray[Any], out: NDArray[Any]) -> None:
-        for start, tile in self._tiles(rows):
+    def log_density(self, observed: Observed, out: NDArray[Any]) -> None:
+        for start, tile in self._tiles(observed.rows):
             out[start : start + len(tile)] = normalized(self.log_joint(tile))[0]
 
-    def responsibilities(self, rows: NDArray[Any], out: NDArray[Any]) -> None:
-        for start, tile in self._tiles(rows):
+    def responsibilities(self, observed: Observed, out: NDArray[Any]) -> None:
+        for start, tile in self._tiles(observed.rows):
             out[start : start + len(tile)] = np.exp(normalized(self.log_joint(tile))[1])
 
     def _tiles(self, rows: NDArray[Any]) -> Iterator[tuple[int, Array]]:

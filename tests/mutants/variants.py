@@ -465,10 +465,10 @@ def shuffled_sample():
 @noticed_by("test_against_sklearn.py::test_the_first_of_equal_components")
 def last_of_equal_components():
     def make(call):
-        def wrong(self, rows):
+        def wrong(self, block):
             if self.quantity != "labels":
-                return call(self, rows)
-            resp = call(replace(self, quantity="probabilities", dtype=rows.dtype), rows)
+                return call(self, block)
+            resp = call(replace(self, quantity="probabilities", dtype=block.rows.dtype), block)
             return resp.shape[1] - 1 - resp[:, ::-1].argmax(axis=1)
 
         return wrong

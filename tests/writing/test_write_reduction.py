@@ -19,8 +19,8 @@ class Nowhere:
         assert values["anomaly"].dtype == bool
 
 
-def first_feature(rows):
-    return rows[:, 0]
+def first_feature(block):
+    return block.rows[:, 0]
 
 
 class TestWriteBlocks(ReductionContract):

@@ -37,7 +37,8 @@ class CompleteKernel:
         self.density, self.origins = density, prepared.origins
         self._prepared = prepared
 
-    def log_density(self, rows: NDArray[Any], out: NDArray[Any]) -> None:
+    def log_density(self, observed: Observed, out: NDArray[Any]) -> None:
+        rows = observed.rows
         self._prepared.kernel.log_density(rows, out)
         far = np.flatnonzero(np.isnan(out))
         if len(far):
@@ -48,7 +49,8 @@ class CompleteKernel:
             with np.errstate(over="ignore"):
                 out[far] = answer.astype(out.dtype)
 
-    def responsibilities(self, rows: NDArray[Any], out: NDArray[Any]) -> None:
+    def responsibilities(self, observed: Observed, out: NDArray[Any]) -> None:
+        rows = observed.rows
         self._prepared.kernel.responsibilities(rows, out)
         far = np.flatnonzero(np.isnan(out[:, 0]))
         if len(far):
@@ -56,9 +58,11 @@ class CompleteKernel:
             self._prepared.far().responsibilities(rows[far].astype(np.float64), answer)
             out[far] = answer
 
+    def labels(self, observed: Observed, out: NDArray[np.int64]) -> None:
+        self._labels(observed.rows, out)
+
     @cached_property
-    def labels(self) -> Labels:
-        """Writes each row's most probable component to an array."""
+    def _labels(self) -> Labels:
         return self._prepared.labels()
 
     def accumulate(self, statistics: Statistics, observed: Observed) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,6 +24,8 @@ class Observed(Protocol):
     rows : ndarray of shape (n, n_features), float64 or float32, of any strides
     weights : ndarray of shape (n,), float64, or None
         Sample weights; rows of weight zero count for nothing, and none means one.
+    columns : mapping of str to ndarray of length n
+        What else is known of each row, by name.
     """
 
     @property
@@ -30,6 +33,9 @@ class Observed(Protocol):
 
     @property
     def weights(self) -> Array | None: ...
+
+    @property
+    def columns(self) -> Mapping[str, Array]: ...
 
 
 class Kernel(Protocol):
@@ -74,13 +80,13 @@ class Kernel(Protocol):
             Of all rows.
         """
 
-    def labels(self, rows: NDArray[Any], out: NDArray[np.int64]) -> None:
+    def labels(self, observed: Observed, out: NDArray[np.int64]) -> None:
         """Write each row's most probable component, the first of equals, to `out`, shape (n,)."""
 
-    def log_density(self, rows: NDArray[Any], out: NDArray[Any]) -> None:
+    def log_density(self, observed: Observed, out: NDArray[Any]) -> None:
         """Write the log density of what was observed of each row, in nats, to `out`, shape (n,)."""
 
-    def responsibilities(self, rows: NDArray[Any], out: NDArray[Any]) -> None:
+    def responsibilities(self, observed: Observed, out: NDArray[Any]) -> None:
         """Write each row's posterior probabilities to `out`, shape (n, n_components)."""
 
 

@@ -579,12 +579,12 @@ def test_credentials_are_not_shown_or_pickled(remote):
 # --- predictions ---------------------------------------------------------------------------------------
 
 
-def sums(rows):
-    return rows.sum(axis=1)
+def sums(block):
+    return block.rows.sum(axis=1)
 
 
-def identity(rows):
-    return np.asarray(rows, dtype="f8")
+def identity(block):
+    return np.asarray(block.rows, dtype="f8")
 
 
 SUMS = Answer(sums, np.dtype("f8"), None, np.nan)

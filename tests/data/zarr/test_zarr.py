@@ -28,8 +28,8 @@ from dask_gmm.data.zarr.source import ZarrSource, from_zarr
 from dask_gmm.errors import DataError
 from tests.data.source_contract import SECRET, SourceContract
 
-SUM = Answer(lambda rows: rows.sum(axis=1), np.dtype(np.float64), None, np.nan)
-BOTH = Answer(lambda rows: rows[:, :2] * 2, np.dtype(np.float64), 2, np.nan)
+SUM = Answer(lambda block: block.rows.sum(axis=1), np.dtype(np.float64), None, np.nan)
+BOTH = Answer(lambda block: block.rows[:, :2] * 2, np.dtype(np.float64), 2, np.nan)
 
 
 class CountingStore(WrapperStore):
@@ -143,7 +143,7 @@ def test_variables_on_one_grid_are_the_features(ocean):
 
 def test_dropped_rows_get_what_stands_for_missing(ocean):
     url, values = ocean
-    labels = Answer(lambda rows: np.zeros(len(rows), dtype=np.int64), np.dtype(np.int64), None, -1)
+    labels = Answer(lambda block: np.zeros(len(block.rows), dtype=np.int64), np.dtype(np.int64), None, -1)
     source = from_zarr(url, ["temperature", "salinity"], nan="drop", missing_chunks="fill")
     np.testing.assert_array_equal(source.apply(labels).compute(), -np.isnan(values).any(axis=-1).astype(int))
 

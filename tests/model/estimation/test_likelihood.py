@@ -9,7 +9,7 @@ from dask_gmm.errors import CollapsedComponentError
 from dask_gmm.model.covariance import covariance_types
 from dask_gmm.model.estimation.likelihood import MAXIMUM_LIKELIHOOD
 from tests.model.estimation_contract import EstimationContract
-from tests.model.mixtures import mixture, rows_of
+from tests.model.mixtures import Weighted, mixture, rows_of
 from tests.model.reference import ReferenceKernel
 
 
@@ -21,7 +21,7 @@ class TestMaximumLikelihood(EstimationContract):
         parameters = mixture(covariance_type)
         rows = rows_of(parameters)
         density = np.empty(500)
-        ReferenceKernel(self.estimation.density(parameters)).log_density(rows, density)
+        ReferenceKernel(self.estimation.density(parameters)).log_density(Weighted(rows), density)
         assert self.step(parameters, rows)[0] == pytest.approx(density.mean(), rel=1e-12)
 
     @pytest.mark.parametrize("covariance_type", covariance_types())

@@ -9,7 +9,7 @@ from dask_gmm.model.covariance import covariance_types
 from dask_gmm.model.density import Density
 from dask_gmm.model.observation.complete import COMPLETE
 from tests.model.kernel_contract import KernelContract
-from tests.model.mixtures import mixture, rows_of
+from tests.model.mixtures import Weighted, mixture, rows_of
 from tests.model.reference import ReferenceKernel
 
 
@@ -28,6 +28,6 @@ def test_offsets_lose_nothing(covariance_type):
     parameters = mixture(covariance_type, offset=1e8)
     rows = rows_of(parameters)
     found, exact = np.empty(500), np.empty(500)
-    COMPLETE.kernel(Density.of(parameters), rows.dtype).log_density(rows, found)
-    ReferenceKernel(Density.of(parameters)).log_density(rows, exact)
+    COMPLETE.kernel(Density.of(parameters), rows.dtype).log_density(Weighted(rows), found)
+    ReferenceKernel(Density.of(parameters)).log_density(Weighted(rows), exact)
     np.testing.assert_allclose(found, exact, rtol=1e-11)
