@@ -17,7 +17,7 @@ ROOT = Path(dask_gmm.__file__).parent
 # From the ground up: a room may import what is on the floors below, and nothing of its neighbours.
 FLOORS = (
     # The package itself is asked for its version only.
-    {"errors", "_version", ""},
+    {"errors", "compiled", "_version", ""},
     {"config"},
     {"storage"},
     {"data"},
@@ -36,7 +36,7 @@ ALLOWED = {
     for room in floor
 }
 # Beside the stairs: mathematics, which everything from fitting upwards uses.
-ALLOWED["model"] = {"model", "errors"}
+ALLOWED["model"] = {"model", "errors", "compiled"}
 # Back ends that the mathematics must not know.
 FOREIGN = {"dask", "distributed", "zarr", "pyarrow", "fsspec"}
 

@@ -16,6 +16,9 @@ from dask_gmm.model.kernels.row_moments import merge_moments
 
 Array = NDArray[np.float64]
 
+# As many numbers NumPy goes through in less time than a machine takes to compile anything for them.
+_FEW_NUMBERS = 1 << 14
+
 
 @dataclass(frozen=True, slots=True)
 class Moments:
@@ -68,19 +71,39 @@ class Moments:
         if other.weight == 0.0 or self.weight == 0.0:
             heavier = self if other.weight == 0.0 else other
             return Moments(n_rows, weight, heavier.mean, heavier.squares, heavier.scatter)
-        difference = other.mean - self.mean
-        mean = self.mean + difference * (other.weight / weight)
         between = self.weight * (other.weight / weight)
-        squares = self.squares + other.squares + between * difference**2
         scatter = None
-        if self.scatter is not None and other.scatter is not None:
-            scatter = self.scatter + other.scatter + between * np.outer(difference, difference)
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is for the survey to refuse
+            difference = other.mean - self.mean
+            mean = self.mean + difference * (other.weight / weight)
+            squares = self.squares + other.squares + between * difference**2
+            if self.scatter is not None and other.scatter is not None:
+                scatter = self.scatter + other.scatter + between * np.outer(difference, difference)
         return Moments(n_rows, weight, mean, squares, scatter)
 
     def with_rows(self, rows: NDArray[Any], weights: Array | None) -> Moments:
         """Return the moments of these rows, finite and of shape (n, n_features), too."""
+        if self.scatter is None and rows.size <= _FEW_NUMBERS:
+            return self.merged(_moments_of_few(rows, weights))
         mean, squares = self.mean.copy(), self.squares.copy()
         scatter = np.zeros((0, 0)) if self.scatter is None else self.scatter.copy()
         weight = merge_moments(rows, weights, self.weight, mean, squares, scatter)
         n_rows = self.n_rows + len(rows)
         return Moments(n_rows, weight, mean, squares, None if self.scatter is None else scatter)
+
+
+def _moments_of_few(rows: NDArray[Any], weights: Array | None) -> Moments:
+    """Return the moments of rows without their scatter, by NumPy."""
+    n, d = rows.shape
+    weight = float(n) if weights is None else float(weights.sum())
+    if weight == 0.0:
+        return Moments(n, 0.0, np.zeros(d), np.zeros(d), None)
+    # About a row before summing: a mean of large offsets would be rounded at their size.
+    origin = rows[0].astype(np.float64)
+    weighing = np.ones(n) if weights is None else weights
+    with np.errstate(over="ignore", invalid="ignore"):
+        apart = rows.astype(np.float64) - origin
+        distance = np.einsum("t,tj->j", weighing, apart) / weight
+        apart -= distance
+        squares = np.einsum("t,tj,tj->j", weighing, apart, apart)
+    return Moments(n, weight, origin + distance, squares, None)

@@ -13,9 +13,11 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import register_jitable
 from numpy.typing import NDArray
+
+from dask_gmm.compiled import compile_for, read_only
 
 # A field is a number with the identifiers of its path as digits; structs that nest deeper are not read.
 _BASE = 64
@@ -111,14 +113,10 @@ def walk(content: bytes) -> Fields:
 
 @cache
 def _compiled() -> Any:
-    """Compile the walk, or load it from numba's cache on disk where there is a place for one."""
     numbers = types.Array(types.int64, 1, "C")
     levels = types.Array(types.int64, 2, "C")
-    signature = (types.Array(types.uint8, 1, "C", readonly=True), numbers, numbers, levels)
-    try:
-        return njit([signature], nogil=True, cache=True)(_walk)
-    except RuntimeError:  # no directory for a cache can be written
-        return njit([signature], nogil=True)(_walk)
+    signature = (read_only(types.uint8, 1, "C"), numbers, numbers, levels)
+    return compile_for(_walk, *signature)
 
 
 @register_jitable  # type: ignore[untyped-decorator]

@@ -16,6 +16,7 @@ from dask_gmm.model.kernels.centred import CentredKernel
 from dask_gmm.model.kernels.components import Components
 from dask_gmm.model.kernels.prepared import Prepared
 from dask_gmm.model.kernels.quadratic import Features, QuadraticKernel
+from dask_gmm.model.kernels.settled import SettlingKernel
 
 Array = NDArray[np.float64]
 
@@ -117,7 +118,7 @@ class QuadraticOrCentred(Covariance):
         kernel = QuadraticKernel(form.features, shift, theta, dtype)
         quick = None
         if self.settles_labels and dtype == np.float64 and len(shift) >= _FEATURES_TO_SETTLE:
-            quick = partial(QuadraticKernel, form.features, shift, theta, dtype=np.float32, settles=True)
+            quick = partial(SettlingKernel, form.features, shift, theta)
         origins = np.tile(shift, (len(components.means), 1))
         far = partial(self._centred_kernel, components)
         return Prepared(kernel, origins, far, form.second_of_scatter, quick)

@@ -11,6 +11,6 @@ Two classes are for use from outside, with the same methods (`kernel.Kernel`):
 
 Below them, each file needs only those after it: `kernel` (what both have in common), `tiles` (how many rows
 at once, and how they get there), `products` and `softmax` (the mathematics of a tile), `registers` and
-`vectors` (the innermost loops, for vector registers), `compiled` (how all that is compiled and cached).
+`vectors` (the innermost loops, for vector registers). `dask_gmm.compiled` says how they are compiled.
 Nothing uses a BLAS: there is no thread pool to hold back, and none to change the last bit.
 """

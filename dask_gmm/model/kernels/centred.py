@@ -24,7 +24,7 @@ from numba import types
 from numba.np.numpy_support import from_dtype
 from numpy.typing import NDArray
 
-from dask_gmm.model.kernels.compiled import compile_for, inner, read_only, reordered
+from dask_gmm.compiled import compile_for, inner, read_only, reordered
 from dask_gmm.model.kernels.kernel import Kernel, given_types, write_outputs
 from dask_gmm.model.kernels.products import (
     accumulate,
@@ -35,7 +35,7 @@ from dask_gmm.model.kernels.products import (
     squared_norms,
 )
 from dask_gmm.model.kernels.softmax import BITS
-from dask_gmm.model.kernels.tiles import load, rows_per_tile, scratch
+from dask_gmm.model.kernels.tiles import lines_of, load, rows_per_tile, scratch
 
 Array = NDArray[np.float64]
 
@@ -88,6 +88,8 @@ class CentredKernel(Kernel):
             self._factors,
             self._peaks,
             self._matrices,
+            np.zeros(d),
+            *lines_of(n_rows, self.dtype),
             scratch(d, n_rows, np.dtype(np.float64)),
             scratch(padded_lines(d + 1), n_rows, self.dtype),
             scratch(padded_columns(d + 1), n_rows, self.dtype),
@@ -99,7 +101,9 @@ class CentredKernel(Kernel):
 @inner
 def _deviate(tile: Array, mean: Array, width: int, out: NDArray[Any]) -> None:
     """Write 1 and ``tile - mean``, subtracted in float64, to the lines of `out`."""
-    out[0, :width] = 1.0
+    ones = out[0]
+    for t in range(width):
+        ones[t] = 1.0
     for j in range(len(mean)):
         line, deviation = tile[j], out[1 + j]
         for t in range(width):
@@ -163,6 +167,9 @@ def _pass(
     factors: NDArray[Any],
     peaks: Array,
     matrices: bool,
+    origin: Array,
+    row_values: Array,
+    row_sums: NDArray[Any],
     tile: Array,
     deviations: NDArray[Any],
     weighted: NDArray[Any],
@@ -176,10 +183,11 @@ def _pass(
     for start in range(0, n, n_rows):
         count = min(n_rows, n - start)
         width = -(-count // block) * block
-        load(rows, start, count, np.zeros(d), tile, width)
+        load(rows, start, count, origin, tile, width)
         for k in range(n_components):
             norms, factor = log_joint[k], factors[min(k, len(factors) - 1)]
-            norms[:] = 0.0
+            for t in range(width):
+                norms[t] = 0.0
             _deviate(tile, means[k], width, deviations)
             if matrices:
                 squared_norms(factor, deviations[1 : 1 + d], width, norms)
@@ -188,7 +196,17 @@ def _pass(
             for t in range(width):
                 norms[t] = peaks[k] - (0.5 * BITS) * norms[t]
         log_likelihood += write_outputs(
-            log_joint, n_components, start, count, width, weights, labels, log_density, resp
+            log_joint,
+            n_components,
+            start,
+            count,
+            width,
+            weights,
+            labels,
+            log_density,
+            resp,
+            row_values,
+            row_sums,
         )
         for k in range(len(statistics)):
             _deviate(tile, means[k], width, deviations)
@@ -210,6 +228,9 @@ def _compiled(rows_dtype: np.dtype[Any], dtype: np.dtype[Any]) -> Any:
         read_only(tile, 2, "C"),
         read_only(types.float64, 1, "C"),
         types.boolean,
+        read_only(types.float64, 1, "C"),
+        types.float64[:, ::1],
+        tile[:, ::1],
         types.float64[:, ::1],
         tile[:, ::1],
         tile[:, ::1],

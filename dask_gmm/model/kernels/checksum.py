@@ -10,7 +10,7 @@ from numba import types
 from numba.np.numpy_support import from_dtype
 from numpy.typing import NDArray
 
-from dask_gmm.model.kernels.compiled import compile_for, read_only
+from dask_gmm.compiled import compile_for, read_only
 
 # 2**64 over the golden ratio, multiples of which are spread evenly, and a factor of SplitMix64.
 _STEP = 0x9E3779B97F4A7C15

@@ -9,7 +9,7 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from dask_gmm.model.kernels.compiled import inner, read_only
+from dask_gmm.compiled import inlined, read_only
 from dask_gmm.model.kernels.softmax import argmax, softmax
 
 Array = NDArray[np.float64]
@@ -110,7 +110,7 @@ def given_types(rows: types.Type) -> list[types.Type]:
     return [read_only(rows, 2), read_only(types.float64, 1), types.int64[:], rows[:], rows[:, :]]
 
 
-@inner
+@inlined
 def write_outputs(
     log_joint: NDArray[Any],
     n_components: int,
@@ -121,6 +121,8 @@ def write_outputs(
     labels: NDArray[np.int64],
     log_density: NDArray[Any],
     resp: NDArray[Any],
+    row_values: Array,
+    row_sums: NDArray[Any],
 ) -> float:
     """Write what is wanted of the rows ``start, ..., start + count - 1``, and return their log-likelihood.
 
@@ -131,6 +133,8 @@ def write_outputs(
         `count` to `width`.
     weights, labels, log_density, resp : ndarray
         As `given` to `Kernel._call`.
+    row_values, row_sums : ndarray
+        From `tiles.lines_of`; overwritten.
 
     Returns
     -------
@@ -139,16 +143,23 @@ def write_outputs(
         density.
     """
     if len(labels):
-        argmax(log_joint, n_components, labels[start : start + count])
+        argmax(log_joint, n_components, labels[start : start + count], row_sums[0], row_sums[1])
         return 0.0
-    tile_weights, tile_density = np.zeros(width), np.empty(width)
-    tile_weights[:count] = weights[start : start + count] if len(weights) else np.ones(count)
-    softmax(log_joint, n_components, tile_weights, tile_density)
+    # Element by element: for each assignment to a slice numba compiles a check of shapes, with its message.
+    tile_weights, tile_density = row_values[0], row_values[1]
+    for t in range(width):
+        tile_weights[t] = 1.0 if t < count else 0.0
+    if len(weights):
+        for t in range(count):
+            tile_weights[t] = weights[start + t]
+    softmax(log_joint, n_components, width, tile_weights, tile_density, row_sums[0], row_sums[1])
     if len(log_density):
-        log_density[start : start + count] = tile_density[:count]
+        for t in range(count):
+            log_density[start + t] = tile_density[t]
     if len(resp):
         for k in range(n_components):
-            resp[start : start + count, k] = log_joint[k, :count]
+            for t in range(count):
+                resp[start + t, k] = log_joint[k, t]
     log_likelihood = 0.0
     for t in range(count):
         if tile_weights[t] != 0.0:

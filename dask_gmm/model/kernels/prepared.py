@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dask_gmm.model.kernels.kernel import Kernel
-from dask_gmm.model.kernels.quadratic import QuadraticKernel
-from dask_gmm.model.kernels.settled import SettledLabels
+from dask_gmm.model.kernels.settled import SettledLabels, SettlingKernel
 
 Array = NDArray[np.float64]
 Labels = Callable[[NDArray[Any], NDArray[np.int64]], None]
@@ -41,7 +40,7 @@ class Prepared:
     origins: Array
     far: Callable[[], Kernel]
     second_of_scatter: Callable[[Array], Array] | None = None
-    quick: Callable[[], QuadraticKernel] | None = None
+    quick: Callable[[], SettlingKernel] | None = None
 
     def labels(self) -> Labels:
         """Return what writes each row's most probable component to an array."""

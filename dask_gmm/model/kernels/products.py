@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dask_gmm.model.kernels.compiled import inner
+from dask_gmm.compiled import inlined, inner
 from dask_gmm.model.kernels.registers import (
     COLUMNS,
     VECTORS,
@@ -57,7 +57,7 @@ def packed(theta: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     return np.concatenate(blocks, axis=-1) if blocks else np.empty((*many, 0), dtype)
 
 
-@inner
+@inlined
 def rows_per_block(tile: NDArray[Any]) -> int:
     """Return the rows that `multiply` takes at once; it works on a multiple of them."""
     return VECTORS * VECTOR_BYTES // tile.itemsize
@@ -86,7 +86,7 @@ def multiply(theta: NDArray[Any], features: NDArray[Any], width: int, out: NDArr
                 _multiply_half(theta, k * depth, features, t, out, to, depth)
 
 
-@inner
+@inlined
 def multiply_expanded(
     theta: NDArray[Any],
     left: NDArray[np.intp],
@@ -144,7 +144,7 @@ def squared_norms(factor: NDArray[Any], tile: NDArray[Any], width: int, out: NDA
                 _squares_half(factor, k * d, tile, t, out, t, depth)
 
 
-@inner
+@inlined
 def accumulate(
     features: NDArray[Any], n_features: int, resp: NDArray[Any], width: int, out: NDArray[Any], upper: bool
 ) -> None:

@@ -32,7 +32,7 @@ from numba import types
 from numba.np.numpy_support import from_dtype
 from numpy.typing import NDArray
 
-from dask_gmm.model.kernels.compiled import compile_for, inner, read_only
+from dask_gmm.compiled import compile_for, inlined, inner, read_only
 from dask_gmm.model.kernels.kernel import Kernel, given_types, write_outputs
 from dask_gmm.model.kernels.products import (
     accumulate,
@@ -43,14 +43,16 @@ from dask_gmm.model.kernels.products import (
     padded_lines,
     rows_per_block,
 )
-from dask_gmm.model.kernels.softmax import BITS, settle
-from dask_gmm.model.kernels.tiles import load, rows_per_tile, scratch
+from dask_gmm.model.kernels.softmax import BITS
+from dask_gmm.model.kernels.tiles import lines_of, load, rows_per_tile, scratch
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
+#: Shift, whitening, theta, number of features, `left`, `right`; tiles of features, of rows and of log-joints.
+Form = tuple[
+    Array, NDArray[Any], NDArray[Any], int, Indices, Indices, NDArray[Any], NDArray[Any], NDArray[Any]
+]
 
-# Products of larger numbers might overflow in float32: then nothing is settled.
-_LARGEST = 1e15
 _NOTHING = np.zeros((0, 0))
 
 
@@ -102,28 +104,15 @@ class QuadraticKernel(Kernel):
         Coefficients of the features; -inf in the first column for a weight of zero.
     dtype : {float64, float32}
         In which features and products are computed.
-    settles : bool
-        `labels` writes -1 for rows whose label rounding may have changed; for products only. The bound is a
-        priori (Higham, Accuracy and Stability of Numerical Algorithms, 2002, section 3.1): each feature and
-        coefficient is rounded, and so is the sum of their P products.
     """
 
-    def __init__(
-        self,
-        features: Features,
-        shift: Array,
-        theta: Array,
-        dtype: Any = np.float64,
-        *,
-        settles: bool = False,
-    ) -> None:
+    def __init__(self, features: Features, shift: Array, theta: Array, dtype: Any = np.float64) -> None:
         super().__init__(len(theta), len(shift), dtype)
         self._shift = np.ascontiguousarray(shift, np.float64)
         self._theta = packed(BITS * theta.T, self.dtype)
         self._whitening = packed(features.whitening, self.dtype)
         self._left, self._right = features.left, features.right
         self._n_expanded = theta.shape[1]
-        self._rounding = _rounding(theta, self.n_features, self.dtype) if settles else np.zeros(0)
 
     def statistics(self, rows: NDArray[Any], weights: Array | None) -> tuple[float, Array]:
         """Run the E-step: see `Kernel.statistics`, and the table above for the statistics."""
@@ -133,20 +122,29 @@ class QuadraticKernel(Kernel):
         return log_likelihood, np.ascontiguousarray(sums[:n_lines, : self.n_components].T)
 
     def _call(self, rows: NDArray[Any], given: list[NDArray[Any]], statistics: Array | None) -> float:
+        form = self._form(rows)
+        n_rows = form[-1].shape[1]
+        log_likelihood: float = _compiled(rows.dtype, self.dtype)(
+            rows,
+            *given,
+            _NOTHING if statistics is None else statistics,
+            *lines_of(n_rows, self.dtype),
+            self.n_components,
+            form,
+        )
+        return log_likelihood
+
+    def _form(self, rows: NDArray[Any]) -> Form:
+        """Return the mixture as `log_joints` takes it, and memory for the tiles."""
         n, d = rows.shape
         n_columns = padded_columns(self.n_components)
         n_lines = padded_lines(max(self._n_expanded, 1 + padded_columns(d)))
         n_rows = rows_per_tile(n_lines + n_columns, n, self.dtype)
         features = scratch(n_lines, n_rows, self.dtype)
-        log_likelihood: float = _compiled(rows.dtype, self.dtype)(
-            rows,
-            *given,
-            np.empty((0, 0)) if statistics is None else statistics,
-            self._rounding,
+        return (
             self._shift,
             self._whitening,
             self._theta,
-            self.n_components,
             self._n_expanded,
             self._left,
             self._right,
@@ -154,46 +152,65 @@ class QuadraticKernel(Kernel):
             scratch(padded_lines(1 + d), n_rows, self.dtype) if self._whitening.size else features,
             scratch(n_columns, n_rows, self.dtype),
         )
-        return log_likelihood
 
 
-def _rounding(theta: Array, d: int, dtype: np.dtype[Any]) -> Array:
-    """Return how far two log-joints may be off together, in bits: coefficients of 1, |y| and |y|^2.
-
-    A sum of absolute products is at most the product of the norms (Cauchy and Schwarz), degree by degree.
-    """
-    finite = theta[np.isfinite(theta[:, 0])]
-    degrees = (finite[:, :1], finite[:, 1 : d + 1], finite[:, d + 1 :])
-    norms: Array = np.array([np.linalg.norm(part, axis=1).max(initial=0.0) for part in degrees])
-    if norms.max() > _LARGEST:
-        norms[:] = np.inf
-    steps = theta.shape[1] + 8
-    rounding: Array = 2.1 * BITS * steps * np.finfo(dtype).eps / 2 * norms
-    return rounding
-
-
-@inner
-def _slack(tile: NDArray[Any], d: int, rounding: Array, count: int) -> Array:
-    slack = np.zeros(count)
-    for j in range(1, d + 1):
-        line = tile[j]
-        for t in range(count):
-            slack[t] += np.float64(line[t]) * np.float64(line[t])
-    for t in range(count):
-        square = slack[t]
-        bound = rounding[0] + rounding[1] * np.sqrt(square) + rounding[2] * square
-        slack[t] = bound if square < _LARGEST else np.inf
-    return slack
+def form_type(tile: types.Type) -> types.Type:
+    """Return the type of a `Form` with tiles of this dtype."""
+    members = [
+        read_only(types.float64, 1, "C"),
+        read_only(tile, 1, "C"),
+        read_only(tile, 1, "C"),
+        types.intp,
+        read_only(types.intp, 1, "C"),
+        read_only(types.intp, 1, "C"),
+        tile[:, ::1],
+        tile[:, ::1],
+        tile[:, ::1],
+    ]
+    return types.Tuple(members)
 
 
-@inner
+@inlined
 def _append_norm(features: NDArray[Any], d: int, width: int) -> None:
     norm = features[d + 1]
-    norm[:width] = 0.0
+    for t in range(width):
+        norm[t] = 0.0
     for j in range(1, d + 1):
         line = features[j]
         for t in range(width):
             norm[t] += line[t] * line[t]
+
+
+@inlined
+def log_joints(
+    rows: NDArray[Any],
+    start: int,
+    count: int,
+    width: int,
+    form: Form,
+) -> None:
+    """Write the log-joints, in bits, of the rows ``start, ..., start + count - 1`` to the form's last tile.
+
+    The tile before it holds the rows less `shift` then, and that before what they were multiplied with.
+    """
+    shift, whitening, theta, n_features, left, right, features, tile, log_joint = form
+    d = rows.shape[1]
+    load(rows, start, count, shift, tile[1 : d + 1], width)
+    if len(whitening):
+        multiply(whitening, tile[1 : d + 1], width, features[1 : 1 + len(whitening) // d])
+    if len(left):
+        multiply_expanded(theta, left, right, features, width, log_joint)
+    else:
+        _append_norm(features, d, width)
+        multiply(theta, features[:n_features], width, log_joint)
+
+
+@inner
+def ones_first(features: NDArray[Any]) -> None:
+    """Set the feature that is 1 for every row."""
+    line = features[0]
+    for t in range(len(line)):
+        line[t] = 1.0
 
 
 def _pass(
@@ -203,41 +220,35 @@ def _pass(
     log_density: NDArray[Any],
     resp: NDArray[Any],
     statistics: Array,
-    rounding: Array,
-    shift: Array,
-    whitening: NDArray[Any],
-    theta: NDArray[Any],
+    row_values: Array,
+    row_sums: NDArray[Any],
     n_components: int,
-    n_features: int,
-    left: Indices,
-    right: Indices,
-    features: NDArray[Any],
-    tile: NDArray[Any],
-    log_joint: NDArray[Any],
+    form: Form,
 ) -> float:
     """Take the rows tile by tile: features, log-joints, and whichever outputs are not empty."""
+    _, whitening, _, n_features, _, _, features, tile, log_joint = form
     n, d = rows.shape
     n_rows = features.shape[1]
     block = rows_per_block(features)
-    features[0], tile[0] = 1.0, 1.0
+    ones_first(features)
+    ones_first(tile)
     log_likelihood = 0.0
     for start in range(0, n, n_rows):
         count = min(n_rows, n - start)
         width = -(-count // block) * block
-        load(rows, start, count, shift, tile[1 : d + 1], width)
-        if len(whitening):
-            multiply(whitening, tile[1 : d + 1], width, features[1 : 1 + len(whitening) // d])
-        if len(left):
-            multiply_expanded(theta, left, right, features, width, log_joint)
-        else:
-            _append_norm(features, d, width)
-            multiply(theta, features[:n_features], width, log_joint)
-        if len(rounding):
-            slack = _slack(tile, d, rounding, count)
-            settle(log_joint, n_components, slack, labels[start : start + count])
-            continue
+        log_joints(rows, start, count, width, form)
         log_likelihood += write_outputs(
-            log_joint, n_components, start, count, width, weights, labels, log_density, resp
+            log_joint,
+            n_components,
+            start,
+            count,
+            width,
+            weights,
+            labels,
+            log_density,
+            resp,
+            row_values,
+            row_sums,
         )
         if len(statistics):
             n_statistics = d + 1 if len(whitening) else n_features
@@ -248,19 +259,5 @@ def _pass(
 @cache
 def _compiled(rows_dtype: np.dtype[Any], dtype: np.dtype[Any]) -> Any:
     rows, tile = from_dtype(rows_dtype), from_dtype(dtype)
-    return compile_for(
-        _pass,
-        *given_types(rows),
-        types.float64[:, ::1],
-        read_only(types.float64, 1, "C"),
-        read_only(types.float64, 1, "C"),
-        read_only(tile, 1, "C"),
-        read_only(tile, 1, "C"),
-        types.intp,
-        types.intp,
-        read_only(types.intp, 1, "C"),
-        read_only(types.intp, 1, "C"),
-        tile[:, ::1],
-        tile[:, ::1],
-        tile[:, ::1],
-    )
+    given = [*given_types(rows), types.float64[:, ::1], types.float64[:, ::1], tile[:, ::1], types.intp]
+    return compile_for(_pass, *given, form_type(tile))

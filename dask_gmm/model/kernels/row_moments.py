@@ -10,7 +10,7 @@ from numba import types
 from numba.np.numpy_support import from_dtype
 from numpy.typing import NDArray
 
-from dask_gmm.model.kernels.compiled import compile_for, inner, read_only, reordered
+from dask_gmm.compiled import compile_for, inner, read_only, reordered
 from dask_gmm.model.kernels.products import accumulate, padded_columns, padded_lines, rows_per_block
 from dask_gmm.model.kernels.tiles import load, rows_per_tile, scratch
 
@@ -56,6 +56,9 @@ def merge_moments(
         scratch(n_lines, n_rows, _DOUBLE),
         scratch(n_columns, n_rows, _DOUBLE),
         np.zeros((n_lines, n_columns) if scatter.size else (0, 0)),
+        np.ones(n_rows),
+        np.ones(n_rows),
+        np.empty(d),
     )
     return merged
 
@@ -91,17 +94,20 @@ def _pass(
     tile: Array,
     weighted: Array,
     products: Array,
+    ones: Array,
+    tile_weights: Array,
+    origin: Array,
 ) -> float:
     """Merge each tile's moments; Chan, Golub and LeVeque (1983), equation 1.5."""
     n, d = rows.shape
     n_rows, block = tile.shape[1], rows_per_block(tile)
-    ones, tile_weights, origin = np.ones(n_rows), np.ones(n_rows), np.empty(d)
     for start in range(0, n, n_rows):
         count = min(n_rows, n - start)
         width = -(-count // block) * block
         weights = tile_weights[:count]
         if len(given_weights):
-            weights[:] = given_weights[start : start + count]
+            for t in range(count):
+                weights[t] = given_weights[start + t]
         added = _dot(weights, ones[:count])
         if added == 0.0:
             continue
@@ -109,12 +115,16 @@ def _pass(
         for j in range(d):
             origin[j] = np.float64(rows[start, j])
         load(rows, start, count, origin, tile[:d], width)
-        weighted[:, :width] = 0.0
+        for j in range(len(weighted)):
+            for t in range(width):
+                weighted[j, t] = 0.0
         _centre(tile, weighted, weights, added, origin)
         share = added / (weight + added)
         between = weight * share
         if len(scatter):
-            products[:] = 0.0
+            for i in range(len(products)):
+                for j in range(products.shape[1]):
+                    products[i, j] = 0.0
             accumulate(tile, d, weighted, width, products, False)
             for i in range(d):
                 for j in range(d):
@@ -142,4 +152,7 @@ def _compiled(dtype: np.dtype[Any]) -> Any:
         table,
         table,
         table,
+        line,
+        line,
+        line,
     )

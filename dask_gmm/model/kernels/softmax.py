@@ -15,7 +15,7 @@ from numba import types
 from numba.extending import overload
 from numpy.typing import NDArray
 
-from dask_gmm.model.kernels.compiled import OPTIONS, inner
+from dask_gmm.compiled import OPTIONS, inlined, inner
 
 #: Bits in a nat, and nats in a bit.
 BITS = 1.4426950408889634
@@ -85,9 +85,15 @@ def log2_positive(x: float) -> float:
     return x if x != x else k + z * q
 
 
-@inner
+@inlined
 def softmax(
-    log_joint: NDArray[Any], n_components: int, weights: NDArray[np.float64], log_density: NDArray[np.float64]
+    log_joint: NDArray[Any],
+    n_components: int,
+    width: int,
+    weights: NDArray[np.float64],
+    log_density: NDArray[np.float64],
+    largest: NDArray[Any],
+    total: NDArray[Any],
 ) -> None:
     """Turn a tile of log-joints (in bits) into responsibilities, in place, and write each row's log density.
 
@@ -97,14 +103,19 @@ def softmax(
     ----------
     log_joint : ndarray of shape (>= n_components, >= width)
         Changed to `weights` times the responsibilities.
-    weights : ndarray of shape (width,), float64
+    width : int
+        Rows to take.
+    weights : ndarray of shape (>= width,), float64
         What a row's responsibilities sum to; for 0 they are 0 even where the density is NaN.
-    log_density : ndarray of shape (width,), float64
+    log_density : ndarray of shape (>= width,), float64
         Overwritten, in nats.
+    largest, total : ndarray of shape (>= width,)
+        Of the dtype of `log_joint`; overwritten.
     """
-    width = len(weights)
-    largest = log_joint[0, :width].copy()
-    total = np.zeros_like(largest)
+    line = log_joint[0]
+    for t in range(width):
+        largest[t] = line[t]
+        total[t] = 0.0
     for k in range(1, n_components):
         line = log_joint[k]
         for t in range(width):
@@ -123,17 +134,30 @@ def softmax(
             line[t] = line[t] * total[t] if total[t] != 0.0 else 0.0
 
 
-@inner
-def argmax(log_joint: NDArray[Any], n_components: int, labels: NDArray[np.int64]) -> None:
-    """Write each row's component of largest log-joint, the first of equals, to `labels` (shape (n_rows,))."""
-    largest = log_joint[0, : len(labels)].copy()
-    best = np.zeros(len(labels), np.int64)  # contiguous, as `labels` need not be
+@inlined
+def argmax(
+    log_joint: NDArray[Any],
+    n_components: int,
+    labels: NDArray[np.int64],
+    largest: NDArray[Any],
+    best: NDArray[Any],
+) -> None:
+    """Write each row's component of largest log-joint, the first of equals, to `labels` (shape (n_rows,)).
+
+    `largest` and `best`, of the dtype of `log_joint` and as long at least, are overwritten. `best` holds
+    whole numbers next to each other, which `labels` need not do.
+    """
+    line = log_joint[0]
+    for t in range(len(labels)):
+        largest[t] = line[t]
+        best[t] = 0.0
     for k in range(1, n_components):
         line = log_joint[k]
-        for t in range(len(best)):
+        for t in range(len(labels)):
             best[t] = k if line[t] > largest[t] else best[t]
             largest[t] = line[t] if line[t] > largest[t] else largest[t]
-    labels[:] = best
+    for t in range(len(labels)):
+        labels[t] = np.int64(best[t])
 
 
 @inner

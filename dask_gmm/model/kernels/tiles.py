@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dask_gmm.model.kernels.compiled import inner
+from dask_gmm.compiled import inlined
 from dask_gmm.model.kernels.registers import COLUMNS, SIDE, transpose_block
 
 #: What the tiles of one call may take together: a usual level-2 cache.
@@ -45,7 +45,15 @@ def scratch(n_lines: int, n_rows: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     return tile
 
 
-@inner
+def lines_of(n_rows: int, dtype: np.dtype[Any]) -> tuple[NDArray[np.float64], NDArray[Any]]:
+    """Return memory for two float64 numbers and two of `dtype` for each row of a tile, as columns.
+
+    What is allocated here need not be allocated by compiled code: that would take longer to compile.
+    """
+    return np.empty((2, n_rows)), np.empty((2, n_rows), dtype)
+
+
+@inlined
 def load(
     rows: NDArray[Any], start: int, count: int, origin: NDArray[np.float64], tile: NDArray[Any], width: int
 ) -> None:
@@ -68,9 +76,9 @@ def load(
             for j in range(0, n_features, SIDE):
                 column = min(j, n_features - SIDE)  # the last block overlaps the one before
                 transpose_block(rows, start + t, column, origin, tile, column * tile.shape[1] + t)
-    rest = rows[start + whole : start + count]
     for j in range(n_features):
-        line = tile[j, whole:width]
-        line[:] = 0.0
-        for i in range(len(rest)):
-            line[i] = np.float64(rest[i, j]) - origin[j]
+        line = tile[j]
+        for t in range(whole, count):
+            line[t] = np.float64(rows[start + t, j]) - origin[j]
+        for t in range(count, width):
+            line[t] = 0.0

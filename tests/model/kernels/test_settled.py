@@ -11,7 +11,7 @@ from dask_gmm import GaussianMixture
 from dask_gmm.mixture.fitted import fitted_density
 from dask_gmm.model.kernels import settled
 from dask_gmm.model.kernels.quadratic import Features, QuadraticKernel
-from dask_gmm.model.kernels.settled import SettledLabels
+from dask_gmm.model.kernels.settled import SettledLabels, SettlingKernel
 from dask_gmm.model.observation.complete import COMPLETE
 
 
@@ -23,7 +23,7 @@ def _few_numbers():
 
 
 def kernels(theta, d):
-    quick = QuadraticKernel(Features.products(d), np.zeros(d), theta, dtype=np.float32, settles=True)
+    quick = SettlingKernel(Features.products(d), np.zeros(d), theta)
     return quick, QuadraticKernel(Features.products(d), np.zeros(d), theta)
 
 

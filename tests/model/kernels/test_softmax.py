@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from dask_gmm.compiled import inner
 from dask_gmm.model.kernels import softmax as kernels
-from dask_gmm.model.kernels.compiled import inner
 
 argmax, softmax, log2_positive = kernels.argmax, kernels.softmax, kernels.log2_positive
 exp2_nonpositive = kernels.exp2_nonpositive
@@ -58,7 +58,7 @@ def test_responsibilities_sum_to_the_weights() -> None:
     weights, log_density = np.linspace(0, 3, 48), np.empty(48)
     expected = np.logaddexp2.reduce(log_joint, axis=0) * np.log(2)
 
-    softmax(log_joint, 7, weights, log_density)
+    softmax(log_joint, 7, 48, weights, log_density, *np.empty((2, 48)))
 
     np.testing.assert_allclose(log_joint.sum(axis=0), weights, rtol=1e-15)
     np.testing.assert_allclose(log_density, expected, rtol=1e-15)
@@ -68,7 +68,7 @@ def test_components_without_weight_get_nothing() -> None:
     log_joint = np.array([[-np.inf, -np.inf], [-5.0, -900.0]]).repeat(24, axis=1)
     log_density = np.empty(48)
 
-    softmax(log_joint, 2, np.ones(48), log_density)
+    softmax(log_joint, 2, 48, np.ones(48), log_density, *np.empty((2, 48)))
 
     np.testing.assert_array_equal(log_joint, np.array([[0.0], [1.0]]).repeat(48, axis=1))
     np.testing.assert_array_equal(log_density, np.log(2) * np.array([-5.0, -900.0]).repeat(24))
@@ -79,7 +79,7 @@ def test_a_row_without_density_is_nan_and_counts_only_with_weight(bad: list[floa
     log_joint = np.array([bad, [0.0, 0.0], bad]).T.copy()
     log_density = np.empty(3)
 
-    softmax(log_joint, 2, np.array([1.0, 1.0, 0.0]), log_density)
+    softmax(log_joint, 2, 3, np.array([1.0, 1.0, 0.0]), log_density, *np.empty((2, 3)))
 
     assert np.isnan(log_density).tolist() == [True, False, True]
     assert np.isnan(log_joint[:, 0]).all()
@@ -90,6 +90,6 @@ def test_first_of_equals_is_the_label() -> None:
     log_joint = np.array([[0.0, 1.0, 2.0], [0.0, 2.0, 2.0], [-1.0, 2.0, 5.0]])
     labels = np.empty(3, np.int64)
 
-    argmax(log_joint, 3, labels)
+    argmax(log_joint, 3, labels, *np.empty((2, 3)))
 
     assert labels.tolist() == [0, 1, 2]

@@ -1,15 +1,17 @@
-"""A cache of kernels that is damaged, full or not to be written costs a compilation, never a fit."""
+"""A cache of compiled code that is damaged, full or not to be written costs a compilation, never a fit."""
 
 from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from numba import types
 
-from dask_gmm.model.kernels.compiled import compile_for, read_only
+from dask_gmm.compiled import compile_for, read_only
 
 
 def double(values):
@@ -88,3 +90,22 @@ def test_a_cache_directory_that_is_a_file(compiled, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setattr("numba.core.config.CACHE_DIR", str(tmp_path / "file"))
     compiled()
+
+
+def test_processes_that_compile_at_once(tmp_path):
+    """Whoever is first, and whoever is in the middle of writing: each has the function."""
+    program = (
+        "import numpy as np\n"
+        "from dask_gmm.data.parquet import thrift\n"
+        "footer = bytes([0x15, 2, 0x16, 4, 0])\n"
+        "thrift._BYTES_UNCOMPILED = 0\n"
+        "fields = thrift.walk(footer)\n"
+        "assert fields.values.tolist() == [1, 2], fields\n"
+    )
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    for _ in range(2):
+        running = [subprocess.Popen([sys.executable, "-c", program], env=environment) for _ in range(4)]
+        assert [process.wait(timeout=120) for process in running] == [0] * 4
+    for path in files(tmp_path, "nbc"):
+        path.write_bytes(path.read_bytes()[:-100])
+    assert subprocess.run([sys.executable, "-c", program], env=environment, check=False).returncode == 0
