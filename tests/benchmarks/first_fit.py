@@ -35,7 +35,7 @@ def seconds(folder: Path, dtype: str, cache: str) -> dict[str, float]:
     """Return what one process took."""
     environment = {**os.environ, "PYTHONPATH": str(folder), "NUMBA_CACHE_DIR": cache}
     command = [sys.executable, "-c", PROGRAM, dtype]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, cwd=cache)
     found: dict[str, float] = json.loads(done.stdout)
     return found
 
