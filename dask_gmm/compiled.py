@@ -98,9 +98,13 @@ class _Cache(FunctionCache):  # type: ignore[misc]
 
     _impl_class = _Checked
 
+    @property
+    def _told(self) -> str:
+        return f"{self._py_func.__module__}.{self._py_func.__qualname__}"
+
     def load_overload(self, signature: Any, target_context: Any) -> Any:
         try:
-            return super().load_overload(signature, target_context)
+            kept = super().load_overload(signature, target_context)
         except Exception:  # whatever unpickling other bytes raises
             _LOGGER.warning(
                 "The cache of compiled code in %s is damaged; it is compiled anew.", self.cache_path
@@ -108,6 +112,9 @@ class _Cache(FunctionCache):  # type: ignore[misc]
             with suppress(OSError):
                 self.flush()
             return None
+        if kept is None:
+            _LOGGER.info("Compiling %s, once for this machine (beforehand: dask gmm warm).", self._told)
+        return kept
 
     def save_overload(self, signature: Any, compiled: Any) -> None:
         try:

@@ -18,7 +18,7 @@ from dask_gmm.cli.outcome import EXIT_CODES, run
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=EXIT_CODES,
 )
-@click.version_option(__version__, package_name="dask-gmm")
+@click.version_option(__version__, prog_name="dask-gmm")
 @click.pass_context
 def gmm(context: click.Context) -> None:
     """Gaussian mixtures for data larger than memory.
@@ -140,3 +140,14 @@ def plan(**given: Any) -> None:
     Reads one chunk, and times one step on it here.
     """
     _run("plan_job", "plan", given)
+
+
+@gmm.command(short_help="Compile what fits need, beforehand.", epilog=EXIT_CODES)
+@options(LOG)
+def warm(**given: Any) -> None:
+    """Compile what fits and predictions need, and keep it for this machine.
+
+    Otherwise the first fit does that, which takes some seconds. For images: compiled code is kept in
+    NUMBA_CACHE_DIR, or beside the package, and serves processors of the same kind.
+    """
+    _run("warm_job", "warm", given)

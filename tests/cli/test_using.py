@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -119,3 +123,27 @@ def test_plan_finds_bad_rows(run: Any, with_nan: Path) -> None:
     array = zarr.open_array(with_nan)
     array[0, 0] = np.nan
     assert run("plan", with_nan, "--n-components", 3).code == 3
+
+
+def test_warm_compiles_once(tmp_path):
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-m", "dask_gmm", "warm", "--log", "json"]
+    for expected in (12, 0):
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        told = json.loads(done.stdout)
+        assert told["compiled"] == expected
+        assert all(folder.startswith(str(tmp_path)) for folder in told["cache"])
+    # What it compiled is all that a fit needs.
+    program = (
+        "import logging, numpy as np\nfrom dask_gmm import GaussianMixture\n"
+        "logging.basicConfig(level=logging.INFO)\n"
+        "for dtype in ('f4', 'f8'):\n"
+        "    rows = np.random.default_rng(0).normal(size=(9000, 9)).astype(dtype)\n"
+        "    GaussianMixture(2, random_state=0).fit(rows).predict(rows)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "Compiling" not in done.stderr
+    environment["NUMBA_CACHE_DIR"] = str(tmp_path / "another")
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert "Compiling dask_gmm.model.kernels.quadratic._pass, once for this machine" in done.stderr

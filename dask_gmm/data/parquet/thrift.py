@@ -102,7 +102,7 @@ def walk(content: bytes) -> Fields:
     else:
         numbers, values = np.empty((2, len(content) + 1), dtype=np.int64)
         levels = np.zeros((4, _LEVELS), dtype=np.int64)
-        n_fields, end = _compiled()(np.frombuffer(content, dtype=np.uint8), numbers, values, levels)
+        n_fields, end = entry_point()(np.frombuffer(content, dtype=np.uint8), numbers, values, levels)
     _walked["bytes"] += len(content) if end < 0 else end
     if end < 0:
         raise ValueError(f"no struct of Thrift's compact protocol: it breaks at field {n_fields}")
@@ -112,7 +112,8 @@ def walk(content: bytes) -> Fields:
 
 
 @cache
-def _compiled() -> Any:
+def entry_point() -> Any:
+    """Return the compiled function."""
     numbers = types.Array(types.int64, 1, "C")
     levels = types.Array(types.int64, 2, "C")
     signature = (read_only(types.uint8, 1, "C"), numbers, numbers, levels)

@@ -80,7 +80,7 @@ class CentredKernel(Kernel):
     def _call(self, rows: NDArray[Any], given: list[NDArray[Any]], statistics: Array | None) -> float:
         n, d = rows.shape
         n_rows = rows_per_tile(4 * d + self.n_components, n, self.dtype)
-        log_likelihood: float = _compiled(rows.dtype, self.dtype)(
+        log_likelihood: float = entry_point(rows.dtype, self.dtype)(
             rows,
             *given,
             np.empty((0, 0, 0)) if statistics is None else statistics,
@@ -218,7 +218,8 @@ def _pass(
 
 
 @cache
-def _compiled(rows_dtype: np.dtype[Any], dtype: np.dtype[Any]) -> Any:
+def entry_point(rows_dtype: np.dtype[Any], dtype: np.dtype[Any]) -> Any:
+    """Return the compiled function: for some dtypes it is compiled once."""
     rows, tile = from_dtype(rows_dtype), from_dtype(dtype)
     return compile_for(
         _pass,

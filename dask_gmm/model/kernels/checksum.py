@@ -34,7 +34,7 @@ def checksum(rows: NDArray[Any]) -> int:
         lines, line_step, step = rows.T.view(words), _STEP, _STEP * n_features
     else:
         lines, line_step, step = np.ascontiguousarray(rows).view(words).reshape(1, -1), 0, _STEP
-    total = _compiled(words)(lines, np.uint64(line_step), np.uint64(step & _64_BITS))
+    total = entry_point(words)(lines, np.uint64(line_step), np.uint64(step & _64_BITS))
     return int(total)
 
 
@@ -60,5 +60,6 @@ def _checksum(lines: NDArray[Any], line_step: np.uint64, step: np.uint64) -> np.
 
 
 @cache
-def _compiled(words: np.dtype[Any]) -> Any:
+def entry_point(words: np.dtype[Any]) -> Any:
+    """Return the compiled function: for some dtypes it is compiled once."""
     return compile_for(_checksum, read_only(from_dtype(words), 2, "C"), types.uint64, types.uint64)

@@ -124,7 +124,7 @@ class QuadraticKernel(Kernel):
     def _call(self, rows: NDArray[Any], given: list[NDArray[Any]], statistics: Array | None) -> float:
         form = self._form(rows)
         n_rows = form[-1].shape[1]
-        log_likelihood: float = _compiled(rows.dtype, self.dtype)(
+        log_likelihood: float = entry_point(rows.dtype, self.dtype)(
             rows,
             *given,
             _NOTHING if statistics is None else statistics,
@@ -257,7 +257,8 @@ def _pass(
 
 
 @cache
-def _compiled(rows_dtype: np.dtype[Any], dtype: np.dtype[Any]) -> Any:
+def entry_point(rows_dtype: np.dtype[Any], dtype: np.dtype[Any]) -> Any:
+    """Return the compiled function: for some dtypes it is compiled once."""
     rows, tile = from_dtype(rows_dtype), from_dtype(dtype)
     given = [*given_types(rows), types.float64[:, ::1], types.float64[:, ::1], tile[:, ::1], types.intp]
     return compile_for(_pass, *given, form_type(tile))

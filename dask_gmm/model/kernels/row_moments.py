@@ -46,7 +46,7 @@ def merge_moments(
         return weight
     n_lines, n_columns = padded_lines(d), padded_columns(d)
     n_rows = rows_per_tile(n_lines + n_columns, n, _DOUBLE)
-    merged: float = _compiled(rows.dtype)(
+    merged: float = entry_point(rows.dtype)(
         rows,
         np.empty(0) if weights is None else weights,
         weight,
@@ -139,7 +139,8 @@ def _pass(
 
 
 @cache
-def _compiled(dtype: np.dtype[Any]) -> Any:
+def entry_point(dtype: np.dtype[Any]) -> Any:
+    """Return the compiled function: for some dtypes it is compiled once."""
     line, table = types.float64[::1], types.float64[:, ::1]
     return compile_for(
         _pass,

@@ -55,7 +55,7 @@ class SettlingKernel(QuadraticKernel):
 
     def _call(self, rows: NDArray[Any], given: list[NDArray[Any]], statistics: Array | None) -> float:
         _, labels, *_ = given
-        _compiled(rows.dtype, self.dtype)(rows, labels, self._rounding, self.n_components, self._form(rows))
+        entry_point(rows.dtype, self.dtype)(rows, labels, self._rounding, self.n_components, self._form(rows))
         return 0.0
 
 
@@ -138,7 +138,8 @@ def _pass(
 
 
 @cache
-def _compiled(rows_dtype: np.dtype[Any], dtype: np.dtype[Any]) -> Any:
+def entry_point(rows_dtype: np.dtype[Any], dtype: np.dtype[Any]) -> Any:
+    """Return the compiled function: for some dtypes it is compiled once."""
     rounding = read_only(types.float64, 1, "C")
     given = [read_only(from_dtype(rows_dtype), 2), types.int64[:], rounding, types.intp]
     return compile_for(_pass, *given, form_type(from_dtype(dtype)))

@@ -195,10 +195,10 @@ def test_processors_with_narrower_vectors() -> None:
 def test_the_cache_goes_where_it_can_be_written(tmp_path: Path) -> None:
     script = (
         "import numpy as np; from dask_gmm.model.kernels.quadratic import Features, QuadraticKernel;"
-        "from dask_gmm.model.kernels.quadratic import _compiled;"
+        "from dask_gmm.model.kernels.quadratic import entry_point;"
         "kernel = QuadraticKernel(Features.squares(1), np.zeros(1), np.zeros((1, 3)));"
         "kernel.statistics(np.zeros((1, 1)), None);"
-        "print(sum(_compiled(np.dtype(float), np.dtype(float)).stats.cache_hits.values()))"
+        "print(sum(entry_point(np.dtype(float), np.dtype(float)).stats.cache_hits.values()))"
     )
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
     hits = [
