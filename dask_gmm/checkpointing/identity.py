@@ -17,6 +17,8 @@ from dask_gmm.storage.fingerprint import of_array, of_parts
 
 # They change what a fit tells or where rows are kept, not where it goes.
 _WITHOUT_EFFECT = frozenset({"cache", "checkpoint", "verbose", "verbose_interval"})
+#: Parameters that came later, with their defaults.
+_LATER_DEFAULTS: Mapping[str, Any] = {"nan": "error"}
 # A list of chunks is what earlier releases know them by. More than this take too long to list.
 _MOST_LISTED = 100_000
 
@@ -35,7 +37,12 @@ def fit_identity(
     warm : sequence of WarmStart
         The ends of earlier fits that this one continues.
     """
-    known = {name: _value(value) for name, value in parameters.items() if name not in _WITHOUT_EFFECT}
+    known = {
+        name: _value(value)
+        for name, value in parameters.items()
+        # Checkpoints from before there was a parameter are of fits with what is its default now.
+        if name not in _WITHOUT_EFFECT and not (name in _LATER_DEFAULTS and value == _LATER_DEFAULTS[name])
+    }
     if warm:
         known["warm_start"] = _digest(*(part for one in warm for part in _parts(one)))
     return {**known, "release": dask_gmm.__version__, **source_identity(source)}

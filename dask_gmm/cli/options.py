@@ -119,7 +119,12 @@ SOURCE = (
         multiple=True,
     ),
     Option("feature_axis", int, None, "Zarr: the axis of the features; the last without it."),
-    Option("nan", click.Choice(["error", "drop"]), None, "Zarr: whether rows with NaN count for nothing."),
+    Option(
+        "nan",
+        click.Choice(["error", "drop"]),
+        None,
+        "Rows with a NaN or null: an error, or count for nothing; as the model was fitted without it.",
+    ),
     Option(
         "missing_chunks",
         click.Choice(["auto", "error", "fill"]),

@@ -24,7 +24,7 @@ from dask_gmm.storage.redaction import without_secrets
 Given = Mapping[str, Any]
 
 _PARQUET_ONLY = ("column", "filter")
-_ZARR_ONLY = ("component", "feature_axis", "nan", "missing_chunks", "decode")
+_ZARR_ONLY = ("component", "feature_axis", "missing_chunks", "decode")
 # These hold for weights, too.
 _HOW_STORED = ("missing_chunks", "decode")
 _TERM = re.compile(r"\s*(?P<column>.+?)\s*(?P<operator>==|!=|<=|>=|<|>|=| in | not in )\s*(?P<value>.+?)\s*")
@@ -52,10 +52,11 @@ def _open(url: str, given: Given) -> Source:
     if _is_parquet(url, given, storage_options):
         _refuse(given, _ZARR_ONLY, "a Zarr SOURCE")
         filters = [parse_filter(term) for term in given["filter"]] or None
-        return read_parquet(url, list(given["column"]) or None, filters, storage_options)
+        columns = list(given["column"]) or None
+        return read_parquet(url, columns, filters, storage_options, nan=given["nan"] or "error")
     _refuse(given, _PARQUET_ONLY, "a Parquet SOURCE")
     components = given["component"]
-    chosen = _chosen(given, _ZARR_ONLY[1:])
+    chosen = _chosen(given, (*_ZARR_ONLY[1:], "nan"))
     component = components[0] if len(components) == 1 else list(components) or None
     return from_zarr(url, component, storage_options, **chosen)
 

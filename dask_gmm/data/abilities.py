@@ -62,3 +62,12 @@ class Rechunkable(Protocol):
             The sizes of the chunks are not known.
         """
         ...
+
+
+@runtime_checkable
+class DropsNan(Protocol):
+    """A source that can leave out rows with a NaN or a null."""
+
+    def dropping_nan(self) -> Source:
+        """Return the same rows without those that have one; predictions keep their positions."""
+        ...

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dask_gmm.data.abilities import CountsRows, TakesColumns
+from dask_gmm.data.abilities import CountsRows, DropsNan, TakesColumns
 from dask_gmm.data.aligned_grid import column_on_grid
 from dask_gmm.data.aligned_table import column_of_table, needs_row_counts
 from dask_gmm.data.checks import check_length
@@ -69,6 +69,19 @@ def _aligned(source: Source, name: str, values: Any) -> tuple[Source, Source]:
     return source, column_of_table(values, n_rows, name)
 
 
+def without_nan(source: Source) -> Source:
+    """Return the same rows without those that have a NaN or a null; see `DropsNan`.
+
+    Raises
+    ------
+    TypeError
+        A source of somebody else's that has no way to.
+    """
+    if not isinstance(source, DropsNan):
+        raise TypeError(f'{type(source).__name__} has no method dropping_nan, which nan="drop" needs.')
+    return source.dropping_nan()
+
+
 class AlignedSource:
     """Rows of one source with columns of others beside them; `with_column` makes it.
 
@@ -100,6 +113,10 @@ class AlignedSource:
     def fingerprint(self, *columns: str | None) -> str | None:
         """Return a text that changes when a row or a value does, None where only reading would tell."""
         return self.source.fingerprint(*(own.fingerprint() for own in self.columns.values()), *columns)
+
+    def dropping_nan(self) -> Source:
+        """Return the same rows without those that have a NaN or a null, and the columns of the others."""
+        return AlignedSource(without_nan(self.source), self.columns)
 
     def apply(self, answer: Answer) -> Any:
         """Return the answer for the rows, of which the columns are no part."""

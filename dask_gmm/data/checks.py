@@ -38,7 +38,7 @@ def check_rows(block: Block) -> None:
     bad = rows[first][~np.isfinite(rows[first])][0]
     what = "NaN" if np.isnan(bad) else f"infinity or a value too large for dtype({rows.dtype.name!r})"
     advice = (
-        ' Drop or fill such rows first; from_zarr, from_array and from_xarray drop them with nan="drop". '
+        ' Fill them, or leave such rows out with nan="drop", of the estimator or of the source. '
         "Values behind a mask count as NaN."
         if np.isnan(bad)
         else ""

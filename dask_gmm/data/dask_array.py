@@ -143,6 +143,10 @@ class DaskArraySource(BaseSource):
         sizes = {axis: max(sizes) for axis, sizes in enumerate(self.x.chunks)}
         return DaskArraySource(self.x.rechunk(sizes), self.feature_axis, self.nan)
 
+    def dropping_nan(self) -> DaskArraySource:
+        """Return the same rows without those that have a NaN."""
+        return DaskArraySource(self.x, self.feature_axis, "drop")
+
     def apply(self, answer: Answer) -> da.Array:
         """Return the answer as a lazy dask array of the samples' shape and chunks."""
         columns = () if answer.n_columns is None else ((answer.n_columns,),)

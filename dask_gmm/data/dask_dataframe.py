@@ -20,7 +20,7 @@ from dask_gmm.data.base_source import BaseSource
 from dask_gmm.data.checks import check_length
 from dask_gmm.data.dask_graphs import ChunkGraphs, GraphReader
 from dask_gmm.data.frame_partitions import can_be_paired, optimized, paired
-from dask_gmm.data.rows import unknown_numbers
+from dask_gmm.data.rows import NanRule, unknown_numbers, without_nan_rows
 from dask_gmm.data.source import Answer, Block, Chunk
 from dask_gmm.errors import DataError
 
@@ -47,6 +47,7 @@ class DaskFrameSource(BaseSource):
         self.feature_names = _feature_names(tuple(frame.columns))
         self._n_rows: list[int] | None = None
         self._paired: tuple[str, dd.Series] | None = None
+        self.nan: NanRule = "error"
 
     @property
     def numbered(self) -> bool:
@@ -90,7 +91,8 @@ class DaskFrameSource(BaseSource):
         first_rows = None if starts is None else {index: starts[index] for index in indices}
         column = None if self._paired is None else self._paired[0]
         names = tuple(self.frame.columns)
-        return DaskFrameReader(self._graphs.reader(indices), names, self.dtype, first_rows, column)
+        graphs = self._graphs.reader(indices)
+        return DaskFrameReader(graphs, names, self.dtype, first_rows, column, self.nan)
 
     def futures(self, indices: Sequence[int]) -> Mapping[Any, Any]:
         """Return the futures of persisted partitions that `indices` are computed from."""
@@ -128,6 +130,12 @@ class DaskFrameSource(BaseSource):
         source._n_rows = self._with_paired(None)._graphs.lengths()
         return source, source._n_rows
 
+    def dropping_nan(self) -> DaskFrameSource:
+        """Return the same rows without those that have a NaN or a null."""
+        source = copy.copy(self)
+        source.nan = "drop"
+        return source
+
     def apply(self, answer: Answer) -> Any:
         """Return the answer as a lazy Series, or DataFrame of `answer.n_columns`, with the frame's index."""
         index = self.frame._meta.index[:0]
@@ -136,7 +144,7 @@ class DaskFrameSource(BaseSource):
             meta = pd.Series(np.empty(0, answer.dtype), index=index)
         else:
             meta = pd.DataFrame(np.empty((0, answer.n_columns), answer.dtype), index=index)
-        return self.frame.map_partitions(_answer_partition, answer, self.dtype, meta=meta)
+        return self.frame.map_partitions(_answer_partition, answer, self.dtype, self.nan, meta=meta)
 
 
 class DaskFrameReader:
@@ -153,6 +161,7 @@ class DaskFrameReader:
         The number of each partition's first row, where partitions were counted.
     column : str or None
         The graphs give pairs: of rows, and of this aligned column.
+    nan : {'error', 'drop'}
     """
 
     def __init__(
@@ -162,7 +171,9 @@ class DaskFrameReader:
         dtype: np.dtype[Any],
         first_rows: Mapping[int, int] | None,
         column: str | None,
+        nan: NanRule,
     ) -> None:
+        self.nan: NanRule = nan
         self.graphs, self.names, self.dtype = graphs, names, dtype
         self.first_rows, self.column = first_rows, column
 
@@ -181,13 +192,14 @@ class DaskFrameReader:
             raise DataError(
                 f"{name} has columns {list(frame.columns)}, but {list(self.names)} were announced."
             )
-        rows = _rows(frame, self.dtype, name)
+        rows = _rows(frame, self.dtype, name, self.nan)
         columns = {}
         if self.column is not None:
-            columns[self.column] = _values(computed[1], np.dtype(np.float64), name, self.column)
+            columns[self.column] = _values(computed[1], np.dtype(np.float64), name, self.column, "error")
             check_length(self.column, columns[self.column], len(rows), name)
         numbers = partial(self._numbers, index, len(rows))
-        return Block(rows=rows, name=name, index=index, numbers=numbers, columns=columns)
+        block = Block(rows=rows, name=name, index=index, numbers=numbers, columns=columns)
+        return without_nan_rows(block) if self.nan == "drop" else block
 
     def supply(self, results: Mapping[Any, Any]) -> None:
         """Take what persisted partitions hold, before the first read."""
@@ -203,10 +215,12 @@ def _name(index: int) -> str:
     return f"partition {index} of the dask DataFrame"
 
 
-def _answer_partition(frame: pd.DataFrame, answer: Answer, dtype: np.dtype[Any]) -> Any:
+def _answer_partition(frame: pd.DataFrame, answer: Answer, dtype: np.dtype[Any], nan: NanRule) -> Any:
     name = "a partition of the dask DataFrame"
     numbers = partial(unknown_numbers, 0, len(frame))
-    block = Block(rows=_rows(frame, dtype, name), name=name, index=0, numbers=numbers)
+    block = Block(rows=_rows(frame, dtype, name, nan), name=name, index=0, numbers=numbers)
+    if nan == "drop":
+        block = without_nan_rows(block)
     kind = pd.Series if answer.n_columns is None else pd.DataFrame
     return kind(checked_answer(block, answer), index=frame.index)
 
@@ -236,7 +250,7 @@ def _rows_dtype(dtypes: pd.Series[Any]) -> np.dtype[Any]:
     return np.dtype(np.float32 if single and len(dtypes) else np.float64)
 
 
-def _rows(frame: pd.DataFrame, dtype: np.dtype[Any], name: str) -> NDArray[Any]:
+def _rows(frame: pd.DataFrame, dtype: np.dtype[Any], name: str, nan: NanRule) -> NDArray[Any]:
     """Return a partition as an array of shape (n, n_features), without a copy if all columns have `dtype`."""
     if all(column == dtype for column in frame.dtypes):
         values = frame.to_numpy()
@@ -244,14 +258,19 @@ def _rows(frame: pd.DataFrame, dtype: np.dtype[Any], name: str) -> NDArray[Any]:
             return values
     rows = np.empty(frame.shape, dtype=dtype, order="F")
     for number, (label, column) in enumerate(frame.items()):
-        rows[:, number] = _values(column, dtype, name, label)
+        rows[:, number] = _values(column, dtype, name, label, nan)
     return rows
 
 
-def _values(column: pd.Series[Any], dtype: np.dtype[Any], name: str, label: Any) -> NDArray[Any]:
-    """Return a column as an array of `dtype`; a nullable one must have no null."""
+def _values(
+    column: pd.Series[Any], dtype: np.dtype[Any], name: str, label: Any, nan: NanRule
+) -> NDArray[Any]:
+    """Return a column as an array of `dtype`; nulls of a nullable one are NaN where such rows are dropped."""
     if pd.api.types.is_extension_array_dtype(column.dtype) and column.isna().any():
+        if nan == "drop":
+            return column.to_numpy(dtype=dtype, na_value=np.nan)
         raise DataError(
-            f"{name}, column {label!r}: there are null values. Fill them or filter them out first."
+            f"{name}, column {label!r}: there are null values. Fill them or filter them out first, or leave "
+            'such rows out with nan="drop".'
         )
     return column.to_numpy(dtype=dtype)

@@ -6,19 +6,23 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from dask_gmm.data.aligned import without_nan
 from dask_gmm.data.imported import is_instance
+from dask_gmm.data.rows import NanRule
 from dask_gmm.data.source import Source, is_source
 
 _PARQUET = (".parquet", ".parq", ".pq")
 
 
-def lazy_source(X: Any) -> Source | None:
+def lazy_source(X: Any, nan: NanRule = "error") -> Source | None:
     """Return the source of data that are read chunk by chunk, None for data in memory.
 
     Parameters
     ----------
     X : Source, dask array or dataframe, zarr.Array, or path or URL of a Zarr array or Parquet data
         Anything else is taken for data in memory.
+    nan : {'error', 'drop'}
+        What becomes of rows with a NaN or a null; a source that drops them already goes on to.
 
     Raises
     ------
@@ -27,8 +31,11 @@ def lazy_source(X: Any) -> Source | None:
     ValueError
         A Zarr group; the message lists its arrays.
     """
-    if isinstance(X, (str, os.PathLike)):
-        return _stored(os.fspath(X))
+    source = _stored(os.fspath(X), nan) if isinstance(X, (str, os.PathLike)) else _lazy_source(X)
+    return source if source is None or nan == "error" else without_nan(source)
+
+
+def _lazy_source(X: Any) -> Source | None:
     if is_instance(X, "xarray", "DataArray") or is_instance(X, "xarray", "Dataset"):
         from dask_gmm.data.xarray import from_xarray
 
@@ -60,11 +67,11 @@ def lazy_source(X: Any) -> Source | None:
     return None
 
 
-def _stored(url: str) -> Source:
+def _stored(url: str, nan: NanRule) -> Source:
     if looks_like_parquet(url):
         from dask_gmm.data.parquet import read_parquet
 
-        return read_parquet(url)
+        return read_parquet(url, nan=nan)
     from dask_gmm.data.zarr.source import from_zarr
 
     return from_zarr(url)

@@ -34,6 +34,8 @@ class ArraySource(BaseSource):
     columns : mapping of str to ndarray of shape (n,), float64, optional
         Aligned columns by name.
     feature_names : tuple of str, optional
+    kept : ndarray of shape (m,), bool, optional
+        Which positions these rows have among the m that were given; without it, all.
     """
 
     numbered = True
@@ -44,8 +46,9 @@ class ArraySource(BaseSource):
         rows: NDArray[Any],
         columns: AlignedColumns | None = None,
         feature_names: tuple[str, ...] | None = None,
+        kept: NDArray[np.bool_] | None = None,
     ) -> None:
-        self.rows = rows
+        self.rows, self.kept = rows, kept
         self.columns = {} if columns is None else columns
         self.feature_names = feature_names
         self.n_features = int(rows.shape[1])
@@ -108,7 +111,14 @@ class ArraySource(BaseSource):
             raise DataError(
                 f"{name} has {len(column)} values, X has {len(self.rows)} rows: give one for each row."
             )
-        return ArraySource(self.rows, {**self.columns, name: column}, self.feature_names), None
+        columns = {**self.columns, name: column}
+        return ArraySource(self.rows, columns, self.feature_names, self.kept), None
+
+    def dropping_nan(self) -> ArraySource:
+        """Return the rows without those that have a NaN; answers have their positions."""
+        kept = ~np.isnan(self.rows).any(axis=1)
+        columns = {name: column[kept] for name, column in self.columns.items()}
+        return ArraySource(self.rows[kept], columns, self.feature_names, kept)
 
     def apply(self, answer: Answer) -> NDArray[Any]:
         """Return the answer for all rows, block by block on this process's threads."""
@@ -124,7 +134,11 @@ class ArraySource(BaseSource):
 
         with closing(Threads()) as threads:
             threads.run(len(parts), fill)
-        return result
+        if self.kept is None:
+            return result
+        filled = np.full((len(self.kept), *shape[1:]), answer.missing, dtype=answer.dtype)
+        filled[self.kept] = result
+        return filled
 
 
 def _parts(n_rows: int, block_rows: int) -> list[slice]:

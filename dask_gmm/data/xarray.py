@@ -5,6 +5,7 @@ The arrays inside are read as any other; predictions get the dimensions and coor
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -132,6 +133,12 @@ class LabelledSource(BaseSource):
         if isinstance(values, xr.DataArray):
             values = self._laid_out(values, name)
         return self, in_order(values, self._samples.dims, name)
+
+    def dropping_nan(self) -> LabelledSource:
+        """Return the same rows without those that have a NaN."""
+        source = copy.copy(self)
+        source._rows = self._rows.dropping_nan()
+        return source
 
     def regularly_chunked(self) -> DaskArraySource:
         """Return the same rows in chunks as large as the largest along each axis."""

@@ -23,6 +23,7 @@ SHARED = (
     "cache",
     "checkpoint",
     "accelerate",
+    "nan",
 )
 
 GAUSSIAN_MIXTURE: Constraints = {
@@ -43,6 +44,7 @@ GAUSSIAN_MIXTURE: Constraints = {
     "cache": [StrOptions({"auto"}), "boolean"],
     "checkpoint": [str, os.PathLike, None],
     "accelerate": ["boolean"],
+    "nan": [StrOptions({"error", "drop"})],
 }
 
 GAUSSIAN_MIXTURE_IC: Constraints = {

@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import check_random_state
 
+from dask_gmm.data.rows import NanRule
 from dask_gmm.data.source import Source
 from dask_gmm.engine.cache import Cache
 from dask_gmm.fitting.em import Run
@@ -96,6 +97,10 @@ class GaussianMixture(
         quarter of the passes or fewer to the same `tol`. The lower bound never falls: a step that would lower
         it costs a pass and is undone. It may end in another local optimum than EM, a better one about as
         often as a worse one. At the default `tol` EM is mostly done before it begins.
+    nan : {'error', 'drop'}, default='error'
+        Whether rows with a NaN or a null are an error, in `fit` and predictions, or count for nothing: they
+        take no part in the fit nor in scores, and predictions have -1 for their label and NaN elsewhere. A
+        source that was made with ``nan="drop"`` drops them either way.
 
     Attributes
     ----------
@@ -175,6 +180,7 @@ class GaussianMixture(
         cache: Cache = "auto",
         checkpoint: str | os.PathLike[str] | None = None,
         accelerate: bool = False,
+        nan: NanRule = "error",
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -193,6 +199,7 @@ class GaussianMixture(
         self.cache = cache
         self.checkpoint = checkpoint
         self.accelerate = accelerate
+        self.nan = nan
 
     @with_callbacks  # type: ignore[untyped-decorator]
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> GaussianMixture:

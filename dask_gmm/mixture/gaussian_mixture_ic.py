@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import check_random_state
 
+from dask_gmm.data.rows import NanRule
 from dask_gmm.data.source import Source
 from dask_gmm.engine.cache import Cache
 from dask_gmm.fitting.em import Run
@@ -54,7 +55,7 @@ class GaussianMixtureIC(
         penalty of `criterion`: for p parameters and n rows p ln n / (20 n) nats per row with BIC and ICL,
         p / (10 n) with AIC. A fixed tolerance leaves more than that where n is large, and what it leaves then
         decides the choice.
-    reg_covar, max_iter, n_init, init_params, random_state, cache, checkpoint, accelerate
+    reg_covar, max_iter, n_init, init_params, random_state, cache, checkpoint, accelerate, nan
         As in `GaussianMixture`, for each candidate. All start from the same `random_state`. `max_iter` is
         1000 unless given; ``accelerate=True`` saves most of these passes.
     verbose : int, default=0
@@ -115,6 +116,7 @@ class GaussianMixtureIC(
         cache: Cache = "auto",
         checkpoint: str | os.PathLike[str] | None = None,
         accelerate: bool = False,
+        nan: NanRule = "error",
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -129,6 +131,7 @@ class GaussianMixtureIC(
         self.cache = cache
         self.checkpoint = checkpoint
         self.accelerate = accelerate
+        self.nan = nan
 
     @with_callbacks  # type: ignore[untyped-decorator]
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> GaussianMixtureIC:

@@ -33,6 +33,11 @@ class PredictingMixin:
     covariances_: NDArray[Any]
     precisions_cholesky_: NDArray[Any]
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()  # type: ignore[misc]
+        tags.input_tags.allow_nan = getattr(self, "nan", "error") == "drop"
+        return tags
+
     def predict(self, X: Any) -> Any:
         """Return the most probable component of each row.
 
@@ -108,7 +113,10 @@ class PredictingMixin:
         source = prediction_source(self, X, sample_weight)
         if source.in_memory and sample_weight is None:
             # By definition; for float32 rows rounded as `score_samples` is.
-            return float(np.mean(self._answer(source, "log_density")))
+            values = np.asarray(self._answer(source, "log_density"))
+            values = values[~np.isnan(values)]  # those of rows that are dropped
+            if len(values):
+                return float(np.mean(values))
         totals = self._totals(source)
         return totals.log_likelihood / totals.weight
 

@@ -23,6 +23,7 @@ from dask_gmm.data.aligned import with_weights
 from dask_gmm.data.dispatch import lazy_source
 from dask_gmm.data.in_memory import ArraySource
 from dask_gmm.data.masks import refuse_masked
+from dask_gmm.data.rows import NanRule
 from dask_gmm.data.scheduler import computed
 from dask_gmm.data.source import SAMPLE_WEIGHT, Source
 from dask_gmm.errors import DataError
@@ -86,9 +87,11 @@ def known_rows(source: Source) -> int | None:
 
 
 def _checked_source(estimator: BaseEstimator, X: Any, sample_weight: Any, *, reset: bool) -> Source:
-    source = lazy_source(X)
+    nan: NanRule = "drop" if getattr(estimator, "nan", "error") == "drop" else "error"
+    source, drop = lazy_source(X, nan), nan == "drop"
     if source is None:
-        return _array_source(estimator, X, sample_weight, reset=reset)
+        rows = _array_source(estimator, X, sample_weight, reset=reset, drop=drop)
+        return rows.dropping_nan() if drop else rows
     if isinstance(getattr(X, "_meta", None), pd.DataFrame):
         # Names of several types are refused, as scikit-learn does.
         _get_feature_names(X._meta)
@@ -98,14 +101,17 @@ def _checked_source(estimator: BaseEstimator, X: Any, sample_weight: Any, *, res
     return source if sample_weight is None else with_weights(source, sample_weight)
 
 
-def _array_source(estimator: BaseEstimator, X: Any, sample_weight: Any, *, reset: bool) -> Source:
+def _array_source(
+    estimator: BaseEstimator, X: Any, sample_weight: Any, *, reset: bool, drop: bool
+) -> ArraySource:
+    finite: Any = "allow-nan" if drop else True
     refuse_masked(X, "X")
     if reset:
-        rows = validate_data(estimator, X, dtype=_FLOATS, ensure_min_samples=2)
+        rows = validate_data(estimator, X, dtype=_FLOATS, ensure_min_samples=2, ensure_all_finite=finite)
     else:
         # Unlike `fit`, scikit-learn's predictions take no text for numbers.
         _refuse_times(X)
-        rows = validate_data(estimator, X, reset=False)
+        rows = validate_data(estimator, X, reset=False, ensure_all_finite=finite)
         rows = rows if rows.dtype in _FLOATS else rows.astype(np.float64)
     if sample_weight is None:
         return ArraySource(rows)

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dask_gmm.data.aligned import with_column, with_weights
-from dask_gmm.data.source import Answer, Block, Reader, Source, byte_counts
+from dask_gmm.data.abilities import DropsNan
+from dask_gmm.data.aligned import with_column, with_weights, without_nan
+from dask_gmm.data.source import SAMPLE_WEIGHT, Answer, Block, Reader, Source, byte_counts
 from dask_gmm.errors import DataError
 
 Rows = NDArray[np.float64]
@@ -181,6 +182,24 @@ class SourceContract:
         for block in blocks:
             np.testing.assert_array_equal(block.rows, rows[block.numbers()])
             np.testing.assert_array_equal(block.weights, WEIGHTS[block.numbers()])
+        (values,) = dask.compute(source.apply(TOTAL), scheduler="sync")
+        np.testing.assert_array_equal(np.asarray(values).reshape(-1), rows.sum(axis=1))
+
+    def test_rows_with_nan_can_be_left_out(self, tmp_path: Path) -> None:
+        rows = ROWS.copy()
+        rows[[0, 17, 18, 59], [1, 2, 1, 1]] = np.nan
+        kept = ~np.isnan(rows).any(axis=1)
+        made = with_weights(self.source(rows, tmp_path), WEIGHTS)
+        if not isinstance(getattr(made, "source", made), DropsNan):  # none of those that users make
+            with pytest.raises(TypeError, match="dropping_nan"):
+                without_nan(made)
+            return
+        source = without_nan(made)
+        blocks = read_all(source)
+        order = np.argsort(np.concatenate([block.numbers() for block in blocks]))
+        np.testing.assert_array_equal(np.concatenate([block.rows for block in blocks])[order], rows[kept])
+        weights = np.concatenate([block.columns[SAMPLE_WEIGHT] for block in blocks])
+        np.testing.assert_array_equal(weights[order], WEIGHTS[kept])
         (values,) = dask.compute(source.apply(TOTAL), scheduler="sync")
         np.testing.assert_array_equal(np.asarray(values).reshape(-1), rows.sum(axis=1))
 

@@ -14,7 +14,10 @@ from dask_gmm.errors import DataError
 
 def null_error(where: str) -> DataError:
     """Return the error for nulls in the column that `where` names."""
-    return DataError(f"{where}: there are null values. Fill them or filter them out first.")
+    return DataError(
+        f"{where}: there are null values. Fill them or filter them out first, or leave such rows out with "
+        'nan="drop".'
+    )
 
 
 def plain_type(kind: pa.DataType) -> pa.DataType:
@@ -43,6 +46,29 @@ def list_length(column: pa.ChunkedArray, where: str, expected: int | None = None
             "embedding needs lists of one length."
         )
     return length
+
+
+def nulls_as_nan(column: pa.ChunkedArray, n_features: int | None = None) -> pa.ChunkedArray:
+    """Return a numeric column with NaN for nulls, or one of lists of `n_features` with NaN for theirs."""
+    if n_features is None:
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        if not column.null_count:
+            return column
+        if pa.types.is_boolean(column.type):
+            column = column.cast(pa.int8())
+        single = pa.types.is_float32(column.type) or pa.types.is_float16(column.type)
+        plain = column if single else _as_numbers(column, "").cast(pa.float64(), safe=False)
+        return pc.fill_null(plain, pa.scalar(np.nan, plain.type))
+    kind = plain_type(column.type).value_type
+    nothing = pa.scalar([None] * n_features, pa.list_(kind))
+    whole = [pc.fill_null(chunk.cast(pa.list_(kind)), nothing) for chunk in _storage(column).chunks]
+    numbers = [nulls_as_nan(pa.chunked_array([chunk.flatten()])).combine_chunks() for chunk in whole]
+    lists = [
+        pa.ListArray.from_arrays(pc.subtract(chunk.offsets, chunk.offsets[0]), values)
+        for chunk, values in zip(whole, numbers, strict=True)
+    ]
+    return pa.chunked_array(lists, lists[0].type) if lists else column
 
 
 def copy_column(column: pa.ChunkedArray, out: NDArray[Any], where: str) -> None:
@@ -81,13 +107,19 @@ def columns_to_rows(columns: list[pa.ChunkedArray], dtype: np.dtype[Any], where:
 
 def lists_to_rows(column: pa.ChunkedArray, n_features: int, dtype: np.dtype[Any], where: str) -> NDArray[Any]:
     """Return a list column as an array of shape (n, n_features), a view if the dtype stays."""
-    if isinstance(column.type, pa.FixedShapeTensorType):
-        column = pa.chunked_array([chunk.storage for chunk in column.chunks], column.type.storage_type)
+    column = _storage(column)
     if len(column):
         list_length(column, where, n_features)
     parts = [_flat(chunk, where) for chunk in column.chunks if len(chunk)]
     flat = parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, dtype), *parts])
     return flat.astype(dtype, copy=False).reshape(-1, n_features)
+
+
+def _storage(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column of tensors as one of lists, any other as it is."""
+    if not isinstance(column.type, pa.FixedShapeTensorType):
+        return column
+    return pa.chunked_array([chunk.storage for chunk in column.chunks], column.type.storage_type)
 
 
 def _flat(chunk: pa.Array, where: str) -> NDArray[Any]:

@@ -19,6 +19,7 @@ from dask_gmm.data.parquet.columns import Columns, default_columns
 from dask_gmm.data.parquet.files import File
 from dask_gmm.data.parquet.filters import RowFilter
 from dask_gmm.data.parquet.opening import OpenFile, full_schema, naming_errors, open_file, read_row_groups
+from dask_gmm.data.rows import NanRule
 from dask_gmm.errors import DataError
 from dask_gmm.storage.location import Location
 
@@ -55,7 +56,11 @@ class Piece:
 
 
 def plan(
-    store: Location, files: Sequence[File], columns: Columns, row_filter: RowFilter | None
+    store: Location,
+    files: Sequence[File],
+    columns: Columns,
+    row_filter: RowFilter | None,
+    nan: NanRule = "error",
 ) -> list[Piece]:
     """Compare every footer with the first file's schema and list the chunks.
 
@@ -68,12 +73,17 @@ def plan(
     first = full_schema(open_file(store, files[0]), files[0])
     expected = pa.schema([first.field(name) for name in columns.names])
     with ThreadPoolExecutor(min(_FOOTERS_AT_ONCE, len(files)), thread_name_prefix="dask-gmm") as executor:
-        found = executor.map(lambda file: _pieces(store, file, columns, expected, row_filter), files)
+        found = executor.map(lambda file: _pieces(store, file, columns, expected, row_filter, nan), files)
         return [piece for pieces in found for piece in pieces]
 
 
 def _pieces(
-    store: Location, file: File, columns: Columns, expected: pa.Schema, row_filter: RowFilter | None
+    store: Location,
+    file: File,
+    columns: Columns,
+    expected: pa.Schema,
+    row_filter: RowFilter | None,
+    nan: NanRule,
 ) -> list[Piece]:
     opened = open_file(store, file)
     schema = full_schema(opened, file)
@@ -83,7 +93,8 @@ def _pieces(
     opened.check(columns.names)
     if row_filter is None:
         groups: Sequence[int] = range(len(opened.footer.n_rows))
-        _refuse_nulls(store, file, opened, columns)
+        if nan == "error":
+            _refuse_nulls(store, file, opened, columns)
     else:
         _refuse_missing(row_filter.columns, schema, file)
         opened.check(row_filter.columns, filtered=row_filter.columns)

@@ -166,5 +166,8 @@ def _list_size(store: Location, files: Sequence[File], name: str, kind: pa.DataT
             # Empty lists count as one value and as a null: only the lists themselves tell.
             with naming_errors(f"{file.name}, row group {group}"):
                 column = read_row_groups(store, file, [int(group)], [name]).column(0)
+            column = column.drop_null()  # what becomes of null lists is decided elsewhere
+            if not len(column):
+                continue
             return list_length(column, f"{file.name}, row group {group}, column {name!r}")
     raise DataError(f"The lists in column {name!r} have no length: {files[0].name} has no rows.")

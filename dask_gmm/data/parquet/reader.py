@@ -11,12 +11,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dask_gmm.data.available_memory import check_fits
-from dask_gmm.data.parquet.arrow_rows import columns_to_rows, lists_to_rows
+from dask_gmm.data.parquet.arrow_rows import columns_to_rows, lists_to_rows, nulls_as_nan
 from dask_gmm.data.parquet.chunks import Piece
 from dask_gmm.data.parquet.columns import Columns
 from dask_gmm.data.parquet.filters import RowFilter
 from dask_gmm.data.parquet.opening import naming_errors, read_row_groups
-from dask_gmm.data.rows import unknown_numbers
+from dask_gmm.data.rows import NanRule, unknown_numbers, without_nan_rows
 from dask_gmm.data.source import SAMPLE_WEIGHT, AlignedColumns, Block
 from dask_gmm.errors import DataError
 from dask_gmm.storage.location import Location
@@ -32,7 +32,9 @@ class ParquetReader:
         first_rows: Mapping[int, int] | None,
         columns: Columns,
         row_filter: RowFilter | None,
+        nan: NanRule = "error",
     ) -> None:
+        self.nan: NanRule = nan
         self.store, self.pieces, self.first_rows = store, pieces, first_rows
         self.columns, self.row_filter = columns, row_filter
 
@@ -57,7 +59,8 @@ class ParquetReader:
             )
         rows, columns = self._to_arrays(table, piece.name)
         numbers = partial(self._numbers, index, n_rows)
-        return Block(rows=rows, name=piece.name, index=index, numbers=numbers, columns=columns)
+        block = Block(rows=rows, name=piece.name, index=index, numbers=numbers, columns=columns)
+        return without_nan_rows(block) if self.nan == "drop" else block
 
     def supply(self, results: Mapping[Any, Any]) -> None:
         """Take nothing: rows are read from files."""
@@ -75,10 +78,14 @@ class ParquetReader:
     def _to_arrays(self, table: pa.Table, name: str) -> tuple[NDArray[Any], AlignedColumns]:
         chosen = self.columns
         where = [f"{name}, column {column!r}" for column in chosen.names]
+        features = table.columns[:1] if chosen.embedding else table.columns[: chosen.n_features]
+        if self.nan == "drop":
+            length = chosen.n_features if chosen.embedding else None
+            features = [nulls_as_nan(column, length) for column in features]
         if chosen.embedding:
-            rows = lists_to_rows(table.column(0), chosen.n_features, chosen.dtype, where[0])
+            rows = lists_to_rows(features[0], chosen.n_features, chosen.dtype, where[0])
         else:
-            rows = columns_to_rows(table.columns[: chosen.n_features], chosen.dtype, where)
+            rows = columns_to_rows(features, chosen.dtype, where)
         if chosen.weight is None:
             return rows, {}
         weights = columns_to_rows(table.columns[-1:], np.dtype(np.float64), where[-1:])[:, 0]

@@ -21,6 +21,7 @@ from dask_gmm.data.parquet.filters import RowFilter
 from dask_gmm.data.parquet.opening import full_schema, open_file
 from dask_gmm.data.parquet.reader import ParquetReader
 from dask_gmm.data.patient_reader import PatientReader
+from dask_gmm.data.rows import NanRule, check_nan_rule
 from dask_gmm.data.source import SAMPLE_WEIGHT, Answer, Chunk
 from dask_gmm.storage.fingerprint import extended, of_parts
 from dask_gmm.storage.location import Location
@@ -31,6 +32,8 @@ def read_parquet(
     columns: str | Sequence[str] | None = None,
     filters: Any = None,
     storage_options: Mapping[str, Any] | None = None,
+    *,
+    nan: NanRule = "error",
 ) -> ParquetSource:
     """Rows in Parquet files, read row group by row group in every pass.
 
@@ -51,6 +54,10 @@ def read_parquet(
         are not read.
     storage_options : mapping, optional
         For fsspec. Credentials in it stay in this process: workers use their own environment or role.
+
+    nan : {'error', 'drop'}, default='error'
+        Whether rows with a null or NaN are an error, or count for nothing. Predictions keep their positions,
+        with label -1 and NaN elsewhere.
 
     Returns
     -------
@@ -75,7 +82,7 @@ def read_parquet(
     chosen = choose_columns(store, files, names)
     schema = full_schema(open_file(store, files[0]), files[0])
     row_filter = None if filters is None else RowFilter.of(filters, schema)
-    return ParquetSource(store, files, chosen, row_filter, plan(store, files, chosen, row_filter))
+    return ParquetSource(store, files, chosen, row_filter, plan(store, files, chosen, row_filter, nan), nan)
 
 
 class ParquetSource(BaseSource):
@@ -90,7 +97,10 @@ class ParquetSource(BaseSource):
         columns: Columns,
         row_filter: RowFilter | None,
         pieces: Sequence[Piece],
+        nan: NanRule = "error",
     ) -> None:
+        check_nan_rule(nan)
+        self.nan: NanRule = nan
         self.store, self.files, self.columns, self.row_filter = store, files, columns, row_filter
         self.pieces = pieces
         self.n_features = columns.n_features
@@ -115,11 +125,12 @@ class ParquetSource(BaseSource):
         pieces = {index: self.pieces[index] for index in indices}
         known = self._first_rows
         first_rows = None if known is None else {index: known[index] for index in indices}
-        return ParquetReader(self.store, pieces, first_rows, self.columns, self.row_filter)
+        return ParquetReader(self.store, pieces, first_rows, self.columns, self.row_filter, self.nan)
 
     def fingerprint(self, *columns: str | None) -> str | None:
         """Return a text that changes when a file is rewritten, or the choice of columns or rows."""
-        files = of_parts([self.columns, self.row_filter, *((file.name, file.stamp) for file in self.files)])
+        chosen = [self.columns, self.row_filter, *([] if self.nan == "error" else [self.nan])]
+        files = of_parts([*chosen, *((file.name, file.stamp) for file in self.files)])
         return extended(files, *columns)
 
     def take_column(self, name: str, values: Any) -> tuple[ParquetSource, Any]:
@@ -140,15 +151,19 @@ class ParquetSource(BaseSource):
             return self, values
         names = None if self.columns.everything else self.columns.features
         columns = choose_columns(self.store, self.files, names, weight=values)
-        planned = plan(self.store, self.files, columns, self.row_filter)
-        return ParquetSource(self.store, self.files, columns, self.row_filter, planned), None
+        planned = plan(self.store, self.files, columns, self.row_filter, self.nan)
+        return ParquetSource(self.store, self.files, columns, self.row_filter, planned, self.nan), None
+
+    def dropping_nan(self) -> ParquetSource:
+        """Return the same rows without those that have a NaN or a null."""
+        return ParquetSource(self.store, self.files, self.columns, self.row_filter, self.pieces, "drop")
 
     def counted(self) -> tuple[ParquetSource, Sequence[int]]:
         """Count the rows that the filter leaves in each chunk, which reads its columns once."""
         pieces = self.pieces
         if self.row_filter is not None and not self.numbered:
             pieces = count_rows(self.store, pieces, self.row_filter)
-        source = ParquetSource(self.store, self.files, self.columns, self.row_filter, pieces)
+        source = ParquetSource(self.store, self.files, self.columns, self.row_filter, pieces, self.nan)
         return source, [piece.n_rows for piece in pieces if piece.n_rows is not None]
 
     def _is_own_column(self, other: Any) -> bool:
@@ -165,7 +180,7 @@ class ParquetSource(BaseSource):
         readers = np.empty(len(self.chunks), dtype=object)
         for index in range(len(readers)):
             readers[index] = (PatientReader(self.reader([index])), index)
-        token = tokenize(self.files, self.columns, str(self.row_filter))
+        token = tokenize(self.files, self.columns, str(self.row_filter), self.nan)
         counts = tuple(np.nan if chunk.n_rows is None else chunk.n_rows for chunk in self.chunks)
         columns = () if answer.n_columns is None else (answer.n_columns,)
         if not counts:

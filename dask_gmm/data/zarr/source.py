@@ -135,6 +135,10 @@ class ZarrSource(BaseSource):
         self.dims = tuple(dim for axis, dim in enumerate(first.dims) if axis != self.feature_axis)
         self.dtype = np.result_type(*(working_dtype(v.dtype, f"the Zarr array {v!r}") for v in variables))
 
+    def dropping_nan(self) -> ZarrSource:
+        """Return the same rows without those that have a NaN."""
+        return ZarrSource(self.variables, self.feature_axis, "drop")
+
     @classmethod
     def from_array(cls, array: zarr.Array[Any], feature_axis: int = -1, nan: NanRule = "error") -> ZarrSource:
         """Return the rows of an open array."""
