@@ -57,6 +57,7 @@ def make_estimator(given: Mapping[str, Any]) -> GaussianMixture:
     """
     parameters = {option.name: given[option.name] for option in ESTIMATOR}
     parameters |= {"n_components": given["n_components"], "cache": CACHE[given["cache"]]}
+    parameters |= {"nan": given["nan"] or "error"}
     parameters |= {name: load_array(given[name]) for name in _ARRAYS if given[name] is not None}
     if given["warm_start"] is None:
         return GaussianMixture(**{**parameters, "warm_start": False})

@@ -26,7 +26,7 @@ from dask_gmm.writing import write_predictions
 def predict(given: Mapping[str, Any], log: Log) -> dict[str, Any]:
     """Write predictions and return what was written."""
     model = GaussianMixture.load(given["model"])
-    source = open_source(given["source"], given)
+    source = open_source(given["source"], given, model)
     outputs = list(given["output"]) or ["labels"]
     if given["threshold"] is not None and "anomaly" not in outputs:
         outputs.append("anomaly")
@@ -49,7 +49,7 @@ def predict(given: Mapping[str, Any], log: Log) -> dict[str, Any]:
 def score(given: Mapping[str, Any], log: Log) -> dict[str, Any]:
     """Return the mean log density, in nats per row."""
     model = GaussianMixture.load(given["model"])
-    source = open_source(given["source"], given)
+    source = open_source(given["source"], given, model)
     began = perf_counter()
     with cluster(given):
         mean = model.score(source, sample_weight=open_weights(given))

@@ -32,6 +32,7 @@ def select(given: Mapping[str, Any], log: Log) -> dict[str, Any]:
         "covariance_type": list(given["covariance_type"]) or ["full"],
         "tol": _tolerance(given["tol"]),
         "cache": CACHE[given["cache"]],
+        "nan": given["nan"] or "error",
     }
     estimator = GaussianMixtureIC(**parameters)
     source = open_source(given["source"], given)

@@ -17,6 +17,7 @@ from dask_gmm.data.parquet import read_parquet
 from dask_gmm.data.source import Source
 from dask_gmm.data.zarr.source import from_zarr
 from dask_gmm.errors import DataError
+from dask_gmm.mixture.gaussian_mixture import GaussianMixture
 from dask_gmm.storage.atomic import read_whole
 from dask_gmm.storage.location import Location
 from dask_gmm.storage.redaction import without_secrets
@@ -30,8 +31,16 @@ _HOW_STORED = ("missing_chunks", "decode")
 _TERM = re.compile(r"\s*(?P<column>.+?)\s*(?P<operator>==|!=|<=|>=|<|>|=| in | not in )\s*(?P<value>.+?)\s*")
 
 
-def open_source(url: str, given: Given) -> Source:
+def open_source(url: str, given: Given, model: GaussianMixture | None = None) -> Source:
     """Return the rows that the options of `dask_gmm.cli.options.SOURCE` select.
+
+    Parameters
+    ----------
+    url : str
+    given : mapping
+        The options.
+    model : GaussianMixture, optional
+        A fitted one: its features are taken by name, and its rule for NaN holds, where no option says else.
 
     Raises
     ------
@@ -40,11 +49,22 @@ def open_source(url: str, given: Given) -> Source:
         storage options cannot be understood.
     """
     try:
-        return _open(url, given)
+        return _open(url, given if model is None else _as_fitted(given, model))
     except DataError:
         raise
     except (ValueError, TypeError) as error:
         raise click.UsageError(str(error)) from error
+
+
+def _as_fitted(given: Given, model: GaussianMixture) -> Given:
+    """Return the options with what the model says where they are silent."""
+    names = getattr(model, "feature_names_in_", None)
+    as_fitted = {"nan": given["nan"] or model.nan}
+    if names is None or given["column"] or given["component"]:
+        return {**given, **as_fitted}
+    storage_options = parse_storage_options(given["storage_option"])
+    kind = "column" if _is_parquet(given["source"], given, storage_options) else "component"
+    return {**given, **as_fitted, kind: tuple(map(str, names))}
 
 
 def _open(url: str, given: Given) -> Source:

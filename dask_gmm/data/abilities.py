@@ -71,3 +71,12 @@ class DropsNan(Protocol):
     def dropping_nan(self) -> Source:
         """Return the same rows without those that have one; predictions keep their positions."""
         ...
+
+
+@runtime_checkable
+class SelectsFeatures(Protocol):
+    """A source whose features have names, of which it can be had with some, in any order."""
+
+    def select_features(self, names: Sequence[str]) -> Source:
+        """Return the same rows with these features, in this order; itself where it has not all of them."""
+        ...

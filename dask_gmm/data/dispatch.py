@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dask_gmm.data.abilities import SelectsFeatures
 from dask_gmm.data.aligned import without_nan
 from dask_gmm.data.imported import is_instance
 from dask_gmm.data.rows import NanRule
@@ -14,7 +15,7 @@ from dask_gmm.data.source import Source, is_source
 _PARQUET = (".parquet", ".parq", ".pq")
 
 
-def lazy_source(X: Any, nan: NanRule = "error") -> Source | None:
+def lazy_source(X: Any, nan: NanRule = "error", features: Sequence[str] | None = None) -> Source | None:
     """Return the source of data that are read chunk by chunk, None for data in memory.
 
     Parameters
@@ -23,6 +24,8 @@ def lazy_source(X: Any, nan: NanRule = "error") -> Source | None:
         Anything else is taken for data in memory.
     nan : {'error', 'drop'}
         What becomes of rows with a NaN or a null; a source that drops them already goes on to.
+    features : sequence of str, optional
+        Which features to take, by name and in this order, where the data have names.
 
     Raises
     ------
@@ -31,7 +34,12 @@ def lazy_source(X: Any, nan: NanRule = "error") -> Source | None:
     ValueError
         A Zarr group; the message lists its arrays.
     """
-    source = _stored(os.fspath(X), nan) if isinstance(X, (str, os.PathLike)) else _lazy_source(X)
+    if isinstance(X, (str, os.PathLike)):
+        source: Source | None = _stored(os.fspath(X), nan, features)
+    else:
+        source = _lazy_source(X if features is None else _selected(X, features))
+    if isinstance(source, SelectsFeatures) and features is not None:
+        source = source.select_features(features)
     return source if source is None or nan == "error" else without_nan(source)
 
 
@@ -67,14 +75,29 @@ def _lazy_source(X: Any) -> Source | None:
     return None
 
 
-def _stored(url: str, nan: NanRule) -> Source:
+def _selected(X: Any, features: Sequence[str]) -> Any:
+    """Return the named columns of a dask frame or variables of a Dataset, if they are all there."""
+    names: Any = ()
+    if is_instance(X, "dask.dataframe", "DataFrame"):
+        names = X.columns
+    if is_instance(X, "xarray", "Dataset"):
+        names = X.data_vars
+    return X[list(features)] if len(names) and set(features) <= set(names) else X
+
+
+def _stored(url: str, nan: NanRule, features: Sequence[str] | None) -> Source:
     if looks_like_parquet(url):
         from dask_gmm.data.parquet import read_parquet
 
-        return read_parquet(url, nan=nan)
+        return read_parquet(url, None if features is None else list(features), nan=nan)
     from dask_gmm.data.zarr.source import from_zarr
 
-    return from_zarr(url)
+    try:
+        return from_zarr(url)
+    except ValueError:
+        if features is None:
+            raise
+        return from_zarr(url, list(features))
 
 
 def looks_like_parquet(url: str, storage_options: Mapping[str, Any] | None = None) -> bool:

@@ -88,7 +88,9 @@ def known_rows(source: Source) -> int | None:
 
 def _checked_source(estimator: BaseEstimator, X: Any, sample_weight: Any, *, reset: bool) -> Source:
     nan: NanRule = "drop" if getattr(estimator, "nan", "error") == "drop" else "error"
-    source, drop = lazy_source(X, nan), nan == "drop"
+    names = None if reset else getattr(estimator, "feature_names_in_", None)
+    source = lazy_source(X, nan, None if names is None else list(map(str, names)))
+    drop = nan == "drop"
     if source is None:
         rows = _array_source(estimator, X, sample_weight, reset=reset, drop=drop)
         return rows.dropping_nan() if drop else rows

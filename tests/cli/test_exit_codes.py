@@ -28,7 +28,6 @@ def test_done(run: Any, stored: Path, tmp_path: Path) -> None:
         (("--tol", "-1"), "tol"),
         (("--tol", "x"), "--tol"),
         (("--column", "a"), "Parquet"),
-        (("--format", "parquet", "--nan", "drop"), "--nan is for a Zarr SOURCE"),
         (("--feature-axis", "4"), "feature_axis=4"),
         (("--scheduler", "tcp://a:1", "--scheduler-file", "f"), "not both"),
         (("--tls-cert", "c.pem"), "--tls-cert"),

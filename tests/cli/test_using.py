@@ -147,3 +147,25 @@ def test_warm_compiles_once(tmp_path):
     environment["NUMBA_CACHE_DIR"] = str(tmp_path / "another")
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
     assert "Compiling dask_gmm.model.kernels.quadratic._pass, once for this machine" in done.stderr
+
+
+def test_the_features_and_the_rule_for_nan_are_those_of_the_model(run, make_rows, tmp_path):
+    rows = make_rows(n_features=2)
+    frame = pd.DataFrame(rows, columns=["x", "y"]).assign(key=[f"k{i}" for i in range(len(rows))])
+    frame.loc[7, "x"] = None
+    frame.to_parquet(tmp_path / "old.parquet")
+    frame[["key", "y", "x"]].to_parquet(tmp_path / "new.parquet")
+    model, out = tmp_path / "m.gmm", tmp_path / "labels.parquet"
+    chosen = ("--column", "x", "--column", "y")
+    fit = ("fit", tmp_path / "old.parquet", "--n-components", 2, "--out", model, "--random-state", 0)
+    ended = run(*fit, *chosen, *LOCAL)
+    assert ended.code != 0
+    assert "null" in ended.stderr
+    assert run(*fit, *chosen, "--nan", "drop", *LOCAL).code == 0
+    ended = run("predict", tmp_path / "new.parquet", model, out, *LOCAL)
+    assert ended.code == 0, ended.stderr
+    labels = pd.read_parquet(out)["labels"].to_numpy()
+    assert labels[7] == -1
+    expected = GaussianMixture.load(model).predict(frame[["x", "y"]])
+    np.testing.assert_array_equal(labels, expected)
+    assert run("score", tmp_path / "new.parquet", model, *LOCAL).code == 0

@@ -10,17 +10,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 import pyarrow as pa
 
-from dask_gmm.data.parquet.arrow_rows import lists_to_rows, null_error
-from dask_gmm.data.parquet.columns import Columns, default_columns
+from dask_gmm.data.parquet.arrow_rows import lists_to_rows, null_error, plain_type
+from dask_gmm.data.parquet.columns import Columns, default_columns, is_number
 from dask_gmm.data.parquet.files import File
 from dask_gmm.data.parquet.filters import RowFilter
 from dask_gmm.data.parquet.opening import OpenFile, full_schema, naming_errors, open_file, read_row_groups
 from dask_gmm.data.rows import NanRule
-from dask_gmm.errors import DataError
+from dask_gmm.errors import DataError, warn_caller
 from dask_gmm.storage.location import Location
 
 _RUN_BYTES = 8 << 20
@@ -61,20 +62,42 @@ def plan(
     columns: Columns,
     row_filter: RowFilter | None,
     nan: NanRule = "error",
-) -> list[Piece]:
+) -> tuple[Columns, list[Piece]]:
     """Compare every footer with the first file's schema and list the chunks.
+
+    Returns
+    -------
+    columns : Columns
+        With the dtype of rows that all files can be read as. One warning says which columns have several
+        numeric types.
+    pieces : list of Piece
 
     Raises
     ------
     DataError
-        A file that lacks a column or has another type for it, null values, lists of other lengths,
+        A file that lacks a column or has no numbers in it, null values, lists of other lengths,
         a footer that cannot be read; the message names the file and the row group.
     """
     first = full_schema(open_file(store, files[0]), files[0])
     expected = pa.schema([first.field(name) for name in columns.names])
     with ThreadPoolExecutor(min(_FOOTERS_AT_ONCE, len(files)), thread_name_prefix="dask-gmm") as executor:
         found = executor.map(lambda file: _pieces(store, file, columns, expected, row_filter, nan), files)
-        return [piece for pieces in found for piece in pieces]
+        pieces, others = zip(*found, strict=True)
+    columns = _widened(columns, expected, others)
+    return columns, [piece for those in pieces for piece in those]
+
+
+def _widened(columns: Columns, expected: pa.Schema, others: Sequence[Mapping[str, pa.DataType]]) -> Columns:
+    """Return the columns as float64 where a file has others than float32; `others` are types by name."""
+    kinds: dict[str, set[str]] = {}
+    for name, kind in chain.from_iterable(types.items() for types in others):
+        kinds.setdefault(name, {str(expected.field(name).type)}).add(str(kind))
+    if not kinds:
+        return columns
+    told = "; ".join(f"{name!r} as {', '.join(sorted(types))}" for name, types in kinds.items())
+    message = f"The files store columns in several types, which are all converted to float64: {told}."
+    warn_caller(message, UserWarning)
+    return replace(columns, dtype=np.dtype(np.float64))
 
 
 def _pieces(
@@ -84,10 +107,10 @@ def _pieces(
     expected: pa.Schema,
     row_filter: RowFilter | None,
     nan: NanRule,
-) -> list[Piece]:
+) -> tuple[list[Piece], Mapping[str, pa.DataType]]:
     opened = open_file(store, file)
     schema = full_schema(opened, file)
-    _compare(schema, expected, file)
+    others = _compare(schema, expected, file)
     if columns.everything:
         _refuse_more(default_columns(opened.schema), columns, file)
     opened.check(columns.names)
@@ -103,7 +126,8 @@ def _pieces(
     n_rows = {group: int(opened.footer.n_rows[group]) for group in groups}
     runs = _runs(n_rows, _RUN_BYTES // (columns.n_features * columns.dtype.itemsize))
     sizes = [sum(n_rows[group] for group in run) for run in runs]
-    return [Piece(file, run, size if exact else None, size) for run, size in zip(runs, sizes, strict=True)]
+    pieces = [Piece(file, run, size if exact else None, size) for run, size in zip(runs, sizes, strict=True)]
+    return pieces, others
 
 
 def _runs(n_rows: Mapping[int, int], most_rows: int) -> list[Sequence[int]]:
@@ -127,15 +151,21 @@ def _as_range(numbers: list[int]) -> Sequence[int]:
     return range(first, last + 1) if last - first == len(numbers) - 1 else tuple(numbers)
 
 
-def _compare(schema: pa.Schema, expected: pa.Schema, file: File) -> None:
+def _compare(schema: pa.Schema, expected: pa.Schema, file: File) -> Mapping[str, pa.DataType]:
+    """Return the numeric types of columns that have another one in the first file."""
     _refuse_missing(expected.names, schema, file)
+    others = {}
     for column in expected:
         kind = schema.field(column.name).type
-        if kind != column.type:
+        if kind == column.type:
+            continue
+        if not (is_number(plain_type(kind)) and is_number(plain_type(column.type))):
             raise DataError(
                 f"{file.name}: column {column.name!r} has type {kind}, in the first file {column.type}. "
                 "Convert the file or read the files apart."
             )
+        others[column.name] = kind
+    return others
 
 
 def _refuse_missing(names: Sequence[str], schema: pa.Schema, file: File) -> None:

@@ -129,7 +129,8 @@ def _refuse_no_features(
     raise DataError(f"{file.name} has no columns{others}, which could be features.")
 
 
-def _is_number(kind: pa.DataType) -> bool:
+def is_number(kind: pa.DataType) -> bool:
+    """Tell whether the values of a column are real numbers."""
     checks = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_decimal)
     return any(check(kind) for check in checks)
 
@@ -144,7 +145,7 @@ def _refuse_missing(names: Sequence[str], present: Sequence[str], file: File) ->
 
 
 def _refuse_others(types: Mapping[str, pa.DataType], stored: Mapping[str, pa.DataType]) -> None:
-    refused = [f"{name!r} ({stored[name]})" for name, kind in types.items() if not _is_number(kind)]
+    refused = [f"{name!r} ({stored[name]})" for name, kind in types.items() if not is_number(kind)]
     if refused:
         raise TypeError(
             f"Columns that are not numeric: {', '.join(refused)}. Select features with columns=[...]: "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import accumulate
 from typing import Any
 
@@ -82,7 +83,8 @@ def read_parquet(
     chosen = choose_columns(store, files, names)
     schema = full_schema(open_file(store, files[0]), files[0])
     row_filter = None if filters is None else RowFilter.of(filters, schema)
-    return ParquetSource(store, files, chosen, row_filter, plan(store, files, chosen, row_filter, nan), nan)
+    chosen, pieces = plan(store, files, chosen, row_filter, nan)
+    return ParquetSource(store, files, chosen, row_filter, pieces, nan)
 
 
 class ParquetSource(BaseSource):
@@ -151,8 +153,17 @@ class ParquetSource(BaseSource):
             return self, values
         names = None if self.columns.everything else self.columns.features
         columns = choose_columns(self.store, self.files, names, weight=values)
-        planned = plan(self.store, self.files, columns, self.row_filter, self.nan)
+        columns, planned = plan(self.store, self.files, columns, self.row_filter, self.nan)
         return ParquetSource(self.store, self.files, columns, self.row_filter, planned, self.nan), None
+
+    def select_features(self, names: Sequence[str]) -> ParquetSource:
+        """Return the same rows with these columns as features; itself where it has not all of them."""
+        own = self.feature_names
+        if own is None or own == tuple(names) or not set(names) <= set(own):
+            return self
+        columns = choose_columns(self.store, self.files, names, weight=self.columns.weight)
+        columns = replace(columns, dtype=self.dtype)
+        return ParquetSource(self.store, self.files, columns, self.row_filter, self.pieces, self.nan)
 
     def dropping_nan(self) -> ParquetSource:
         """Return the same rows without those that have a NaN or a null."""

@@ -135,6 +135,13 @@ class ZarrSource(BaseSource):
         self.dims = tuple(dim for axis, dim in enumerate(first.dims) if axis != self.feature_axis)
         self.dtype = np.result_type(*(working_dtype(v.dtype, f"the Zarr array {v!r}") for v in variables))
 
+    def select_features(self, names: Sequence[str]) -> ZarrSource:
+        """Return the same rows with these arrays as features; itself where it has not all of them."""
+        known = {variable.name: variable for variable in self.variables}
+        if self.feature_names is None or self.feature_names == tuple(names) or not set(names) <= set(known):
+            return self
+        return ZarrSource([known[name] for name in names], None, self.nan)
+
     def dropping_nan(self) -> ZarrSource:
         """Return the same rows without those that have a NaN."""
         return ZarrSource(self.variables, self.feature_axis, "drop")

@@ -401,8 +401,8 @@ def test_unknown_repeated_and_no_columns_are_refused(tmp_path, table):
 
 DRIFT = {
     "another type": (
-        {"x": [1.0], "y": [1]},
-        r"2\.parquet: column 'y' has type int64, in the first file double",
+        {"x": [1.0], "y": ["1"]},
+        r"2\.parquet: column 'y' has type string, in the first file double",
     ),
     "a missing column": ({"x": [1.0]}, r"2\.parquet has no column 'y'"),
     "a further column": ({"x": [1.0], "y": [1.0], "z": [1.0]}, r"2\.parquet has columns.*'z'"),
