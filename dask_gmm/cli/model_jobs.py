@@ -27,7 +27,9 @@ def predict(given: Mapping[str, Any], log: Log) -> dict[str, Any]:
     """Write predictions and return what was written."""
     model = GaussianMixture.load(given["model"])
     source = open_source(given["source"], given, model)
-    outputs = list(given["output"]) or ["labels"]
+    outputs = list(given["output"]) or (["labels"] if given["top"] is None else ["top"])
+    if given["top"] is not None and "top" not in outputs:
+        outputs.append("top")
     if given["threshold"] is not None and "anomaly" not in outputs:
         outputs.append("anomaly")
     began = perf_counter()
@@ -37,6 +39,9 @@ def predict(given: Mapping[str, Any], log: Log) -> dict[str, Any]:
             source,
             given["out"],
             outputs,
+            keep=given["keep"],
+            top=3 if given["top"] is None else given["top"],
+            only_anomalies=given["only_anomalies"],
             threshold=given["threshold"],
             format=given["out_format"],
             overwrite=given["overwrite"],

@@ -181,12 +181,15 @@ PLAN = (
 PREDICT = (
     Option(
         "output",
-        click.Choice(["labels", "probabilities", "log_density", "anomaly"]),
+        click.Choice(["labels", "probabilities", "log_density", "anomaly", "top"]),
         None,
         "What to write; labels without it. May be given several times.",
         multiple=True,
     ),
+    Option("keep", str, None, "Parquet: a column to write beside the predictions, such as a key.", True),
+    Option("top", int, None, "Write this many of the likeliest components, and their probabilities."),
     Option("threshold", float, None, "Log density, in nats, below which a row is an anomaly; writes it."),
+    Option("only_anomalies", bool, False, "Parquet: write only the rows below the threshold."),
     Option("out_format", click.Choice(["zarr", "parquet"]), None, "Kind of OUT; seen from its ending."),
     Option("out_storage_option", str, None, "For OUT's store, as NAME=VALUE.", multiple=True),
     Option("overwrite", bool, False, "Replace predictions of another model or other data."),

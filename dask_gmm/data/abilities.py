@@ -80,3 +80,18 @@ class SelectsFeatures(Protocol):
     def select_features(self, names: Sequence[str]) -> Source:
         """Return the same rows with these features, in this order; itself where it has not all of them."""
         ...
+
+
+@runtime_checkable
+class KeepsKeys(Protocol):
+    """A source whose blocks can have the keys of their rows beside them."""
+
+    def with_keys(self, names: Sequence[str]) -> Source:
+        """Return the same rows with ``Block.keys``: these columns, and the index where there is one.
+
+        Raises
+        ------
+        DataError
+            A column that is not there.
+        """
+        ...

@@ -11,6 +11,7 @@ from typing import Any
 import dask.dataframe as dd
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from dask._expr import Expr
 from numpy.typing import NDArray
 from sklearn.utils.validation import _get_feature_names
@@ -32,6 +33,8 @@ class DaskFrameSource(BaseSource):
     ----------
     frame : dask.dataframe.DataFrame
         Of numeric columns. Partitions have unknown lengths.
+    features : sequence of str, optional
+        The columns that are features; all without it.
 
     Raises
     ------
@@ -39,9 +42,12 @@ class DaskFrameSource(BaseSource):
         Columns that are not numeric; names of which some are strings and some are not.
     """
 
-    def __init__(self, frame: dd.DataFrame) -> None:
+    def __init__(self, frame: dd.DataFrame, features: Sequence[str] | None = None) -> None:
+        self.whole = frame
+        frame = frame if features is None else frame[list(features)]
         _refuse_others(frame.dtypes)
         self.frame = frame
+        self._keys: tuple[str, ...] | None = None
         self.n_features = len(frame.columns)
         self.dtype = _rows_dtype(frame.dtypes)
         self.feature_names = _feature_names(tuple(frame.columns))
@@ -79,7 +85,11 @@ class DaskFrameSource(BaseSource):
     @cached_property
     def _computed(self) -> Expr:
         """The frame, paired with the Series beside it if there is one, as it will be computed."""
-        return optimized(self.frame) if self._paired is None else paired(self.frame, self._paired[1])
+        frame = self.frame
+        if self._keys:
+            names = list(frame.columns)
+            frame = self.whole[[*names, *(key for key in self._keys if key not in names)]]
+        return optimized(frame) if self._paired is None else paired(frame, self._paired[1])
 
     @cached_property
     def _graphs(self) -> ChunkGraphs:
@@ -92,7 +102,7 @@ class DaskFrameSource(BaseSource):
         column = None if self._paired is None else self._paired[0]
         names = tuple(self.frame.columns)
         graphs = self._graphs.reader(indices)
-        return DaskFrameReader(graphs, names, self.dtype, first_rows, column, self.nan)
+        return DaskFrameReader(graphs, names, self.dtype, first_rows, column, self.nan, self._keys)
 
     def futures(self, indices: Sequence[int]) -> Mapping[Any, Any]:
         """Return the futures of persisted partitions that `indices` are computed from."""
@@ -136,6 +146,23 @@ class DaskFrameSource(BaseSource):
         source.nan = "drop"
         return source
 
+    def with_keys(self, names: Sequence[str]) -> DaskFrameSource:
+        """Return the same rows with these columns and the index as their keys.
+
+        Raises
+        ------
+        DataError
+            A column that is not there.
+        """
+        missing = [name for name in names if name not in self.whole.columns]
+        if missing:
+            raise DataError(f"The dask DataFrame has no column {', '.join(map(repr, missing))}.")
+        source = copy.copy(self)
+        source._keys = tuple(names)
+        for name in ("_computed", "_graphs"):
+            source.__dict__.pop(name, None)
+        return source
+
     def apply(self, answer: Answer) -> Any:
         """Return the answer as a lazy Series, or DataFrame of `answer.n_columns`, with the frame's index."""
         index = self.frame._meta.index[:0]
@@ -162,6 +189,8 @@ class DaskFrameReader:
     column : str or None
         The graphs give pairs: of rows, and of this aligned column.
     nan : {'error', 'drop'}
+    keys : tuple of str, or None
+        Columns that are the rows' keys, with the index; None for no keys.
     """
 
     def __init__(
@@ -172,8 +201,10 @@ class DaskFrameReader:
         first_rows: Mapping[int, int] | None,
         column: str | None,
         nan: NanRule,
+        keys: tuple[str, ...] | None,
     ) -> None:
         self.nan: NanRule = nan
+        self.keys = keys
         self.graphs, self.names, self.dtype = graphs, names, dtype
         self.first_rows, self.column = first_rows, column
 
@@ -188,17 +219,22 @@ class DaskFrameReader:
         name = _name(index)
         computed = self.graphs.compute(index)
         frame = computed if self.column is None else computed[0]
-        if tuple(frame.columns) != self.names:
+        announced = (*self.names, *(key for key in self.keys or () if key not in self.names))
+        if tuple(frame.columns) != announced:
             raise DataError(
-                f"{name} has columns {list(frame.columns)}, but {list(self.names)} were announced."
+                f"{name} has columns {list(frame.columns)}, but {list(announced)} were announced."
             )
+        keys = (
+            None if self.keys is None else pa.Table.from_pandas(frame[list(self.keys)], preserve_index=True)
+        )
+        frame = frame[list(self.names)] if announced != self.names else frame
         rows = _rows(frame, self.dtype, name, self.nan)
         columns = {}
         if self.column is not None:
             columns[self.column] = _values(computed[1], np.dtype(np.float64), name, self.column, "error")
             check_length(self.column, columns[self.column], len(rows), name)
         numbers = partial(self._numbers, index, len(rows))
-        block = Block(rows=rows, name=name, index=index, numbers=numbers, columns=columns)
+        block = Block(rows=rows, name=name, index=index, numbers=numbers, columns=columns, keys=keys)
         return without_nan_rows(block) if self.nan == "drop" else block
 
     def supply(self, results: Mapping[Any, Any]) -> None:

@@ -37,17 +37,18 @@ def lazy_source(X: Any, nan: NanRule = "error", features: Sequence[str] | None =
     if isinstance(X, (str, os.PathLike)):
         source: Source | None = _stored(os.fspath(X), nan, features)
     else:
-        source = _lazy_source(X if features is None else _selected(X, features))
+        source = _lazy_source(X, features)
     if isinstance(source, SelectsFeatures) and features is not None:
         source = source.select_features(features)
     return source if source is None or nan == "error" else without_nan(source)
 
 
-def _lazy_source(X: Any) -> Source | None:
+def _lazy_source(X: Any, features: Sequence[str] | None) -> Source | None:
     if is_instance(X, "xarray", "DataArray") or is_instance(X, "xarray", "Dataset"):
         from dask_gmm.data.xarray import from_xarray
 
-        return from_xarray(X)
+        chosen = _present(features, X.data_vars) if is_instance(X, "xarray", "Dataset") else None
+        return from_xarray(X if chosen is None else X[chosen])
     if is_source(X):
         return X
     if is_instance(X, "zarr", "Array"):
@@ -66,7 +67,7 @@ def _lazy_source(X: Any) -> Source | None:
     if is_instance(X, "dask.dataframe", "DataFrame"):
         from dask_gmm.data.dask_dataframe import DaskFrameSource
 
-        return DaskFrameSource(X)
+        return DaskFrameSource(X, _present(features, X.columns))
     if hasattr(X, "__dask_graph__"):
         raise TypeError(
             f"X is a dask {type(X).__name__}; give a two-dimensional dask array or a dask DataFrame "
@@ -75,14 +76,9 @@ def _lazy_source(X: Any) -> Source | None:
     return None
 
 
-def _selected(X: Any, features: Sequence[str]) -> Any:
-    """Return the named columns of a dask frame or variables of a Dataset, if they are all there."""
-    names: Any = ()
-    if is_instance(X, "dask.dataframe", "DataFrame"):
-        names = X.columns
-    if is_instance(X, "xarray", "Dataset"):
-        names = X.data_vars
-    return X[list(features)] if len(names) and set(features) <= set(names) else X
+def _present(features: Sequence[str] | None, names: Any) -> list[str] | None:
+    """Return the features if they are all there, otherwise None: then what is there will be compared."""
+    return None if features is None or not set(features) <= set(names) else list(features)
 
 
 def _stored(url: str, nan: NanRule, features: Sequence[str] | None) -> Source:

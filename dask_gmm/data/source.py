@@ -36,6 +36,7 @@ class Chunk:
 
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from typing_extensions import TypeIs
 
 #: The aligned column that counts each row as so many.
@@ -63,6 +64,8 @@ class Block:
         Which of the chunk's m sample positions are in `rows`; None when all are.
     columns : mapping of str to ndarray of shape (n,), float64
         What the data tell of each row besides its features, by name; see `dask_gmm.data.aligned`.
+    keys : pyarrow.Table of m rows, or None
+        What tells the m sample positions from others: columns of any type that predictions keep.
     """
 
     rows: NDArray[Any]
@@ -71,6 +74,7 @@ class Block:
     numbers: Callable[[], NDArray[np.int64]]
     kept: NDArray[np.bool_] | None = None
     columns: AlignedColumns = field(default_factory=dict)
+    keys: pa.Table | None = None
 
     @property
     def weights(self) -> NDArray[np.float64] | None:

@@ -34,11 +34,14 @@ class ParquetTarget:
         Number of chunks, and so of files once all are written.
     columns : tuple of Column
         What is written.
+    only : str or None
+        The column that says which rows are written; without it, all.
     """
 
     location: Location
     n_chunks: int
     columns: tuple[Column, ...]
+    only: str | None = None
 
     def prepare(self, identity: Identity, overwrite: bool) -> None:
         """Make the folder with its note; see `Target.prepare`."""
@@ -61,9 +64,14 @@ class ParquetTarget:
         stored = {os.path.basename(name) for name in filesystem.find(path, maxdepth=1)}
         return {index for index in range(self.n_chunks) if self._name(index) in stored}
 
-    def write(self, index: int, values: Values) -> None:
-        """Write the file of a chunk; one column of several values per row becomes several columns."""
-        table = pa.table(dict(self._flat(values)))
+    def write(self, index: int, values: Values, keys: pa.Table | None) -> None:
+        """Write the file of a chunk: keys first; one column of several values per row becomes several."""
+        written = pa.table(dict(self._flat(values)))
+        table = written if keys is None else keys
+        for name in [] if keys is None else written.column_names:
+            table = table.append_column(name, written.column(name))
+        if self.only is not None:
+            table = table.filter(pa.array(values[self.only]))
         file = io.BytesIO()
         pq.write_table(table, file, write_page_checksum=True)
         write_atomically(self.location.child(self._name(index)), file.getvalue())

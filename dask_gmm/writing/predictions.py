@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Literal
 
+import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 import dask_gmm
 from dask_gmm.checkpointing.identity import source_identity
+from dask_gmm.data.abilities import KeepsKeys
 from dask_gmm.data.source import Answer, Source, byte_counts
 from dask_gmm.engine.choose import choose_engine
 from dask_gmm.engine.memory_estimate import PassBytes
@@ -28,6 +30,9 @@ from dask_gmm.writing.regular_chunks import on_regular_grid
 from dask_gmm.writing.target import Target
 from dask_gmm.writing.write_reduction import OUTPUTS, WriteBlocks, columns_of
 from dask_gmm.writing.zarr_target import ZarrTarget
+
+# Of a data frame in memory.
+_ROWS_OF_A_FILE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,9 @@ def write_predictions(
     target: str | os.PathLike[str],
     outputs: Sequence[str] = ("labels",),
     *,
+    keep: Sequence[str] = (),
+    top: int = 3,
+    only_anomalies: bool = False,
     threshold: float | None = None,
     format: Literal["zarr", "parquet"] | None = None,
     overwrite: bool = False,
@@ -84,9 +92,18 @@ def write_predictions(
         Local path or fsspec URL of a Zarr group, which gets an array of the samples' shape and chunks for
         each output (with the names of an xarray object's dimensions), or of a folder, which gets a Parquet
         file for each chunk of X, in row order.
-    outputs : sequence of {'labels', 'probabilities', 'log_density', 'anomaly'}, default=('labels',)
-        As `predict`, `predict_proba` and `score_samples` give them; 'anomaly' tells whether the log density
-        is below `threshold`. In Parquet the probabilities are columns ``probabilities_0`` and so on.
+    outputs : sequence of {'labels', 'probabilities', 'log_density', 'anomaly', 'top'}, default=('labels',)
+        As `predict`, `predict_proba` and `score_samples` give them, labels in the smallest integers that hold
+        them; 'anomaly' tells whether the log density is below `threshold`; 'top' are the `top` likeliest
+        components of each row, ``top_labels``, and their ``top_probabilities``. In Parquet the probabilities
+        are columns ``probabilities_0`` and so on.
+    keep : sequence of str, default=()
+        Columns of X, of any type, that are written beside the predictions, such as a key. For Parquet files
+        and data frames, and into Parquet. The index of a data frame is always kept.
+    top : int, default=3
+        How many components the output 'top' has.
+    only_anomalies : bool, default=False
+        Write the rows below the threshold only. Into Parquet.
     threshold : float, optional
         Log density, in nats, below which a row is an anomaly.
     format : {'zarr', 'parquet'}, optional
@@ -128,19 +145,30 @@ def write_predictions(
     True
     """
     check_is_fitted(model)
+    outputs = [*outputs, "anomaly"] if only_anomalies and "anomaly" not in outputs else outputs
     _check_outputs(outputs, threshold)
     url = os.fspath(target)
     kind = format or _format(url)
-    source = prediction_source(model, X)
+    source = prediction_source(model, _partitioned(X) if kind == "parquet" else X)
+    if kind == "parquet":
+        source = _keyed(source, keep)
+    elif keep or only_anomalies:
+        name = "keep" if keep else "only_anomalies"
+        raise ValueError(f"{name} is for Parquet; a Zarr group has all samples, on the coordinates of X.")
     identity = {
         **source_identity(source),
         "model": _digest(model),
         "release": dask_gmm.__version__,
         "outputs": list(outputs),
         "threshold": threshold,
+        **({"keep": list(keep)} if keep else {}),
+        **({"only anomalies": True} if only_anomalies else {}),
+        **({"top": top} if "top" in outputs else {}),
     }
     answers = _answers(model, source, outputs)
-    columns = columns_of(outputs, answers)
+    n_components = len(model.weights_)
+    n_top = min(int(top), n_components) if "top" in outputs else 0
+    columns = columns_of(outputs, answers, n_components, n_top)
     location = Location.of(url, storage_options)
     place: Target
     if kind == "zarr":
@@ -149,11 +177,12 @@ def write_predictions(
         place = ZarrTarget(location, grid, columns, dims)
     else:
         _check_table(source)
-        place = ParquetTarget(location, len(source.chunks), columns)
+        only = "anomaly" if only_anomalies else None
+        place = ParquetTarget(location, len(source.chunks), columns, only)
     place.prepare(identity, overwrite)
     finished = place.finished()
     missing = [index for index in range(len(source.chunks)) if index not in finished]
-    written = _run(source, missing, WriteBlocks(answers, columns, threshold, place), share_done)
+    written = _run(source, missing, WriteBlocks(answers, columns, threshold, place, n_top), share_done)
     return WrittenPredictions(str(location), tuple(outputs), len(missing), len(finished), *written)
 
 
@@ -181,10 +210,36 @@ def _run(
 
 
 def _answers(model: Any, source: Source, outputs: Sequence[str]) -> dict[str, Answer]:
-    names: list[Any] = [name for name in OUTPUTS if name in outputs and name != "anomaly"]
+    names: list[Any] = [name for name in OUTPUTS if name in outputs and name not in ("anomaly", "top")]
+    if "top" in outputs and "probabilities" not in names:
+        names.append("probabilities")
     if "anomaly" in outputs and "log_density" not in names:
         names.append("log_density")
     return {name: prediction(model, name, source.dtype) for name in names}
+
+
+def _partitioned(X: Any) -> Any:
+    """Return a data frame in memory as a dask frame, which keeps its index."""
+    if not isinstance(X, pd.DataFrame):
+        return X
+    import dask.dataframe as dd
+
+    return dd.from_pandas(X, chunksize=_ROWS_OF_A_FILE, sort=False)
+
+
+def _keyed(source: Source, keep: Sequence[str]) -> Source:
+    """Return the rows with what is to be kept beside their predictions.
+
+    Raises
+    ------
+    ValueError
+        Columns of data that have none but the features.
+    """
+    if isinstance(source, KeepsKeys):
+        return source.with_keys(keep)
+    if keep:
+        raise ValueError(f"keep is for Parquet files and data frames; {source!r} has no other columns.")
+    return source
 
 
 def _check_outputs(outputs: Sequence[str], threshold: float | None) -> None:

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 from dask_gmm.storage.location import Location
 
@@ -53,8 +56,8 @@ class Target(Protocol):
     def finished(self) -> set[int]:
         """Return the chunks that are complete."""
 
-    def write(self, index: int, values: Values) -> None:
-        """Write chunk `index`; `values` has an array for each column."""
+    def write(self, index: int, values: Values, keys: pa.Table | None) -> None:
+        """Write chunk `index`; `values` has an array for each column, `keys` what identifies the rows."""
 
 
 def continues(note: Identity | None, identity: Identity, overwrite: bool, location: Location) -> bool:

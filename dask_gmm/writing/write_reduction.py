@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dask_gmm.data.answers import as_answer
 from dask_gmm.data.checks import check_rows
 from dask_gmm.data.source import Answer, Block
 from dask_gmm.writing.target import Column, Target
 
-OUTPUTS = ("labels", "probabilities", "log_density", "anomaly")
+OUTPUTS = ("labels", "probabilities", "log_density", "anomaly", "top")
+#: What 'top' is written as.
+TOP_LABELS, TOP_PROBABILITIES = "top_labels", "top_probabilities"
 
 
 @dataclass(frozen=True)
@@ -30,12 +34,15 @@ class WriteBlocks:
     threshold : float or None
         Log density, in nats, below which a row is an anomaly.
     target : Target
+    top : int
+        How many of the likeliest components are written.
     """
 
     answers: Mapping[str, Answer]
     columns: tuple[Column, ...]
     threshold: float | None
     target: Target
+    top: int = 0
 
     def zero(self) -> tuple[int, int]:
         """Return the counts of no rows."""
@@ -51,12 +58,18 @@ class WriteBlocks:
         """
         check_rows(block)
         values = {name: as_answer(block, answer) for name, answer in self.answers.items()}
+        for column in self.columns:
+            if column.name == "labels":
+                values["labels"] = values["labels"].astype(column.dtype)
         n_anomalies = 0
         if self.threshold is not None:
             # Comparing with the NaN of a dropped row gives False.
             values["anomaly"] = values["log_density"] < self.threshold
             n_anomalies = int(values["anomaly"].sum())
-        self.target.write(block.index, {column.name: values[column.name] for column in self.columns})
+        if self.top:
+            values |= _likeliest(values["probabilities"], self.top)
+        written = {column.name: values[column.name] for column in self.columns}
+        self.target.write(block.index, written, block.keys)
         return value[0] + len(block.rows), value[1] + n_anomalies
 
     def combine(self, values: Sequence[tuple[int, int]]) -> tuple[int, int]:
@@ -64,13 +77,36 @@ class WriteBlocks:
         return sum(rows for rows, _ in values), sum(anomalies for _, anomalies in values)
 
 
-def columns_of(outputs: Sequence[str], answers: Mapping[str, Answer]) -> tuple[Column, ...]:
+def _likeliest(probabilities: NDArray[Any], top: int) -> dict[str, NDArray[Any]]:
+    """Return each row's likeliest components, in descending order, and their probabilities."""
+    labels = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
+    chosen = np.take_along_axis(probabilities, labels, axis=1)
+    labels[np.isnan(chosen)] = -1
+    return {TOP_LABELS: labels.astype(label_dtype(probabilities.shape[1])), TOP_PROBABILITIES: chosen}
+
+
+def label_dtype(n_components: int) -> np.dtype[Any]:
+    """Return the smallest integers that hold all labels, and the -1 of rows that are dropped."""
+    return next(
+        dtype for dtype in map(np.dtype, ("i1", "i2", "i4")) if n_components - 1 <= np.iinfo(dtype).max
+    )
+
+
+def columns_of(
+    outputs: Sequence[str], answers: Mapping[str, Answer], n_components: int, top: int
+) -> tuple[Column, ...]:
     """Return what is written for each output."""
-    return tuple(_column(name, answers) for name in outputs)
-
-
-def _column(name: str, answers: Mapping[str, Answer]) -> Column:
-    if name == "anomaly":
-        return Column(name, np.dtype(np.bool_), None, False)
-    answer = answers[name]
-    return Column(name, answer.dtype, answer.n_columns, answer.missing)
+    labels = label_dtype(n_components)
+    columns: list[Column] = []
+    for name in outputs:
+        if name == "anomaly":
+            columns.append(Column(name, np.dtype(np.bool_), None, False))
+        elif name == "labels":
+            columns.append(Column(name, labels, None, -1))
+        elif name == "top":
+            dtype = answers["probabilities"].dtype
+            columns += [Column(TOP_LABELS, labels, top, -1), Column(TOP_PROBABILITIES, dtype, top, np.nan)]
+        else:
+            answer = answers[name]
+            columns.append(Column(name, answer.dtype, answer.n_columns, answer.missing))
+    return tuple(columns)

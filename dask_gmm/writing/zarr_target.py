@@ -98,7 +98,7 @@ class ZarrTarget:
             complete = {i for i in complete if encode((*self.grid.position(i), *last)) in stored}
         return complete
 
-    def write(self, index: int, values: Values) -> None:
+    def write(self, index: int, values: Values, keys: object = None) -> None:
         """Write the same cell of each array: a chunk, which the store replaces as a whole."""
         region, shape = self.grid.region(index), self.grid.cell_shape(index)
         for column in self.columns:

@@ -169,3 +169,20 @@ def test_the_features_and_the_rule_for_nan_are_those_of_the_model(run, make_rows
     expected = GaussianMixture.load(model).predict(frame[["x", "y"]])
     np.testing.assert_array_equal(labels, expected)
     assert run("score", tmp_path / "new.parquet", model, *LOCAL).code == 0
+
+
+def test_keys_of_anomalies(run, make_rows, tmp_path):
+    frame = pd.DataFrame(make_rows(n_features=2), columns=["x", "y"])
+    frame["tx_id"] = [f"tx{number}" for number in range(len(frame))]
+    frame.to_parquet(tmp_path / "rows.parquet")
+    model, out, top = tmp_path / "m.gmm", tmp_path / "odd.parquet", tmp_path / "top.parquet"
+    gm = GaussianMixture(3, random_state=0).fit(frame[["x", "y"]])
+    gm.save(model)
+    densities = gm.score_samples(frame[["x", "y"]])
+    threshold = float(np.quantile(densities, 0.01))
+    chosen = ("--keep", "tx_id", "--only-anomalies", "--threshold", threshold)
+    ended = run("predict", tmp_path / "rows.parquet", model, out, *chosen, *LOCAL)
+    assert ended.code == 0, ended.stderr
+    assert list(pd.read_parquet(out)["tx_id"]) == list(frame["tx_id"][densities < threshold])
+    assert run("predict", tmp_path / "rows.parquet", model, top, "--top", 2, *LOCAL).code == 0
+    assert "top_probabilities_1" in pd.read_parquet(top)

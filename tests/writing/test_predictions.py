@@ -126,7 +126,7 @@ def test_chunks_are_those_of_the_samples(stored: Path, gm: GaussianMixture, tmp_
     group = zarr.open_group(tmp_path / "p.zarr", mode="r")
     assert group["labels"].chunks == (130,)
     assert group["probabilities"].chunks == (130, 3)
-    assert group["labels"].dtype == np.int64
+    assert group["labels"].dtype == np.int8
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -191,12 +191,12 @@ def test_what_is_finished_is_not_written_again(
 
     place, write, n_written = tmp_path / target, kind.write, 0
 
-    def write_two(self: Any, index: int, values: Any) -> None:
+    def write_two(self: Any, index: int, values: Any, keys: Any) -> None:
         nonlocal n_written
         if n_written == 2:
             raise Killed
         n_written += 1
-        write(self, index, values)
+        write(self, index, values, keys)
 
     monkeypatch.setattr(kind, "write", write_two)
     with pytest.raises(Killed):

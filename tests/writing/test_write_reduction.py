@@ -14,7 +14,7 @@ from tests.engine.reduction_contract import N_CHUNKS, ReductionContract
 class Nowhere:
     """A target that forgets what it is given."""
 
-    def write(self, index, values):
+    def write(self, index, values, keys):
         assert 0 <= index < N_CHUNKS
         assert values["anomaly"].dtype == bool
 
@@ -27,7 +27,7 @@ class TestWriteBlocks(ReductionContract):
     @pytest.fixture
     def reduction(self):
         answers = {"log_density": Answer(first_feature, np.dtype(np.float64), None, np.nan)}
-        return WriteBlocks(answers, columns_of(["anomaly", "log_density"], answers), 1.0, Nowhere())
+        return WriteBlocks(answers, columns_of(["anomaly", "log_density"], answers, 2, 0), 1.0, Nowhere())
 
     def read(self, make_source, pieces, weights=None):
         # These blocks know their chunk's number.

@@ -186,7 +186,7 @@ def _refuse_more(names: Sequence[str], columns: Columns, file: File) -> None:
 def _refuse_nulls(store: Location, file: File, opened: OpenFile, columns: Columns) -> None:
     """Refuse nulls and ragged lists as far as the footer tells; reading checks the rest."""
     footer = opened.footer
-    for name, leaves in opened.stored_columns(columns.names).items():
+    for name, leaves in opened.stored_columns(columns.numbers).items():
         for leaf in leaves[:1]:
             doubtful = footer.n_nulls[:, leaf] > 0
             embedded = columns.embedding and name == columns.features[0]

@@ -34,6 +34,8 @@ class Columns:
         The user chose no columns, so that all columns of the files are features.
     weight : str or None
         A column of sample weights, which is no feature.
+    keys : tuple of str
+        Columns of any type that go with the rows.
     """
 
     features: tuple[str, ...]
@@ -42,11 +44,17 @@ class Columns:
     embedding: bool
     everything: bool
     weight: str | None
+    keys: tuple[str, ...] = ()
+
+    @property
+    def numbers(self) -> list[str]:
+        """Features, then the weight."""
+        return [*self.features, *([] if self.weight is None else [self.weight])]
 
     @property
     def names(self) -> list[str]:
-        """Features, then the weight."""
-        return [*self.features, *([] if self.weight is None else [self.weight])]
+        """All columns that are read, each once."""
+        return list(dict.fromkeys([*self.numbers, *self.keys]))
 
 
 def choose_columns(
@@ -75,7 +83,7 @@ def choose_columns(
     chosen = default_columns(opened.schema) if names is None else names
     features = tuple(name for name in chosen if name != weight)
     _refuse_no_features(features, names, schema, files[0])
-    _refuse_missing([*features, *([weight] if weight else [])], schema.names, files[0])
+    refuse_missing([*features, *([weight] if weight else [])], schema.names, files[0])
     stored = {name: schema.field(name).type for name in [*features, *([weight] if weight else [])]}
     types = {name: plain_type(kind) for name, kind in stored.items()}
     embedding = len(features) == 1 and is_list(types[features[0]])
@@ -135,7 +143,8 @@ def is_number(kind: pa.DataType) -> bool:
     return any(check(kind) for check in checks)
 
 
-def _refuse_missing(names: Sequence[str], present: Sequence[str], file: File) -> None:
+def refuse_missing(names: Sequence[str], present: Sequence[str], file: File) -> None:
+    """Raise DataError for columns that a file has not, or has several times."""
     missing = [repr(name) for name in names if present.count(name) != 1]
     if missing:
         raise DataError(

@@ -58,8 +58,9 @@ class ParquetReader:
                 "The file was changed since it was listed; call read_parquet again."
             )
         rows, columns = self._to_arrays(table, piece.name)
+        keys = table.select(list(self.columns.keys)) if self.columns.keys else None
         numbers = partial(self._numbers, index, n_rows)
-        block = Block(rows=rows, name=piece.name, index=index, numbers=numbers, columns=columns)
+        block = Block(rows=rows, name=piece.name, index=index, numbers=numbers, columns=columns, keys=keys)
         return without_nan_rows(block) if self.nan == "drop" else block
 
     def supply(self, results: Mapping[Any, Any]) -> None:
@@ -77,8 +78,8 @@ class ParquetReader:
 
     def _to_arrays(self, table: pa.Table, name: str) -> tuple[NDArray[Any], AlignedColumns]:
         chosen = self.columns
-        where = [f"{name}, column {column!r}" for column in chosen.names]
-        features = table.columns[:1] if chosen.embedding else table.columns[: chosen.n_features]
+        where = [f"{name}, column {column!r}" for column in chosen.numbers]
+        features = [table.column(feature) for feature in chosen.features]
         if self.nan == "drop":
             length = chosen.n_features if chosen.embedding else None
             features = [nulls_as_nan(column, length) for column in features]
@@ -88,7 +89,7 @@ class ParquetReader:
             rows = columns_to_rows(features, chosen.dtype, where)
         if chosen.weight is None:
             return rows, {}
-        weights = columns_to_rows(table.columns[-1:], np.dtype(np.float64), where[-1:])[:, 0]
+        weights = columns_to_rows([table.column(chosen.weight)], np.dtype(np.float64), where[-1:])[:, 0]
         return rows, {SAMPLE_WEIGHT: weights}
 
     def _numbers(self, index: int, n_rows: int) -> NDArray[np.int64]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dask_gmm.data.answers import checked_answer
 from dask_gmm.data.base_source import BaseSource
 from dask_gmm.data.parquet.chunks import Piece, count_rows, plan
-from dask_gmm.data.parquet.columns import Columns, choose_columns
+from dask_gmm.data.parquet.columns import Columns, choose_columns, refuse_missing
 from dask_gmm.data.parquet.files import File, find_files
 from dask_gmm.data.parquet.filters import RowFilter
 from dask_gmm.data.parquet.opening import full_schema, open_file
@@ -163,6 +163,19 @@ class ParquetSource(BaseSource):
             return self
         columns = choose_columns(self.store, self.files, names, weight=self.columns.weight)
         columns = replace(columns, dtype=self.dtype)
+        return ParquetSource(self.store, self.files, columns, self.row_filter, self.pieces, self.nan)
+
+    def with_keys(self, names: Sequence[str]) -> ParquetSource:
+        """Return the same rows with these columns, of any type, as their keys.
+
+        Raises
+        ------
+        DataError
+            A column that is not there.
+        """
+        schema = full_schema(open_file(self.store, self.files[0]), self.files[0])
+        refuse_missing(names, schema.names, self.files[0])
+        columns = replace(self.columns, keys=tuple(names))
         return ParquetSource(self.store, self.files, columns, self.row_filter, self.pieces, self.nan)
 
     def dropping_nan(self) -> ParquetSource:
