@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from dask_gmm.data.rows import NanRule
 from dask_gmm.data.source import Source
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 @runtime_checkable
@@ -66,7 +70,16 @@ class Rechunkable(Protocol):
 
 @runtime_checkable
 class DropsNan(Protocol):
-    """A source that can leave out rows with a NaN or a null."""
+    """A source that can leave out rows with a NaN or a null.
+
+    Attributes
+    ----------
+    nan : {'error', 'drop'}
+        Whether it does.
+    """
+
+    @property
+    def nan(self) -> NanRule: ...  # noqa: D102
 
     def dropping_nan(self) -> Source:
         """Return the same rows without those that have one; predictions keep their positions."""
@@ -79,6 +92,16 @@ class SelectsFeatures(Protocol):
 
     def select_features(self, names: Sequence[str]) -> Source:
         """Return the same rows with these features, in this order; itself where it has not all of them."""
+        ...
+
+
+@runtime_checkable
+class HasCoordinates(Protocol):
+    """A source whose samples lie on coordinates."""
+
+    @property
+    def coordinates(self) -> xr.Dataset:
+        """The coordinates of the samples, without variables."""
         ...
 
 

@@ -18,6 +18,7 @@ from dask_gmm.data.abilities import CountsRows, DropsNan, TakesColumns
 from dask_gmm.data.aligned_grid import column_on_grid
 from dask_gmm.data.aligned_table import column_of_table, needs_row_counts
 from dask_gmm.data.checks import check_length
+from dask_gmm.data.rows import NanRule
 from dask_gmm.data.source import SAMPLE_WEIGHT, Answer, Block, Reader, Source
 
 
@@ -113,6 +114,11 @@ class AlignedSource:
     def fingerprint(self, *columns: str | None) -> str | None:
         """Return a text that changes when a row or a value does, None where only reading would tell."""
         return self.source.fingerprint(*(own.fingerprint() for own in self.columns.values()), *columns)
+
+    @property
+    def nan(self) -> NanRule:
+        """Whether rows with a NaN or a null are left out."""
+        return self.source.nan if isinstance(self.source, DropsNan) else "error"
 
     def dropping_nan(self) -> Source:
         """Return the same rows without those that have a NaN or a null, and the columns of the others."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from dask_gmm.data.base_source import BaseSource
 from dask_gmm.data.masks import refuse_masked
 from dask_gmm.data.parallel import Threads
+from dask_gmm.data.rows import NanRule
 from dask_gmm.data.scheduler import computed
 from dask_gmm.data.source import SAMPLE_WEIGHT, AlignedColumns, Answer, Block, Chunk
 from dask_gmm.errors import DataError
@@ -113,6 +114,11 @@ class ArraySource(BaseSource):
             )
         columns = {**self.columns, name: column}
         return ArraySource(self.rows, columns, self.feature_names, self.kept), None
+
+    @property
+    def nan(self) -> NanRule:
+        """Whether rows with a NaN were left out."""
+        return "error" if self.kept is None else "drop"
 
     def dropping_nan(self) -> ArraySource:
         """Return the rows without those that have a NaN; answers have their positions."""

@@ -114,12 +114,16 @@ class Answer:
         None for one value a row.
     missing : scalar
         What stands at the positions of rows dropped by ``nan="drop"``: -1 for labels, NaN otherwise.
+    name, long_name : str
+        What labelled arrays call it, and say of it.
     """
 
     function: Callable[[Block], NDArray[Any]]
     dtype: np.dtype[Any]
     n_columns: int | None
     missing: float
+    name: str = ""
+    long_name: str = ""
 
 
 @runtime_checkable

@@ -19,6 +19,7 @@ from dask_gmm.data.base_source import BaseSource
 from dask_gmm.data.dask_array import DaskArrayReader, DaskArraySource
 from dask_gmm.data.dataset_variables import check_variables
 from dask_gmm.data.masks import unmasked_chunks
+from dask_gmm.data.rows import NanRule
 from dask_gmm.data.source import Answer, Chunk, working_dtype
 from dask_gmm.errors import DataError
 
@@ -134,6 +135,16 @@ class LabelledSource(BaseSource):
             values = self._laid_out(values, name)
         return self, in_order(values, self._samples.dims, name)
 
+    @property
+    def nan(self) -> NanRule:
+        """Whether rows with a NaN are left out."""
+        return self._rows.nan
+
+    @property
+    def coordinates(self) -> xr.Dataset:
+        """The coordinates of the samples, without variables."""
+        return xr.Dataset(coords=self._samples.coords)
+
     def dropping_nan(self) -> LabelledSource:
         """Return the same rows without those that have a NaN."""
         source = copy.copy(self)
@@ -162,8 +173,10 @@ class LabelledSource(BaseSource):
         if self.in_memory:
             values = values.compute(scheduler="threads")
         dims = self._samples.dims if answer.n_columns is None else (*self._samples.dims, COMPONENT)
-        # Without the name that Dask gave to the values.
-        return xr.DataArray(values, dims=dims, coords=self._samples.coords).rename(None)
+        attrs = {"long_name": answer.long_name} if answer.long_name else {}
+        # Without a name Dask's would be taken, of the values.
+        labelled = xr.DataArray(values, dims=dims, coords=self._samples.coords, attrs=attrs)
+        return labelled.rename(answer.name or None)
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name}: {size}" for name, size in self._samples.sizes.items())

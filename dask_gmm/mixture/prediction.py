@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, Literal
@@ -18,6 +19,12 @@ from dask_gmm.model.density import Density
 from dask_gmm.model.observation.observation import Kernel, Observation
 
 Quantity = Literal["labels", "probabilities", "log_density"]
+#: What is said of them where they have attributes.
+LONG_NAMES: Mapping[str, str] = {
+    "labels": "most probable component of the Gaussian mixture",
+    "probabilities": "posterior probability of each component of the Gaussian mixture",
+    "log_density": "log density under the Gaussian mixture, in nats",
+}
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,8 @@ class Prediction:
     def answer(self) -> Answer:
         """What sources need to know to lay out the result beforehand."""
         n_columns = self.density.n_components if self.quantity == "probabilities" else None
-        return Answer(self, self.dtype, n_columns, -1 if self.quantity == "labels" else np.nan)
+        missing = -1 if self.quantity == "labels" else np.nan
+        return Answer(self, self.dtype, n_columns, missing, self.quantity, LONG_NAMES[self.quantity])
 
 
 def prediction(model: FittedMixture, quantity: Quantity, rows_dtype: np.dtype[Any]) -> Answer:

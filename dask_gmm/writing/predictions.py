@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 import dask_gmm
 from dask_gmm.checkpointing.identity import source_identity
-from dask_gmm.data.abilities import KeepsKeys
+from dask_gmm.data.abilities import DropsNan, HasCoordinates, KeepsKeys
 from dask_gmm.data.source import Answer, Source, byte_counts
 from dask_gmm.engine.choose import choose_engine
 from dask_gmm.engine.memory_estimate import PassBytes
@@ -173,8 +173,10 @@ def write_predictions(
     place: Target
     if kind == "zarr":
         dims = source.dims or None
+        masked = isinstance(source, DropsNan) and source.nan == "drop"
+        coordinates = source.coordinates if isinstance(source, HasCoordinates) else None
         source, grid = on_regular_grid(source)
-        place = ZarrTarget(location, grid, columns, dims)
+        place = ZarrTarget(location, grid, columns, dims, masked, coordinates)
     else:
         _check_table(source)
         only = "anomaly" if only_anomalies else None

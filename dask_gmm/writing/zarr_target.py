@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from dask_gmm.data.sample_grid import SampleGrid
+from dask_gmm.mixture.prediction import LONG_NAMES
 from dask_gmm.storage.location import Location
+from dask_gmm.writing.sample_coordinates import write_coordinates
 from dask_gmm.writing.target import Column, Identity, Values, continues
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 _NOTE = "dask_gmm_predictions"
 
@@ -34,12 +39,18 @@ class ZarrTarget:
     columns : tuple of Column
     dims : tuple of str or None
         Names of the samples' dimensions, by which xarray opens the group.
+    masked : bool
+        Some samples may have been dropped: labels of -1 are marked as missing.
+    coordinates : xarray.Dataset or None
+        Of the samples.
     """
 
     location: Location
     grid: SampleGrid
     columns: tuple[Column, ...]
     dims: tuple[str | None, ...] | None = None
+    masked: bool = False
+    coordinates: xr.Dataset | None = field(default=None, compare=False)
 
     def prepare(self, identity: Identity, overwrite: bool) -> None:
         """Make the group and its arrays; see `Target.prepare`."""
@@ -54,6 +65,12 @@ class ZarrTarget:
         if group.attrs.get(_NOTE) != identity:
             group.attrs[_NOTE] = dict(identity)
         self._make_arrays(group)
+        if self.coordinates is not None:
+            write_coordinates(self.location, self.coordinates, dict(group.attrs))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Workers write values only.
+        return {**self.__dict__, "coordinates": None}
 
     def _existing_group(self) -> Any:
         try:
@@ -83,7 +100,14 @@ class ZarrTarget:
                 fill_value=column.missing,
                 dimension_names=names,
                 compressors=_COMPRESSORS,
+                attributes=self._attributes(column),
             )
+
+    def _attributes(self, column: Column) -> dict[str, Any]:
+        """Return what xarray shows, and by which it knows missing labels."""
+        told = {"long_name": LONG_NAMES[column.name]} if column.name in LONG_NAMES else {}
+        is_label = column.dtype.kind == "i"
+        return told | ({"_FillValue": int(column.missing)} if is_label and self.masked else {})
 
     def finished(self) -> set[int]:
         """Return the cells that every array has; an empty cell is stored like any other."""

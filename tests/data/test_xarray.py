@@ -73,7 +73,7 @@ def test_a_lazy_data_array_stays_lazy(image: xr.DataArray, rows: Any, gm: Gaussi
     labels = fitted.predict(lazy)
     assert labels.chunks == ((1, 1), (120, 120, 60))
     assert labels.dtype == np.int64
-    assert labels.name is None
+    assert labels.name == "labels"
     _assert_labels(labels.compute(), gm.predict(rows))
 
 
