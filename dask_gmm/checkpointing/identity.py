@@ -18,7 +18,7 @@ from dask_gmm.storage.fingerprint import of_array, of_parts
 # They change what a fit tells or where rows are kept, not where it goes.
 _WITHOUT_EFFECT = frozenset({"cache", "checkpoint", "verbose", "verbose_interval"})
 #: Parameters that came later, with their defaults.
-_LATER_DEFAULTS: Mapping[str, Any] = {"nan": "error"}
+_LATER_DEFAULTS: Mapping[str, Any] = {"nan": "error", "contamination": None}
 # A list of chunks is what earlier releases know them by. More than this take too long to list.
 _MOST_LISTED = 100_000
 

@@ -9,7 +9,18 @@ from typing import Any
 import click
 
 from dask_gmm import __version__
-from dask_gmm.cli.options import CLUSTER, ESTIMATOR, LOG, PLAN, PREDICT, SELECT, SOURCE, WEIGHT, options
+from dask_gmm.cli.options import (
+    CLUSTER,
+    ESTIMATOR,
+    LOG,
+    PLAN,
+    PREDICT,
+    QUANTILES,
+    SELECT,
+    SOURCE,
+    WEIGHT,
+    options,
+)
 from dask_gmm.cli.outcome import EXIT_CODES, run
 
 
@@ -106,10 +117,19 @@ def predict(**given: Any) -> None:
 @gmm.command(short_help="Print the mean log density.", epilog=EXIT_CODES)
 @click.argument("source")
 @click.argument("model")
-@options(WEIGHT, *SOURCE, *CLUSTER, LOG)
+@options(QUANTILES, WEIGHT, *SOURCE, *CLUSTER, LOG)
 def score(**given: Any) -> None:
     """Print the mean log density of SOURCE under MODEL, in nats per row."""
     _run("model_jobs", "score", given)
+
+
+@gmm.command(short_help="Print what the rows of each component are like.", epilog=EXIT_CODES)
+@click.argument("source")
+@click.argument("model")
+@options(QUANTILES, WEIGHT, *SOURCE, *CLUSTER, LOG)
+def summarize(**given: Any) -> None:
+    """Print counts, means, deviations and quantiles of the rows of SOURCE, for each component of MODEL."""
+    _run("model_jobs", "summarize", given)
 
 
 @gmm.command(short_help="Print what a model is.", epilog=EXIT_CODES)

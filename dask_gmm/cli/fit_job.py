@@ -100,4 +100,5 @@ def description(estimator: GaussianMixture) -> dict[str, Any]:
         "converged": bool(estimator.converged_),
         "n_iter": int(estimator.n_iter_),
         "lower_bound": bound if np.isfinite(bound) else None,
+        **({"threshold": estimator.threshold_} if hasattr(estimator, "threshold_") else {}),
     }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from time import perf_counter
 from typing import Any
@@ -16,7 +17,11 @@ from dask_gmm.cli.fit_job import check_folder, description
 from dask_gmm.cli.log import Log
 from dask_gmm.cli.sources import open_source, open_weights, parse_storage_options
 from dask_gmm.cli.where import cluster
+from dask_gmm.data.aligned import with_weights
+from dask_gmm.data.source import Source
+from dask_gmm.mixture.fitted import fitted_density
 from dask_gmm.mixture.gaussian_mixture import GaussianMixture
+from dask_gmm.mixture.summarize import checked_shares, log_density_quantiles
 from dask_gmm.storage.atomic import write_atomically
 from dask_gmm.storage.location import Location
 from dask_gmm.storage.redaction import public_url
@@ -55,10 +60,47 @@ def score(given: Mapping[str, Any], log: Log) -> dict[str, Any]:
     """Return the mean log density, in nats per row."""
     model = GaussianMixture.load(given["model"])
     source = open_source(given["source"], given, model)
+    shares = parse_shares(given["quantiles"])
     began = perf_counter()
     with cluster(given):
-        mean = model.score(source, sample_weight=open_weights(given))
-    return {"score": mean, "seconds": perf_counter() - began}
+        weights = open_weights(given)
+        mean = model.score(source, sample_weight=weights)
+        told = _log_densities(model, with_weights(source, weights), shares) if shares else {}
+    return {"score": mean, **told, "seconds": perf_counter() - began}
+
+
+def _log_densities(model: GaussianMixture, source: Source, shares: Sequence[float]) -> dict[str, Any]:
+    found = log_density_quantiles(fitted_density(model), source, shares)
+    return {"quantiles": dict(zip(map(str, shares), found.tolist(), strict=True))}
+
+
+def summarize(given: Mapping[str, Any], log: Log) -> dict[str, Any]:
+    """Return what the rows of each component are like."""
+    model = GaussianMixture.load(given["model"])
+    source = open_source(given["source"], given, model)
+    began = perf_counter()
+    with cluster(given):
+        shares = parse_shares(given["quantiles"]) or (0.05, 0.5, 0.95)
+        found = model.summarize(source, shares, sample_weight=open_weights(given))
+    table = found.to_frame().reset_index()
+    return {
+        "log_density": dict(zip(map(str, found.shares), found.log_density.tolist(), strict=True)),
+        "components": json.loads(table.to_json(orient="records")),
+        "seconds": perf_counter() - began,
+    }
+
+
+def parse_shares(text: str | None) -> tuple[float, ...]:
+    """Return the shares of an option such as "0.01,0.5"; none without it.
+
+    Raises
+    ------
+    click.UsageError
+    """
+    try:
+        return checked_shares([float(part) for part in (text or "").split(",") if part.strip()])
+    except ValueError as error:
+        raise click.UsageError(f"--quantiles {text}: {error}") from error
 
 
 def info(given: Mapping[str, Any], log: Log) -> dict[str, Any]:

@@ -76,6 +76,9 @@ ESTIMATOR = (
     ),
     Option("checkpoint", str, None, "Save every pass here, and go on from it when started again."),
     Option("accelerate", bool, False, "Fewer passes to a small --tol, maybe to another optimum."),
+    Option(
+        "contamination", float, None, "Share of anomalies; one more pass finds the log density below which."
+    ),
 )
 
 _AS_FITTED = (
@@ -155,6 +158,10 @@ WEIGHT = Option(
     "a .npy file or a Zarr array.",
 )
 
+QUANTILES = Option(
+    "quantiles", str, None, 'Shares of the rows whose quantiles to print, such as "0.005,0.5".'
+)
+
 CLUSTER = (
     Option("scheduler", str, None, "Address of a running scheduler; DASK_SCHEDULER_ADDRESS works too."),
     Option("scheduler_file", click.Path(dir_okay=False), None, "The file where it wrote its address."),
@@ -189,7 +196,7 @@ PREDICT = (
     Option("keep", str, None, "Parquet: a column to write beside the predictions, such as a key.", True),
     Option("top", int, None, "Write this many of the likeliest components, and their probabilities."),
     Option("threshold", float, None, "Log density, in nats, below which a row is an anomaly; writes it."),
-    Option("only_anomalies", bool, False, "Parquet: write only the rows below the threshold."),
+    Option("only_anomalies", bool, False, "Parquet: write only rows below the threshold, or the model's."),
     Option("out_format", click.Choice(["zarr", "parquet"]), None, "Kind of OUT; seen from its ending."),
     Option("out_storage_option", str, None, "For OUT's store, as NAME=VALUE.", multiple=True),
     Option("overwrite", bool, False, "Replace predictions of another model or other data."),

@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class _Evaluation:
+class Evaluation:
     """A mixture to evaluate on rows.
 
     Attributes
@@ -46,7 +46,7 @@ class _Evaluation:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
-class EStep(_Evaluation):
+class EStep(Evaluation):
     """E-step: blocks of rows in, `Statistics` out."""
 
     def zero(self) -> Statistics:
@@ -67,7 +67,7 @@ class EStep(_Evaluation):
         return merged
 
 
-class LogLikelihood(_Evaluation):
+class LogLikelihood(Evaluation):
     """The log-likelihood of rows that are checked on the way."""
 
     def zero(self) -> Totals:

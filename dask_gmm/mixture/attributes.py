@@ -49,8 +49,9 @@ def set_fitted(estimator: object, attributes: Mapping[str, Any]) -> None:
         Parameters that the dtype of the rows cannot hold.
     """
     _check_held(attributes)
-    # Rows without names forget those of an earlier fit.
-    vars(estimator).pop("feature_names_in_", None)
+    # Rows without names, and fits without a threshold, forget those of an earlier fit.
+    for name in ("feature_names_in_", "threshold_"):
+        vars(estimator).pop(name, None)
     for name, value in attributes.items():
         setattr(estimator, name, value)
 

@@ -45,6 +45,7 @@ GAUSSIAN_MIXTURE: Constraints = {
     "checkpoint": [str, os.PathLike, None],
     "accelerate": ["boolean"],
     "nan": [StrOptions({"error", "drop"})],
+    "contamination": [Interval(Real, 0.0, 0.5, closed="right"), None],
 }
 
 GAUSSIAN_MIXTURE_IC: Constraints = {

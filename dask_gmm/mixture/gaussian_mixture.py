@@ -21,6 +21,7 @@ from dask_gmm.mixture.fit import FitSpec, mixture_settings, run_fit
 from dask_gmm.mixture.persistence import PersistenceMixin
 from dask_gmm.mixture.predict import PredictingMixin
 from dask_gmm.mixture.repr import ShownMixin
+from dask_gmm.mixture.summarize import threshold_of
 from dask_gmm.mixture.validation import start_settings, training_source
 from dask_gmm.mixture.warm_start import warm_start
 from dask_gmm.reporting.callbacks import FitReport
@@ -101,6 +102,9 @@ class GaussianMixture(
         Whether rows with a NaN or a null are an error, in `fit` and predictions, or count for nothing: they
         take no part in the fit nor in scores, and predictions have -1 for their label and NaN elsewhere. A
         source that was made with ``nan="drop"`` drops them either way.
+    contamination : float, default=None
+        Share of the rows, above 0 and at most 0.5, that are to count as anomalies: the fit makes one more
+        pass to find the log density below which they lie, `threshold_`.
 
     Attributes
     ----------
@@ -124,6 +128,10 @@ class GaussianMixture(
         Mean log-likelihood, in nats per row, before the last M-step.
     lower_bounds_ : list of float
         The same for every iteration; where a step of `accelerate` was undone, the bound before it.
+    threshold_ : float
+        Log density, in nats, below which the share `contamination` of the fitted rows lies: a row is an
+        anomaly where ``score_samples(X) < threshold_``. For up to 8000 rows it is exact; beyond, its rank is
+        off by some 6e-5 of the rows at a share of 0.005. Only where `contamination` is given.
     history_ : History
         Bounds, gains, estimates of what is left to gain, seconds and bytes of every iteration:
         ``history_.to_frame()``. Not saved with a model.
@@ -181,6 +189,7 @@ class GaussianMixture(
         checkpoint: str | os.PathLike[str] | None = None,
         accelerate: bool = False,
         nan: NanRule = "error",
+        contamination: float | None = None,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -200,6 +209,7 @@ class GaussianMixture(
         self.checkpoint = checkpoint
         self.accelerate = accelerate
         self.nan = nan
+        self.contamination = contamination
 
     @with_callbacks  # type: ignore[untyped-decorator]
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> GaussianMixture:
@@ -271,7 +281,10 @@ class GaussianMixture(
         done = run_fit(spec, source, report)
         (candidate,) = done.candidates
         warn_of_ending(candidate, done.weight, in_memory=source.in_memory)
-        set_fitted(self, {**attributes(candidate.best), "history_": done.history(0)})
+        found = {**attributes(candidate.best), "history_": done.history(0)}
+        if self.contamination is not None:
+            found["threshold_"] = threshold_of(found, source, self.contamination)
+        set_fitted(self, found)
         report.fit_done(candidate.best, done.records)
         return source
 

@@ -22,6 +22,7 @@ _PLAIN: Mapping[str, Callable[[Any], Any]] = {
     "feature_names_in_": lambda names: [str(name) for name in names],
     "n_iter_": int,
     "converged_": bool,
+    "threshold_": float,
 }
 _BOUNDS = ("lower_bound_", "lower_bounds_")
 
@@ -130,6 +131,8 @@ def _check_attributes(attributes: Mapping[str, Any], n_features: int) -> None:
     for name, kind in (("n_features_in_", int), ("n_iter_", int), ("converged_", bool)):
         if type(attributes[name]) is not kind:
             raise ValueError(f"{name} is {attributes[name]!r}")
+    if not np.isfinite(attributes.get("threshold_", 0.0)):
+        raise ValueError(f"threshold_ is {attributes['threshold_']!r}")
     names = attributes.get("feature_names_in_")
     if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
         raise ValueError("feature_names_in_ is no list of names")

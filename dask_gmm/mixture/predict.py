@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
 
@@ -18,6 +19,7 @@ from dask_gmm.fitting.precision import arithmetic
 from dask_gmm.fitting.reductions import LogLikelihood
 from dask_gmm.mixture.fitted import OBSERVATION, fitted_density, fitted_parameters
 from dask_gmm.mixture.prediction import Quantity, prediction
+from dask_gmm.mixture.summarize import MixtureSummary, summarize
 from dask_gmm.mixture.validation import prediction_source
 from dask_gmm.model.sampling import draw
 from dask_gmm.model.statistics import Totals
@@ -119,6 +121,50 @@ class PredictingMixin:
                 return float(np.mean(values))
         totals = self._totals(source)
         return totals.log_likelihood / totals.weight
+
+    def summarize(
+        self, X: Any, quantiles: Sequence[float] = (0.05, 0.5, 0.95), sample_weight: Any = None
+    ) -> MixtureSummary:
+        """Return what the rows of each component are like, and quantiles of the log density.
+
+        Parameters
+        ----------
+        X
+            As in `fit`. Read in one pass.
+        quantiles : sequence of float, default=(0.05, 0.5, 0.95)
+            Shares between 0 and 1.
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        MixtureSummary
+            Counts, means, deviations, extremes and quantiles of the features of the rows that each component
+            is the most probable one of: ``summarize(X).to_frame()``.
+
+        Raises
+        ------
+        ValueError
+            Quantiles that do not lie between 0 and 1.
+        DataError
+            NaN, infinity or bad weights (a ValueError).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from dask_gmm import GaussianMixture
+        >>> X = np.array([[1, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]])
+        >>> gm = GaussianMixture(n_components=2, random_state=0).fit(X)
+        >>> summary = gm.summarize(X, quantiles=[0.5])
+        >>> summary.n_rows, summary.mean
+        (array([3, 3]), array([[10.,  2.],
+               [ 1.,  2.]]))
+        >>> list(summary.to_frame()["q0.5"])
+        [10.0, 2.0, 1.0, 2.0]
+        """
+        check_is_fitted(self)
+        source = prediction_source(self, X, sample_weight)
+        names = getattr(self, "feature_names_in_", source.feature_names)
+        return summarize(fitted_density(self), source, quantiles, names)
 
     def bic(self, X: Any, sample_weight: Any = None) -> float:
         """Return the Bayesian information criterion on X; the lower, the better.

@@ -105,7 +105,8 @@ def write_predictions(
     only_anomalies : bool, default=False
         Write the rows below the threshold only. Into Parquet.
     threshold : float, optional
-        Log density, in nats, below which a row is an anomaly.
+        Log density, in nats, below which a row is an anomaly; for the output 'anomaly' that of the model,
+        ``threshold_``, without it.
     format : {'zarr', 'parquet'}, optional
         Seen from the target's ending if not given.
     overwrite : bool, default=False
@@ -146,6 +147,8 @@ def write_predictions(
     """
     check_is_fitted(model)
     outputs = [*outputs, "anomaly"] if only_anomalies and "anomaly" not in outputs else outputs
+    if threshold is None and "anomaly" in outputs:
+        threshold = getattr(model, "threshold_", None)
     _check_outputs(outputs, threshold)
     url = os.fspath(target)
     kind = format or _format(url)

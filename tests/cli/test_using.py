@@ -186,3 +186,22 @@ def test_keys_of_anomalies(run, make_rows, tmp_path):
     assert list(pd.read_parquet(out)["tx_id"]) == list(frame["tx_id"][densities < threshold])
     assert run("predict", tmp_path / "rows.parquet", model, top, "--top", 2, *LOCAL).code == 0
     assert "top_probabilities_1" in pd.read_parquet(top)
+
+
+def test_thresholds_and_summaries(run, make_rows, tmp_path):
+    frame = pd.DataFrame(make_rows(n_features=2), columns=["x", "y"])
+    rows, model, out = tmp_path / "rows.parquet", tmp_path / "m.gmm", tmp_path / "odd.parquet"
+    frame.to_parquet(rows)
+    fit = ("fit", rows, "--n-components", 2, "--out", model, "--random-state", 0, "--contamination", 0.02)
+    ended = run(*fit, *LOCAL)
+    assert ended.code == 0, ended.stderr
+    gm = GaussianMixture.load(model)
+    assert ended.result["threshold"] == gm.threshold_
+    assert run("predict", rows, model, out, "--only-anomalies", *LOCAL).code == 0
+    assert len(pd.read_parquet(out)) == (gm.score_samples(frame) < gm.threshold_).sum() > 0
+    told = run("score", rows, model, "--quantiles", "0.02,0.5", *LOCAL).result
+    assert told["quantiles"]["0.02"] == pytest.approx(gm.threshold_)
+    told = run("summarize", rows, model, *LOCAL).result
+    assert [line["feature"] for line in told["components"]] == ["x", "y", "x", "y"]
+    ended = run("score", rows, model, "--quantiles", "half", *LOCAL)
+    assert (ended.code, "--quantiles half" in ended.stderr) == (2, True)

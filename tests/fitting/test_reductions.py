@@ -8,6 +8,7 @@ import pytest
 from dask_gmm.fitting.checksums import Checksum
 from dask_gmm.fitting.reductions import EStep, LogLikelihood
 from dask_gmm.fitting.row_sample import Sampling
+from dask_gmm.fitting.summary import LogDensities, Summary
 from dask_gmm.fitting.survey import Survey
 from dask_gmm.model.covariance import covariance_types
 from dask_gmm.model.density import Density
@@ -28,6 +29,18 @@ class TestLogLikelihood(ReductionContract):
     @pytest.fixture(params=covariance_types())
     def reduction(self, request):
         return LogLikelihood(Density.of(mixture(request.param, n_features=N_FEATURES)), DOUBLE)
+
+
+class TestLogDensities(ReductionContract):
+    @pytest.fixture
+    def reduction(self):
+        return LogDensities(Density.of(mixture("full", n_features=N_FEATURES)), DOUBLE)
+
+
+class TestSummary(ReductionContract):
+    @pytest.fixture(params=covariance_types())
+    def reduction(self, request):
+        return Summary(Density.of(mixture(request.param, n_features=N_FEATURES)), DOUBLE)
 
 
 class TestSurvey(ReductionContract):
