@@ -25,6 +25,10 @@ def _is_inner(module: str) -> bool:
     return any(module == name or module.startswith(f"{name}.") for name in _INNER)
 
 
+class ComparisonWarning(UserWarning):
+    """Models are compared that still have so much to gain that another one may turn out to be the best."""
+
+
 class DaskGMMError(Exception):
     """Base of all errors that are this package's own."""
 

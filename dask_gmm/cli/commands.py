@@ -13,6 +13,7 @@ from dask_gmm.cli.options import (
     CLUSTER,
     ESTIMATOR,
     LOG,
+    OVERWRITE,
     PLAN,
     PREDICT,
     QUANTILES,
@@ -21,7 +22,7 @@ from dask_gmm.cli.options import (
     WEIGHT,
     options,
 )
-from dask_gmm.cli.outcome import EXIT_CODES, run
+from dask_gmm.cli.outcome import EXIT_CODES, how_to_go_on, run
 
 
 @click.group(
@@ -78,14 +79,14 @@ def _run(module: str, job: str, given: Mapping[str, Any]) -> None:
     def run_job(log: Any) -> Any:
         return getattr(import_module(f"dask_gmm.cli.{module}"), job)(given, log)
 
-    run(run_job, given["log"])
+    run(run_job, given["log"], how_to_go_on(job, given))
 
 
 @gmm.command(short_help="Fit a mixture.", epilog=EXIT_CODES)
 @click.argument("source")
 @click.option("--n-components", type=int, required=True, help="Number of components.")
 @click.option("--out", required=True, help="The model file to write, local or a URL.")
-@options(*ESTIMATOR, WEIGHT, *SOURCE, *CLUSTER, LOG)
+@options(OVERWRITE, *ESTIMATOR, WEIGHT, *SOURCE, *CLUSTER, LOG)
 def fit(**given: Any) -> None:
     """Fit a mixture to SOURCE: a Zarr array or group, or Parquet files, local or a URL."""
     _run("fit_job", "fit", given)
@@ -94,7 +95,7 @@ def fit(**given: Any) -> None:
 @gmm.command(short_help="Fit several, and keep the best.", epilog=EXIT_CODES)
 @click.argument("source")
 @click.option("--out", required=True, help="The model file to write for the chosen one, local or a URL.")
-@options(*SELECT, WEIGHT, *SOURCE, *CLUSTER, LOG)
+@options(OVERWRITE, *SELECT, WEIGHT, *SOURCE, *CLUSTER, LOG)
 def select(**given: Any) -> None:
     """Fit several mixtures to SOURCE in the same passes, and keep the one that a criterion chooses."""
     _run("select_job", "select", given)

@@ -29,7 +29,7 @@ _ARRAYS = ("weights_init", "means_init", "precisions_init")
 
 def fit(given: Mapping[str, Any], log: Log) -> dict[str, Any]:
     """Fit, save, and return what the command prints."""
-    check_folder(given["out"])
+    check_model_place(given["out"], given["overwrite"])
     estimator = make_estimator(given)
     source = open_source(given["source"], given)
     weights = open_weights(given)
@@ -37,7 +37,7 @@ def fit(given: Mapping[str, Any], log: Log) -> dict[str, Any]:
         "source", f"{source!r}", source=repr(source), rows=known_rows(source), chunks=len(source.chunks)
     )
     began = perf_counter()
-    with cluster(given) as client:
+    with cluster(given, source) as client:
         if client is not None:
             log.event("cluster", f"{client!r}", scheduler=client.scheduler.address)
         with Display(log) as display:
@@ -86,6 +86,19 @@ def check_folder(url: str) -> None:
         raise click.UsageError(f"There is no folder {Path(path).parent} to write {Path(path).name} to.")
     if isinstance(filesystem, LocalFileSystem) and Path(path).is_dir():
         raise click.UsageError(f"{path} is a folder; name the file to write.")
+
+
+def check_model_place(url: str, overwrite: bool) -> None:
+    """Refuse a place that cannot be written, or where something is, before a fit of hours.
+
+    Raises
+    ------
+    click.UsageError
+    """
+    check_folder(url)
+    filesystem, path = url_to_fs(url)
+    if not overwrite and filesystem.exists(path):
+        raise click.UsageError(f"There is a file at {public_url(url)}: give --overwrite to replace it.")
 
 
 def description(estimator: GaussianMixture) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def predict(given: Mapping[str, Any], log: Log) -> dict[str, Any]:
     if given["threshold"] is not None and "anomaly" not in outputs:
         outputs.append("anomaly")
     began = perf_counter()
-    with cluster(given), Display(log) as display:
+    with cluster(given, source), Display(log) as display:
         written = write_predictions(
             model,
             source,
@@ -62,7 +62,7 @@ def score(given: Mapping[str, Any], log: Log) -> dict[str, Any]:
     source = open_source(given["source"], given, model)
     shares = parse_shares(given["quantiles"])
     began = perf_counter()
-    with cluster(given):
+    with cluster(given, source):
         weights = open_weights(given)
         mean = model.score(source, sample_weight=weights)
         told = _log_densities(model, with_weights(source, weights), shares) if shares else {}
@@ -79,7 +79,7 @@ def summarize(given: Mapping[str, Any], log: Log) -> dict[str, Any]:
     model = GaussianMixture.load(given["model"])
     source = open_source(given["source"], given, model)
     began = perf_counter()
-    with cluster(given):
+    with cluster(given, source):
         shares = parse_shares(given["quantiles"]) or (0.05, 0.5, 0.95)
         found = model.summarize(source, shares, sample_weight=open_weights(given))
     table = found.to_frame().reset_index()

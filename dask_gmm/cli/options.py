@@ -158,6 +158,8 @@ WEIGHT = Option(
     "a .npy file or a Zarr array.",
 )
 
+OVERWRITE = Option("overwrite", bool, False, "Replace a file that is there.")
+
 QUANTILES = Option(
     "quantiles", str, None, 'Shares of the rows whose quantiles to print, such as "0.005,0.5".'
 )
@@ -170,7 +172,11 @@ CLUSTER = (
     Option("tls_cert", click.Path(dir_okay=False), None, "TLS: this client's certificate."),
     Option("tls_key", click.Path(dir_okay=False), None, "TLS: its key."),
     Option(
-        "n_workers", int, None, "Workers of the local cluster; 0 for the threads of this process, no cluster."
+        "n_workers",
+        int,
+        None,
+        "Workers of the local cluster; 0 for the threads of this process. Without it, threads for rows of "
+        "less than 256 MiB, and a cluster for more.",
     ),
     Option("threads", int, None, "Threads per worker."),
     Option("memory_limit", str, None, 'Memory per worker, such as "4 GiB".'),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import signal
 import sys
 import traceback
@@ -40,7 +41,18 @@ class Stopped(BaseException):
         self.exit_code = STOPPED if number == signal.SIGUSR1 else 128 + number
 
 
-def run(job: Callable[[Log], Mapping[str, Any]], log_format: str | None) -> None:
+def how_to_go_on(job: str, given: Mapping[str, Any]) -> str:
+    """Return what to say when a command was stopped."""
+    if job == "predict":
+        return "What was written stays; the same command writes what is missing."
+    if job not in ("fit", "select"):
+        return ""
+    if given["checkpoint"] is None:
+        return "Nothing was saved; with --checkpoint FILE the same command goes on from the last pass."
+    return "The same command goes on from the last pass."
+
+
+def run(job: Callable[[Log], Mapping[str, Any]], log_format: str | None, when_stopped: str = "") -> None:
     """Run a command's job and end the process as documented.
 
     Parameters
@@ -48,14 +60,17 @@ def run(job: Callable[[Log], Mapping[str, Any]], log_format: str | None) -> None
     job : callable
         Returns the result, for JSON.
     log_format : {'human', 'json'} or None
+    when_stopped : str
+        What to say of how to go on.
     """
     log = Log(log_format)
     try:
-        with _signals(), _warnings_to(log), contextlib.redirect_stdout(sys.stderr):
+        with _signals(), _warnings_to(log), _notes_to(log), contextlib.redirect_stdout(sys.stderr):
             result = job(log)
     except (Stopped, KeyboardInterrupt) as stop:
         stopped = stop if isinstance(stop, Stopped) else Stopped(signal.SIGINT)
-        log.error("Stopped", f"The command was {stopped}.", stopped.exit_code)
+        text = f"The command was {stopped}. {when_stopped}".rstrip()
+        log.error("Stopped", text, stopped.exit_code)
         raise click.exceptions.Exit(stopped.exit_code) from None
     except (click.ClickException, click.exceptions.Exit):
         raise
@@ -139,3 +154,37 @@ def _warnings_to(log: Log) -> Iterator[None]:
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = show  # type: ignore[assignment]
         yield
+
+
+class _Notes(logging.Handler):
+    """Writes what the package logs."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__(logging.INFO)
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        self._log.event("note", text, level=record.levelname.lower(), message=text)
+
+
+# Whose notes belong into the log, from which level on. Dask's would go to standard error as they are.
+_LOGGED = {"dask_gmm": logging.INFO, "distributed": logging.WARNING}
+
+
+@contextlib.contextmanager
+def _notes_to(log: Log) -> Iterator[None]:
+    import distributed  # noqa: F401  (sets its handlers up when it is imported)
+
+    with contextlib.ExitStack() as stack:
+        for name, level in _LOGGED.items():
+            logger = logging.getLogger(name)
+            stack.callback(_restore, logger, logger.level, logger.propagate, list(logger.handlers))
+            logger.handlers, logger.propagate = [_Notes(log)], False
+            logger.setLevel(level)
+        yield
+
+
+def _restore(logger: logging.Logger, level: int, propagate: bool, handlers: list[logging.Handler]) -> None:
+    logger.handlers, logger.propagate = handlers, propagate
+    logger.setLevel(level)

@@ -11,7 +11,7 @@ import click
 import numpy as np
 
 from dask_gmm.cli.display import Display
-from dask_gmm.cli.fit_job import CACHE, check_folder, description
+from dask_gmm.cli.fit_job import CACHE, check_model_place, description
 from dask_gmm.cli.log import Log
 from dask_gmm.cli.options import SELECT
 from dask_gmm.cli.progress import PassReport
@@ -25,7 +25,7 @@ _RANGE = re.compile(r"(\d+)(?:-(\d+))?")
 
 def select(given: Mapping[str, Any], log: Log) -> dict[str, Any]:
     """Fit all candidates, save the chosen one, and return the table."""
-    check_folder(given["out"])
+    check_model_place(given["out"], given["overwrite"])
     parameters = {option.name: given[option.name] for option in SELECT}
     parameters |= {
         "n_components": parse_numbers(given["n_components"]),
@@ -38,11 +38,14 @@ def select(given: Mapping[str, Any], log: Log) -> dict[str, Any]:
     source = open_source(given["source"], given)
     weights = open_weights(given)
     began = perf_counter()
-    with cluster(given), Display(log) as display:
+    with cluster(given, source), Display(log) as display:
         estimator.set_callbacks(PassReport(source, display.pass_done, display.share_done))
         estimator.fit(source, sample_weight=weights)
     estimator.best_estimator_.save(given["out"])
     candidates = _lines(estimator.results_)
+    edge = _edge(estimator.n_components_, parameters["n_components"])
+    if edge is not None:
+        log.event("edge", edge, n_components=estimator.n_components_)
     log.event("candidates", _table(candidates, given["criterion"]), candidates=candidates)
     return {
         "model": public_url(given["out"]),
@@ -51,6 +54,15 @@ def select(given: Mapping[str, Any], log: Log) -> dict[str, Any]:
         "candidates": candidates,
         "seconds": perf_counter() - began,
     }
+
+
+def _edge(chosen: int, tried: Sequence[int]) -> str | None:
+    """Return what to say where the best number of components is the smallest or largest that was tried."""
+    if len(set(tried)) == 1 or min(tried) < chosen < max(tried):
+        return None
+    if chosen == max(tried):
+        return f"The best of these has the most components that were tried, {chosen}: try more."
+    return None if chosen == 1 else f"The best of these has the fewest that were tried, {chosen}: try fewer."
 
 
 def parse_numbers(text: str) -> list[int]:

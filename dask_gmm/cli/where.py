@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,15 +14,29 @@ from distributed import Client, LocalCluster, performance_report
 from distributed.security import Security
 
 from dask_gmm.config import NO_WORKERS_TIMEOUT
+from dask_gmm.data.source import Source, byte_counts
 from dask_gmm.errors import NoWorkersError, SchedulerLostError
 
+# A cluster takes some seconds to start, and as much time to read.
+_SMALL_BYTES = 256 << 20
 _LOCAL = ("n_workers", "threads", "memory_limit")
+# Runs in each worker, those that are started again included.
+_IGNORING = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
 _TLS = ("tls_ca_file", "tls_cert", "tls_key")
 
 
 @contextlib.contextmanager
-def cluster(given: Mapping[str, Any]) -> Iterator[Client | None]:
+def cluster(given: Mapping[str, Any], source: Source) -> Iterator[Client | None]:
     """Provide the cluster that the options of `dask_gmm.cli.options.CLUSTER` ask for.
+
+    Without any of them small rows stay on the threads of this process, which takes less time than a cluster
+    needs to start.
+
+    Parameters
+    ----------
+    given : mapping
+        The options.
+    source : Source
 
     Yields
     ------
@@ -41,12 +56,18 @@ def cluster(given: Mapping[str, Any]) -> Iterator[Client | None]:
     with contextlib.ExitStack() as stack:
         if remote:
             yield _reported(stack, stack.enter_context(_connected(address, given)), given)
-        elif given["n_workers"] == 0:
+        elif given["n_workers"] == 0 or _is_small(given, source):
             stack.enter_context(dask.config.set(scheduler="threads", num_workers=given["threads"]))
             yield None
         else:
             local = stack.enter_context(_local(given))
             yield _reported(stack, stack.enter_context(Client(local)), given)
+
+
+def _is_small(given: Mapping[str, Any], source: Source) -> bool:
+    asked = [given[name] for name in (*_LOCAL, "performance_report")]
+    sizes = byte_counts(source.chunks, unknown=_SMALL_BYTES)
+    return asked == [None] * len(asked) and int(sizes.sum()) < _SMALL_BYTES
 
 
 def _check(given: Mapping[str, Any], remote: bool) -> None:
@@ -103,7 +124,12 @@ def _local(given: Mapping[str, Any]) -> LocalCluster:
     if given["memory_limit"] is not None:
         size["memory_limit"] = given["memory_limit"]
     # Another cluster on this machine may have the dashboard's usual port.
-    return LocalCluster(**size, dashboard_address="127.0.0.1:0")
+    # Ctrl-C in a terminal reaches all processes: workers leave it to this one, which ends them.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        return LocalCluster(**size, preload=[_IGNORING], dashboard_address="127.0.0.1:0")
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _reported(stack: contextlib.ExitStack, client: Client, given: Mapping[str, Any]) -> Client:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -16,6 +17,8 @@ from dask_gmm.fitting.passes import Observer, Passes
 from dask_gmm.fitting.settings import FitSettings, WarmStart
 from dask_gmm.fitting.state import FitState
 from dask_gmm.fitting.state_checks import check_state
+
+_LOGGER = logging.getLogger("dask_gmm")
 
 
 def fit_mixtures(
@@ -76,6 +79,7 @@ def _saved(passes: Passes, settings: Sequence[FitSettings], keeper: Keeper) -> l
     saved = keeper.load(check)
     if saved is None:
         return None
+    _LOGGER.info("Going on from the checkpoint, after %d passes.", len(saved.records))
     candidates = [Candidate(*pair) for pair in zip(settings, saved.restarts, strict=True)]
     passes.moments, passes.records, passes.sampling = saved.moments, saved.records, saved.sampling
     if passes.comparison is not None:

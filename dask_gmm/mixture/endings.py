@@ -18,7 +18,7 @@ _NOT_CONVERGED = (
 )
 
 
-def warn_of_ending(candidate: Candidate, weight: float | None, *, in_memory: bool) -> None:
+def warn_of_ending(candidate: Candidate, weight: float | None) -> None:
     """Warn of restarts that collapsed and of a fit that stopped early.
 
     Parameters
@@ -26,8 +26,6 @@ def warn_of_ending(candidate: Candidate, weight: float | None, *, in_memory: boo
     candidate : Candidate
     weight : float or None
         Sum of the weights of all rows; None where nothing was read.
-    in_memory : bool
-        Whether the rows are in memory: where scikit-learn would be silent, advice is only logged then.
     """
     for collapse in candidate.collapses:
         warn_caller(f"Restart {collapse.number} was left out. {collapse.error}", UserWarning)
@@ -39,7 +37,6 @@ def warn_of_ending(candidate: Candidate, weight: float | None, *, in_memory: boo
         )
     if not run.converged and settings.max_iter > 0:
         warn_caller(" ".join(filter(None, [_NOT_CONVERGED, advice])), ConvergenceWarning)
-    elif advice is not None and not in_memory:
-        warn_caller(f"tol={settings.tol:g} was met. {advice}", ConvergenceWarning)
     elif advice is not None:
+        # The fit did what it was asked to. Only where models are compared may it matter.
         _LOGGER.info(advice)

@@ -245,8 +245,7 @@ class GaussianMixture(
         Warns
         -----
         ConvergenceWarning
-            The best restart did not meet `tol` within `max_iter`. For data that are not in memory also where
-            it did, and what is left to gain would still disturb a comparison of models.
+            The best restart did not meet `tol` within `max_iter`.
         """
         self._fit(X, y, sample_weight)
         return self
@@ -280,7 +279,7 @@ class GaussianMixture(
         report = FitReport(self, verbose, attributes, X, y, sample_weight)
         done = run_fit(spec, source, report)
         (candidate,) = done.candidates
-        warn_of_ending(candidate, done.weight, in_memory=source.in_memory)
+        warn_of_ending(candidate, done.weight)
         found = {**attributes(candidate.best), "history_": done.history(0)}
         if self.contamination is not None:
             found["threshold_"] = threshold_of(found, source, self.contamination)

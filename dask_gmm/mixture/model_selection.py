@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from dask_gmm.errors import warn_caller
+from dask_gmm.errors import ComparisonWarning, warn_caller
 from dask_gmm.fitting.convergence import negligible_gap
 from dask_gmm.fitting.evaluation import Evaluation
 from dask_gmm.fitting.loop import Candidate
@@ -96,8 +96,10 @@ def warn_of_candidates(candidates: Sequence[Candidate], evaluations: Sequence[Ev
     """Warn of candidates and restarts that collapsed, and of candidates that stopped too early to compare."""
     for text in _of_collapses(candidates):
         warn_caller(text, UserWarning)
-    for text in (*_of_unfinished(candidates), *_of_gaps(candidates, evaluations)):
+    for text in _of_unfinished(candidates):
         warn_caller(text, ConvergenceWarning)
+    for text in _of_gaps(candidates, evaluations):
+        warn_caller(text, ComparisonWarning)
 
 
 def _of_collapses(candidates: Sequence[Candidate]) -> Iterator[str]:
@@ -134,9 +136,9 @@ def _of_gaps(candidates: Sequence[Candidate], evaluations: Sequence[Evaluation |
     if gaps:
         tol = "auto" if settings.tol is None else settings.tol
         yield (
-            f"tol={tol} was met, but up to {max(gaps.values()):.1g} nats are left to gain over all "
-            f"rows, more than a tenth of the penalty of {settings.criterion.upper()}: {', '.join(gaps)}. "
-            "That may decide the choice. Set tol='auto'."
+            f"The choice may not be final: with tol={tol} up to {max(gaps.values()):.1g} nats over all rows "
+            f"are left to gain for {', '.join(gaps)}. That is more than a tenth of the penalty of "
+            f"{settings.criterion.upper()}. Set tol='auto', which goes on until it cannot matter."
         )
 
 

@@ -111,20 +111,21 @@ def test_packed_numbers_and_chunks_that_were_left_out(
     weights[:12, :12] = 1
     group.create_array("w", data=weights, chunks=(5, 5))
     out = tmp_path / "m.gmm"
+    fit = ("--n-components", 1, "--out", out, "--overwrite", *LOCAL)
     for decode, scale in (("yes", 0.01), ("no", 1.0)):
         given = ("--component", "t", "--feature-axis", 1, "--decode", decode)
-        ended = run("fit", tmp_path / "g.zarr", "--n-components", 1, "--out", out, *LOCAL, *given)
+        ended = run("fit", tmp_path / "g.zarr", *fit, *given)
         assert ended.code == 0, ended.stderr
         expected = GaussianMixture(1).fit(scale * stored)
         np.testing.assert_allclose(GaussianMixture.load(out).means_, expected.means_)
     given = ("--component", "t", "--component", "s", "--sample-weight", "w")
-    ended = run("fit", tmp_path / "g.zarr", "--n-components", 1, "--out", out, *LOCAL, *given)
+    ended = run("fit", tmp_path / "g.zarr", *fit, *given)
     assert ended.code == 0, ended.stderr
     assert "15 of 24 chunks" in ended.stderr
     mean = 0.01 * np.average(stored, weights=weights)
     np.testing.assert_allclose(GaussianMixture.load(out).means_, [[mean, mean]])
     given = (*given, "--missing-chunks", "error")
-    ended = run("fit", tmp_path / "g.zarr", "--n-components", 1, "--out", out, *LOCAL, *given)
+    ended = run("fit", tmp_path / "g.zarr", *fit, *given)
     assert (ended.code, "is missing" in ended.stderr) == (3, True)
 
 
@@ -154,7 +155,7 @@ def test_options_come_from_dasks_configuration(run: Any, stored: Path, tmp_path:
     fit = ("fit", stored, "--n-components", 3, "--out", tmp_path / "m.gmm", *LOCAL)
     with dask.config.set(environment):
         ended = run(*fit)
-        overridden = run(*fit, "--max-iter", 3)
+        overridden = run(*fit, "--max-iter", 3, "--overwrite")
     assert ended.code == overridden.code == 0, ended.stderr
     assert (ended.result["n_iter"], overridden.result["n_iter"]) == (2, 3)
     assert not ended.result["converged"]
