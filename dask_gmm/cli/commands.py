@@ -22,7 +22,7 @@ from dask_gmm.cli.options import (
     WEIGHT,
     options,
 )
-from dask_gmm.cli.outcome import EXIT_CODES, how_to_go_on, run
+from dask_gmm.cli.outcome import EXIT_CODES, how_to_go_on, notes_to, run
 
 
 @click.group(
@@ -77,7 +77,10 @@ def _configured() -> dict[str, dict[str, Any]]:
 
 def _run(module: str, job: str, given: Mapping[str, Any]) -> None:
     def run_job(log: Any) -> Any:
-        return getattr(import_module(f"dask_gmm.cli.{module}"), job)(given, log)
+        # Dask sets its log up when it is imported.
+        command = getattr(import_module(f"dask_gmm.cli.{module}"), job)
+        with notes_to(log):
+            return command(given, log)
 
     run(run_job, given["log"], how_to_go_on(job, given))
 
@@ -138,7 +141,7 @@ def summarize(**given: Any) -> None:
 @options(LOG)
 def info(**given: Any) -> None:
     """Print what MODEL is."""
-    _run("model_jobs", "info", given)
+    _run("info_job", "info", given)
 
 
 @gmm.command(short_help="Write a model for scikit-learn or ONNX.", epilog=EXIT_CODES)

@@ -1,4 +1,4 @@
-"""The jobs that use a fitted model: predict, score, info, convert."""
+"""The jobs that use a fitted model: predict, score, summarize, convert."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import click
 import numpy as np
 
 from dask_gmm.cli.display import Display
-from dask_gmm.cli.fit_job import check_folder, description
+from dask_gmm.cli.fit_job import check_folder
 from dask_gmm.cli.log import Log
 from dask_gmm.cli.sources import open_source, open_weights, parse_storage_options
 from dask_gmm.cli.where import cluster
@@ -101,25 +101,6 @@ def parse_shares(text: str | None) -> tuple[float, ...]:
         return checked_shares([float(part) for part in (text or "").split(",") if part.strip()])
     except ValueError as error:
         raise click.UsageError(f"--quantiles {text}: {error}") from error
-
-
-def info(given: Mapping[str, Any], log: Log) -> dict[str, Any]:
-    """Return what a model file holds."""
-    model = GaussianMixture.load(given["model"])
-    parameters = model.get_params(deep=False)
-    shown = {
-        name: value
-        for name, value in parameters.items()
-        if value is None or isinstance(value, (bool, int, float, str))
-    }
-    return {
-        "model": public_url(given["model"]),
-        **description(model),
-        "dtype": str(model.means_.dtype),
-        "weights": np.asarray(model.weights_, dtype=float).tolist(),
-        "means": np.asarray(model.means_, dtype=float).tolist(),
-        "parameters": shown,
-    }
 
 
 def convert(given: Mapping[str, Any], log: Log) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import click
 
 from dask_gmm.cli.log import Log
+from dask_gmm.cli.spelling import in_words_of_the_shell
 
 DONE, USAGE, DATA, UNAVAILABLE, STOPPED = 0, 2, 3, 69, 75
 
@@ -65,7 +66,7 @@ def run(job: Callable[[Log], Mapping[str, Any]], log_format: str | None, when_st
     """
     log = Log(log_format)
     try:
-        with _signals(), _warnings_to(log), _notes_to(log), contextlib.redirect_stdout(sys.stderr):
+        with _signals(), _warnings_to(log), contextlib.redirect_stdout(sys.stderr):
             result = job(log)
     except (Stopped, KeyboardInterrupt) as stop:
         stopped = stop if isinstance(stop, Stopped) else Stopped(signal.SIGINT)
@@ -95,7 +96,8 @@ def _fail(log: Log, error: Exception) -> NoReturn:
     if code == 1:
         traceback.print_exc()
     notes = getattr(error, "__notes__", [])
-    log.error(type(error).__name__, "\n".join([str(error) or repr(error), *notes]), code)
+    message = in_words_of_the_shell("\n".join([str(error) or repr(error), *notes]))
+    log.error(type(error).__name__, message, code)
     raise click.exceptions.Exit(code) from None
 
 
@@ -148,7 +150,7 @@ def _warnings_to(log: Log) -> Iterator[None]:
     def show(
         message: Warning | str, category: type[Warning], filename: str, lineno: int, *rest: object
     ) -> None:
-        log.warning(category.__name__, str(message))
+        log.warning(category.__name__, in_words_of_the_shell(str(message)))
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
@@ -164,7 +166,7 @@ class _Notes(logging.Handler):
         self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage()
+        text = in_words_of_the_shell(record.getMessage())
         self._log.event("note", text, level=record.levelname.lower(), message=text)
 
 
@@ -173,9 +175,8 @@ _LOGGED = {"dask_gmm": logging.INFO, "distributed": logging.WARNING}
 
 
 @contextlib.contextmanager
-def _notes_to(log: Log) -> Iterator[None]:
-    import distributed  # noqa: F401  (sets its handlers up when it is imported)
-
+def notes_to(log: Log) -> Iterator[None]:
+    """Write to the log what the package and Dask log."""
     with contextlib.ExitStack() as stack:
         for name, level in _LOGGED.items():
             logger = logging.getLogger(name)

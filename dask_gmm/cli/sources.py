@@ -12,6 +12,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from dask_gmm.cli.spelling import in_words_of_the_shell
 from dask_gmm.data.dispatch import looks_like_parquet
 from dask_gmm.data.parquet import read_parquet
 from dask_gmm.data.source import Source
@@ -53,7 +54,7 @@ def open_source(url: str, given: Given, model: GaussianMixture | None = None) ->
     except DataError:
         raise
     except (ValueError, TypeError) as error:
-        raise click.UsageError(str(error)) from error
+        raise click.UsageError(in_words_of_the_shell(str(error))) from error
 
 
 def _as_fitted(given: Given, model: GaussianMixture) -> Given:

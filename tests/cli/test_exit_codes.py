@@ -25,15 +25,15 @@ def test_done(run: Any, stored: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        (("--tol", "-1"), "tol"),
+        (("--tol", "-1"), "--tol must be"),
         (("--tol", "x"), "--tol"),
         (("--column", "a"), "Parquet"),
-        (("--feature-axis", "4"), "feature_axis=4"),
+        (("--feature-axis", "4"), "--feature-axis 4"),
         (("--scheduler", "tcp://a:1", "--scheduler-file", "f"), "not both"),
         (("--tls-cert", "c.pem"), "--tls-cert"),
         (("--storage-option", "secret=s3cret"), "no credentials"),
         (("--storage-option", "anon"), "NAME=VALUE"),
-        (("--memory-limit", "100 MiB", "--n-workers", "1"), "memory_limit"),
+        (("--memory-limit", "100 MiB", "--n-workers", "1"), "--memory-limit"),
         (("--performance-report", "r.html"), "needs a cluster"),
         (("--warm-start", "nowhere.gmm"), "nowhere.gmm"),
     ],
