@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from numbers import Integral
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, DensityMixin
@@ -134,7 +134,7 @@ class GaussianMixtureIC(
         self.nan = nan
 
     @with_callbacks  # type: ignore[untyped-decorator]
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> GaussianMixtureIC:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Fit all candidates and choose.
 
         Parameters
