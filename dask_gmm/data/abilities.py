@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from dask_gmm.data.rows import NanRule
@@ -92,6 +92,16 @@ class SelectsFeatures(Protocol):
 
     def select_features(self, names: Sequence[str]) -> Source:
         """Return the same rows with these features, in this order; itself where it has not all of them."""
+        ...
+
+
+@runtime_checkable
+class HasFeatureDim(Protocol):
+    """A source of labelled arrays that knows along which dimension of theirs the features lie."""
+
+    @property
+    def feature_dim(self) -> Hashable | None:
+        """The dimension; None where it was not named."""
         ...
 
 

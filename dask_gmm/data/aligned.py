@@ -18,6 +18,7 @@ from dask_gmm.data.abilities import CountsRows, DropsNan, TakesColumns
 from dask_gmm.data.aligned_grid import column_on_grid
 from dask_gmm.data.aligned_table import column_of_table, needs_row_counts
 from dask_gmm.data.checks import check_length
+from dask_gmm.data.looking import LookingMixin
 from dask_gmm.data.rows import NanRule
 from dask_gmm.data.source import SAMPLE_WEIGHT, Answer, Block, Reader, Source
 
@@ -83,7 +84,7 @@ def without_nan(source: Source) -> Source:
     return source.dropping_nan()
 
 
-class AlignedSource:
+class AlignedSource(LookingMixin):
     """Rows of one source with columns of others beside them; `with_column` makes it.
 
     Parameters

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from dask_gmm.data.answers import checked_answer
+from dask_gmm.data.looking import LookingMixin
 from dask_gmm.data.sample_grid import SampleGrid
 from dask_gmm.data.source import Answer, Reader, Source
 
 
-class BaseSource(ABC):
+class BaseSource(LookingMixin, ABC):
     """A table without names that is read where it is used; see `dask_gmm.data.source.Source`.
 
     A subclass has a reader, ``n_features``, ``dtype``, ``chunks``, ``sample_shape`` and ``numbered``.

@@ -30,13 +30,14 @@ from dask_gmm.data.source import Answer, Block, Chunk, working_dtype
 
 
 def from_array(
-    x: da.Array, *, feature_axis: int = -1, nan: Literal["error", "drop"] = "error"
+    x: da.Array | NDArray[Any], *, feature_axis: int = -1, nan: Literal["error", "drop"] = "error"
 ) -> DaskArraySource:
-    """Return the rows of a dask array of two or more dimensions, without computing any.
+    """Return the rows of an array of two or more dimensions, without computing any.
 
     Parameters
     ----------
-    x : dask.array.Array
+    x : dask.array.Array or ndarray
+        Predictions are lazy either way.
     feature_axis : int, default=-1
         Axis along which the features lie; all other axes are samples.
     nan : {"error", "drop"}, default="error"
@@ -51,10 +52,13 @@ def from_array(
     ValueError
         A one-dimensional array, a feature axis that does not exist, an unknown number of features.
     TypeError
-        Not a dask array, or not one of real numbers in NumPy arrays.
+        Not an array, or not one of real numbers in NumPy arrays.
     """
+    if isinstance(x, np.ndarray):
+        # Without a name of its own Dask would read all values to make one.
+        x = da.from_array(x, name=False)
     if not isinstance(x, da.Array):
-        raise TypeError(f"from_array takes a dask array, got {type(x).__name__}; see dask.array.from_array.")
+        raise TypeError(f"from_array takes a dask array or one of NumPy, got {type(x).__name__}.")
     return DaskArraySource(x, feature_axis, nan)
 
 

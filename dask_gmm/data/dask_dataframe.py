@@ -146,6 +146,10 @@ class DaskFrameSource(BaseSource):
         source.nan = "drop"
         return source
 
+    def to_dask(self) -> dd.DataFrame:
+        """Return the frame of the features."""
+        return self.frame
+
     def with_keys(self, names: Sequence[str]) -> DaskFrameSource:
         """Return the same rows with these columns and the index as their keys.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 from dask_gmm.data.abilities import SelectsFeatures
@@ -15,7 +15,12 @@ from dask_gmm.data.source import Source, is_source
 _PARQUET = (".parquet", ".parq", ".pq")
 
 
-def lazy_source(X: Any, nan: NanRule = "error", features: Sequence[str] | None = None) -> Source | None:
+def lazy_source(
+    X: Any,
+    nan: NanRule = "error",
+    features: Sequence[str] | None = None,
+    feature_dim: Hashable | None = None,
+) -> Source | None:
     """Return the source of data that are read chunk by chunk, None for data in memory.
 
     Parameters
@@ -26,6 +31,8 @@ def lazy_source(X: Any, nan: NanRule = "error", features: Sequence[str] | None =
         What becomes of rows with a NaN or a null; a source that drops them already goes on to.
     features : sequence of str, optional
         Which features to take, by name and in this order, where the data have names.
+    feature_dim : hashable, optional
+        Of xarray objects, as in `from_xarray`.
 
     Raises
     ------
@@ -37,18 +44,24 @@ def lazy_source(X: Any, nan: NanRule = "error", features: Sequence[str] | None =
     if isinstance(X, (str, os.PathLike)):
         source: Source | None = _stored(os.fspath(X), nan, features)
     else:
-        source = _lazy_source(X, features)
+        source = _lazy_source(X, features, feature_dim)
     if isinstance(source, SelectsFeatures) and features is not None:
         source = source.select_features(features)
     return source if source is None or nan == "error" else without_nan(source)
 
 
-def _lazy_source(X: Any, features: Sequence[str] | None) -> Source | None:
+def _lazy_source(X: Any, features: Sequence[str] | None, feature_dim: Hashable | None) -> Source | None:
     if is_instance(X, "xarray", "DataArray") or is_instance(X, "xarray", "Dataset"):
         from dask_gmm.data.xarray import from_xarray
 
-        chosen = _present(features, X.data_vars) if is_instance(X, "xarray", "Dataset") else None
-        return from_xarray(X if chosen is None else X[chosen])
+        chosen = None
+        if is_instance(X, "xarray", "Dataset"):
+            names = list(features or ())
+            if feature_dim is not None:
+                # They are called after variable and level.
+                names = list(dict.fromkeys(name.partition("[")[0] for name in names))
+            chosen = _present(names, X.data_vars)
+        return from_xarray(X[chosen] if chosen else X, feature_dim)
     if is_source(X):
         return X
     if is_instance(X, "zarr", "Array"):

@@ -44,7 +44,10 @@ def from_xarray(
         The variables of a Dataset are the features; one that lacks a dimension of the samples is repeated
         along it. Dask arrays in it stay lazy.
     feature_dim : hashable, optional
-        The dimension of a DataArray along which the features lie; the last without it.
+        The dimension of a DataArray along which the features lie; the last without it. Of a Dataset: each
+        entry along it of each variable is a feature, such as the temperatures and salinities of profiles at
+        all depths, called ``temperature[10.0]`` and so on by the coordinates; variables without it are one
+        feature each.
     nan : {"error", "drop"}, default="error"
         With "drop", rows that contain a NaN count for nothing, and predictions have -1 or NaN there.
 
@@ -72,12 +75,11 @@ def from_xarray(
     ('y', 'x')
     """
     if isinstance(data, xr.Dataset):
-        if feature_dim is not None:
-            raise ValueError("feature_dim is for a DataArray; the variables of a Dataset are the features.")
-        return LabelledSource(*_of_dataset(data), nan=nan)
+        found = _of_dataset(data) if feature_dim is None else _of_profiles(data, feature_dim)
+        return LabelledSource(*found, nan=nan, feature_dim=feature_dim)
     if not isinstance(data, xr.DataArray):
         raise TypeError(f"from_xarray takes a DataArray or a Dataset, got {type(data).__name__}.")
-    return LabelledSource(*_of_array(data, feature_dim), nan=nan)
+    return LabelledSource(*_of_array(data, feature_dim), nan=nan, feature_dim=feature_dim)
 
 
 class LabelledSource(BaseSource):
@@ -92,6 +94,8 @@ class LabelledSource(BaseSource):
     feature_names : tuple of str or None
     in_memory : bool
     nan : {"error", "drop"}
+    feature_dim : hashable, optional
+        Along which a Dataset has several features for each variable.
     """
 
     def __init__(
@@ -101,7 +105,9 @@ class LabelledSource(BaseSource):
         feature_names: tuple[str, ...] | None,
         in_memory: bool,
         nan: Literal["error", "drop"],
+        feature_dim: Hashable | None = None,
     ) -> None:
+        self.feature_dim = feature_dim
         self._rows = DaskArraySource(values, -1, nan)
         self._samples = samples
         self.feature_names = feature_names
@@ -213,6 +219,31 @@ def _of_dataset(
     texts = all(isinstance(name, str) for name in names)
     in_memory = all(array.chunks is None for array in dataset.data_vars.values())
     return values, arrays[0], tuple(map(str, names)) if texts else None, in_memory
+
+
+def _of_profiles(
+    dataset: xr.Dataset, dim: Hashable
+) -> tuple[da.Array, xr.DataArray, tuple[str, ...] | None, bool]:
+    check_variables(dataset)
+    if not any(dim in array.dims for array in dataset.data_vars.values()):
+        raise ValueError(f"feature_dim={dim!r} is no dimension of a variable: {tuple(dataset.sizes)}.")
+    levels = dataset.indexes.get(dim, range(dataset.sizes[dim]))
+    wide = [
+        array if dim in array.dims else array.expand_dims({dim: 1})
+        for array in map(_unmasked, dataset.data_vars.values())
+    ]
+    wide = [array.drop_vars([dim], errors="ignore").transpose(..., dim) for array in wide]
+    arrays = xr.broadcast(*wide, exclude=[dim])
+    names: list[str] = []
+    for name, array in dataset.data_vars.items():
+        names += [f"{name}[{level}]" for level in levels] if dim in array.dims else [str(name)]
+    dims = (*(other for other in arrays[0].dims if other != dim), dim)
+    values = da.concatenate([_lazy(array.transpose(*dims).variable) for array in arrays], axis=-1)
+    if values.ndim < 2:
+        raise ValueError(f"The variables have no dimension of samples beside {dim!r}.")
+    samples = arrays[0].transpose(*dims).isel({dim: 0}, drop=True)
+    in_memory = all(array.chunks is None for array in dataset.data_vars.values())
+    return values, samples, tuple(names), in_memory
 
 
 def _unmasked(array: xr.DataArray) -> xr.DataArray:

@@ -23,6 +23,7 @@ _PLAIN: Mapping[str, Callable[[Any], Any]] = {
     "n_iter_": int,
     "converged_": bool,
     "threshold_": float,
+    "feature_dim_": str,
 }
 _BOUNDS = ("lower_bound_", "lower_bounds_")
 

@@ -19,7 +19,8 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from dask_gmm.data.aligned import with_weights
+from dask_gmm.data.abilities import HasFeatureDim
+from dask_gmm.data.aligned import AlignedSource, with_weights
 from dask_gmm.data.dispatch import lazy_source
 from dask_gmm.data.in_memory import ArraySource
 from dask_gmm.data.masks import refuse_masked
@@ -53,7 +54,8 @@ def training_source(
     -------
     source : Source
     attributes : mapping
-        ``n_features_in_`` and, where features have names, ``feature_names_in_``.
+        ``n_features_in_``, ``feature_names_in_`` where features have names, and ``feature_dim_`` where
+        `from_xarray` was told a dimension.
 
     Raises
     ------
@@ -72,7 +74,11 @@ def training_source(
     if n_positions is not None:
         # Dropping rows with NaN can only leave fewer.
         check_enough_rows(n_positions, source.n_features, least_rows, name)
-    return source, {name: value for name, value in vars(witness).items() if name in _FEATURE_ATTRIBUTES}
+    attributes = {name: value for name, value in vars(witness).items() if name in _FEATURE_ATTRIBUTES}
+    rows = source.source if isinstance(source, AlignedSource) else source
+    if isinstance(rows, HasFeatureDim) and rows.feature_dim is not None:
+        attributes["feature_dim_"] = rows.feature_dim
+    return source, attributes
 
 
 def prediction_source(estimator: BaseEstimator, X: Any, sample_weight: Any = None) -> Source:
@@ -89,7 +95,8 @@ def known_rows(source: Source) -> int | None:
 def _checked_source(estimator: BaseEstimator, X: Any, sample_weight: Any, *, reset: bool) -> Source:
     nan: NanRule = "drop" if getattr(estimator, "nan", "error") == "drop" else "error"
     names = None if reset else getattr(estimator, "feature_names_in_", None)
-    source = lazy_source(X, nan, None if names is None else list(map(str, names)))
+    feature_dim = None if reset else getattr(estimator, "feature_dim_", None)
+    source = lazy_source(X, nan, None if names is None else list(map(str, names)), feature_dim)
     drop = nan == "drop"
     if source is None:
         rows = _array_source(estimator, X, sample_weight, reset=reset, drop=drop)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from dask_gmm.data.abilities import DropsNan
 from dask_gmm.data.aligned import with_column, with_weights, without_nan
+from dask_gmm.data.looking import LookingMixin
 from dask_gmm.data.source import SAMPLE_WEIGHT, Answer, Block, Reader, Source, byte_counts
 from dask_gmm.errors import DataError
 
@@ -184,6 +185,24 @@ class SourceContract:
             np.testing.assert_array_equal(block.weights, WEIGHTS[block.numbers()])
         (values,) = dask.compute(source.apply(TOTAL), scheduler="sync")
         np.testing.assert_array_equal(np.asarray(values).reshape(-1), rows.sum(axis=1))
+
+    def test_it_can_be_looked_at(self, made: Source) -> None:
+        if not isinstance(made, LookingMixin):
+            pytest.skip("no source that users have in hand")
+        assert made.shape == (*made.sample_shape, N_FEATURES)
+        if None not in made.sample_shape:
+            assert len(made) == N_ROWS
+        assert bool(made)
+        first = read_all(made, [0])[0].rows[:3]
+        np.testing.assert_array_equal(made.head(3).to_numpy(), first)
+        assert len(made.head(10 * N_ROWS)) == N_ROWS
+        if made.feature_names is not None:
+            assert tuple(made.head().columns) == made.feature_names
+        (computed,) = dask.compute(made.to_dask(), scheduler="sync")
+        np.testing.assert_array_equal(np.asarray(computed).reshape(-1, N_FEATURES), ROWS)
+        shown = made._repr_html_()
+        assert "<table>" in shown
+        assert SECRET not in shown
 
     def test_rows_with_nan_can_be_left_out(self, tmp_path: Path) -> None:
         rows = ROWS.copy()

@@ -203,8 +203,8 @@ def test_what_cannot_be_used(data: Any, error: type[Exception], match: str) -> N
 def test_dimensions_that_do_not_exist(image: xr.DataArray) -> None:
     with pytest.raises(ValueError, match="'depth' does not exist"):
         from_xarray(image, "depth")
-    with pytest.raises(ValueError, match="variables of a Dataset"):
-        from_xarray(image.drop_vars("gain").to_dataset("band"), "time")
+    with pytest.raises(ValueError, match="'depth' is no dimension"):
+        from_xarray(image.drop_vars("gain").to_dataset("band"), "depth")
 
 
 # --- the contract of all sources --------------------------------------------------------------------------
