@@ -51,9 +51,11 @@ def run_all(root: str) -> list[Any]:
 def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("local")
     with dask.config.set({"dask-gmm.cli.n-workers": 0, "dask-gmm.cli.threads": 1}):
-        _, select, to_zarr, to_parquet, info = run_all(str(folder))
+        _, select, to_zarr, to_parquet, summary, info = run_all(str(folder))
     assert select["n_components"] == info["n_components"] == 5
     assert to_zarr["n_rows"] == to_parquet["n_rows"] == 20_000
+    assert set(summary["log_density"]) == {"0.05", "0.5", "0.95"}
+    assert sum(rows["n_rows"] for rows in summary["components"] if rows["feature"] == "x0") == 20_000
     return folder
 
 
@@ -77,7 +79,10 @@ def test_local_files(local: Path) -> None:
     labels = zarr.open_group(local / "labels.zarr", mode="r")["labels"][:]
     np.testing.assert_array_equal(labels, gm.predict(rows))
     unusual = pd.read_parquet(local / "unusual.parquet")
-    np.testing.assert_array_equal(unusual["anomaly"], gm.score_samples(rows) < -25)
+    log_density = gm.score_samples(rows)
+    np.testing.assert_array_equal(unusual["log_density"], log_density[log_density < -20])
+    assert unusual["anomaly"].all()
+    assert 0 < len(unusual) < 1000
 
 
 @pytest.mark.long
