@@ -165,7 +165,9 @@ def test_all_workers_have_their_share_in_every_pass(rows, saturation, ballast):
         "distributed.scheduler.active-memory-manager.interval": "50ms",
     }
     n_workers = 24
-    options = {"n_workers": n_workers, "threads_per_worker": 1, "dashboard_address": None}
+    # No limit of memory: a 24th of the machine's is soon less than what the process of all tests holds, and
+    # Dask pauses every worker that finds its process above it.
+    options = {"n_workers": n_workers, "threads_per_worker": 1, "dashboard_address": None, "memory_limit": 0}
     with (
         dask.config.set(settings),
         LocalCluster(processes=False, **options) as cluster,
