@@ -19,6 +19,7 @@ from dask_gmm.data.source import Source
 from dask_gmm.data.zarr.source import from_zarr
 from dask_gmm.errors import DataError
 from dask_gmm.mixture.gaussian_mixture import GaussianMixture
+from dask_gmm.mixture.validation import nan_rule
 from dask_gmm.storage.atomic import read_whole
 from dask_gmm.storage.location import Location
 from dask_gmm.storage.redaction import without_secrets
@@ -60,7 +61,7 @@ def open_source(url: str, given: Given, model: GaussianMixture | None = None) ->
 def _as_fitted(given: Given, model: GaussianMixture) -> Given:
     """Return the options with what the model says where they are silent."""
     names = getattr(model, "feature_names_in_", None)
-    as_fitted = {"nan": given["nan"] or model.nan}
+    as_fitted = {"nan": given["nan"] or nan_rule(model, fitted=True)}
     if names is None or given["column"] or given["component"]:
         return {**given, **as_fitted}
     storage_options = parse_storage_options(given["storage_option"])

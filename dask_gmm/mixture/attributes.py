@@ -50,7 +50,7 @@ def set_fitted(estimator: object, attributes: Mapping[str, Any]) -> None:
     """
     _check_held(attributes)
     # Rows without names, and fits without a threshold, forget those of an earlier fit.
-    for name in ("feature_names_in_", "feature_dim_", "threshold_"):
+    for name in ("feature_names_in_", "feature_dim_", "nan_", "threshold_"):
         vars(estimator).pop(name, None)
     for name, value in attributes.items():
         setattr(estimator, name, value)

@@ -139,6 +139,11 @@ class GaussianMixture(
         Number of features.
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Names of the features, where the data have names.
+    feature_dim_ : str
+        The dimension that `from_xarray` was told, where it was: predictions of xarray data take it again.
+    nan_ : {'drop'}
+        Where rows with a NaN were left out of the fit, as the source or `nan` said: predictions leave such rows
+        out too.
 
     See Also
     --------

@@ -24,6 +24,7 @@ _PLAIN: Mapping[str, Callable[[Any], Any]] = {
     "converged_": bool,
     "threshold_": float,
     "feature_dim_": str,
+    "nan_": str,
 }
 _BOUNDS = ("lower_bound_", "lower_bounds_")
 

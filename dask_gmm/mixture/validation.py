@@ -19,7 +19,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from dask_gmm.data.abilities import HasFeatureDim
+from dask_gmm.data.abilities import DropsNan, HasFeatureDim
 from dask_gmm.data.aligned import AlignedSource, with_weights
 from dask_gmm.data.dispatch import lazy_source
 from dask_gmm.data.in_memory import ArraySource
@@ -54,8 +54,9 @@ def training_source(
     -------
     source : Source
     attributes : mapping
-        ``n_features_in_``, ``feature_names_in_`` where features have names, and ``feature_dim_`` where
-        `from_xarray` was told a dimension.
+        ``n_features_in_``, ``feature_names_in_`` where features have names, and what predictions have to
+        know of how the source was made: ``feature_dim_`` where `from_xarray` was told a dimension, ``nan_``
+        where rows with a NaN were left out.
 
     Raises
     ------
@@ -78,12 +79,20 @@ def training_source(
     rows = source.source if isinstance(source, AlignedSource) else source
     if isinstance(rows, HasFeatureDim) and rows.feature_dim is not None:
         attributes["feature_dim_"] = rows.feature_dim
+    if isinstance(rows, DropsNan) and rows.nan == "drop":
+        attributes["nan_"] = rows.nan
     return source, attributes
 
 
 def prediction_source(estimator: BaseEstimator, X: Any, sample_weight: Any = None) -> Source:
     """Check X against the fitted features and return it as a source."""
     return _checked_source(estimator, X, sample_weight, reset=False)
+
+
+def nan_rule(estimator: BaseEstimator, *, fitted: bool) -> NanRule:
+    """Return what becomes of rows with a NaN; once rows were left out of a fit, predictions do likewise."""
+    rules = {getattr(estimator, "nan", "error"), getattr(estimator, "nan_", "error") if fitted else "error"}
+    return "drop" if "drop" in rules else "error"
 
 
 def known_rows(source: Source) -> int | None:
@@ -93,7 +102,7 @@ def known_rows(source: Source) -> int | None:
 
 
 def _checked_source(estimator: BaseEstimator, X: Any, sample_weight: Any, *, reset: bool) -> Source:
-    nan: NanRule = "drop" if getattr(estimator, "nan", "error") == "drop" else "error"
+    nan: NanRule = nan_rule(estimator, fitted=not reset)
     names = None if reset else getattr(estimator, "feature_names_in_", None)
     feature_dim = None if reset else getattr(estimator, "feature_dim_", None)
     source = lazy_source(X, nan, None if names is None else list(map(str, names)), feature_dim)

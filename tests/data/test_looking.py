@@ -64,7 +64,21 @@ def test_another_fit_forgets_the_dimension(profiles):
         from_xarray(profiles, feature_dim="depth")
     )
     assert gm.feature_dim_ == "depth"
-    assert not hasattr(gm.fit(RNG.normal(size=(20, 2))), "feature_dim_")
+    gm.set_params(nan="error").fit(RNG.normal(size=(20, 2)))
+    assert not hasattr(gm, "feature_dim_")
+    assert not hasattr(gm, "nan_")
+    with pytest.raises(ValueError, match="NaN"):
+        gm.predict([[1.0, np.nan]])
+
+
+def test_predictions_leave_out_what_the_fitted_source_left_out(profiles, tmp_path):
+    source = from_xarray(profiles, feature_dim="depth", nan="drop")
+    gm = GaussianMixture(2, covariance_type="diag", random_state=0).fit(source)
+    gm.save(tmp_path / "m.gmm")
+    expected = gm.predict(source).compute()
+    assert (expected == -1).any()
+    for model in (gm, GaussianMixture.load(tmp_path / "m.gmm")):
+        xr.testing.assert_identical(model.predict(profiles).compute(), expected)
 
 
 def test_arrays_in_memory():
