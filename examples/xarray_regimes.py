@@ -53,7 +53,7 @@ def main(folder: Path) -> None:
     print(f"probability of the likelier regime, on average: {certain.mean().item():.3f}")
 
     write_predictions(gm, rows, folder / "regimes.zarr", ["labels", "log_density"])
-    written = xr.open_zarr(folder / "regimes.zarr", consolidated=False).assign_coords(weather.coords)
+    written = xr.open_zarr(folder / "regimes.zarr", consolidated=False)
     print(f"{', '.join(written.data_vars)} by {', '.join(written.sizes)}")
 
 

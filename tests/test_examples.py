@@ -19,6 +19,8 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
         ("ocean_variables", "water_mass(12, 20, 90, 180): warm at the surface 100%, at the bottom 0%"),
         ("dask_array_on_cluster", "rows of each component:"),
         ("xarray_regimes", "28% of the days and places: pressure 1035.0, temperature -4.0"),
+        ("ocean_profiles", "100% of the profiles in the tropics are warm, 21% of all are too shallow"),
+        ("embeddings", "served one by one: the same topic, True"),
         ("scaled_pipeline", "30.0% of the rows around [3. 3. 3.]"),
     ],
 )
