@@ -142,8 +142,8 @@ class GaussianMixture(
     feature_dim_ : str
         The dimension that `from_xarray` was told, where it was: predictions of xarray data take it again.
     nan_ : {'drop'}
-        Where rows with a NaN were left out of the fit, as the source or `nan` said: predictions leave such rows
-        out too.
+        Where rows with a NaN were left out of the fit, as the source or `nan` said: predictions leave such
+        rows out too.
 
     See Also
     --------
