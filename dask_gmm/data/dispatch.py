@@ -60,6 +60,9 @@ def _lazy_source(X: Any, features: Sequence[str] | None, feature_dim: Hashable |
             if feature_dim is not None:
                 # They are called after variable and level.
                 names = list(dict.fromkeys(name.partition("[")[0] for name in names))
+            elif len(names) == len(X.data_vars):
+                # Nothing to choose: another order is refused, as that of a data frame in memory is.
+                names = []
             chosen = _present(names, X.data_vars)
         return from_xarray(X[chosen] if chosen else X, feature_dim)
     if is_source(X):

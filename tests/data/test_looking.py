@@ -54,6 +54,17 @@ def test_profiles_of_several_variables(profiles, chunked, tmp_path):
         assert (labels.values.ravel()[~kept] == -1).all()
 
 
+@pytest.mark.parametrize("chunks", [None, {"y": 2}])
+def test_variables_are_chosen_by_name_but_not_sorted(profiles, chunks):
+    data = profiles[["t", "s"]].fillna(0.0)
+    data = data if chunks is None else data.chunk(chunks)
+    gm = GaussianMixture(2, random_state=0).fit(data)
+    more = data.assign(salt=data["s"] * 2.0)
+    xr.testing.assert_equal(gm.predict(more[["salt", "s", "t"]]), gm.predict(data))
+    with pytest.raises(ValueError, match="feature names should match"):
+        gm.predict(data[["s", "t"]])
+
+
 def test_a_dimension_of_no_variable(profiles):
     with pytest.raises(ValueError, match="feature_dim='level' is no dimension"):
         from_xarray(profiles, feature_dim="level")
