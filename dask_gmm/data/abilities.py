@@ -86,6 +86,11 @@ class DropsNan(Protocol):
         ...
 
 
+def nan_rule_of(source: Source) -> NanRule:
+    """Return whether a source leaves out rows with a NaN; those that cannot do not."""
+    return source.nan if isinstance(source, DropsNan) else "error"
+
+
 @runtime_checkable
 class SelectsFeatures(Protocol):
     """A source whose features have names, of which it can be had with some, in any order."""

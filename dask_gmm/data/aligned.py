@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dask_gmm.data.abilities import CountsRows, DropsNan, TakesColumns
+from dask_gmm.data.abilities import CountsRows, DropsNan, TakesColumns, nan_rule_of
 from dask_gmm.data.aligned_grid import column_on_grid
 from dask_gmm.data.aligned_table import column_of_table, needs_row_counts
 from dask_gmm.data.checks import check_length
@@ -119,7 +119,7 @@ class AlignedSource(LookingMixin):
     @property
     def nan(self) -> NanRule:
         """Whether rows with a NaN or a null are left out."""
-        return self.source.nan if isinstance(self.source, DropsNan) else "error"
+        return nan_rule_of(self.source)
 
     def dropping_nan(self) -> Source:
         """Return the same rows without those that have a NaN or a null, and the columns of the others."""

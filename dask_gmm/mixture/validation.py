@@ -19,7 +19,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from dask_gmm.data.abilities import DropsNan, HasFeatureDim
+from dask_gmm.data.abilities import HasFeatureDim, nan_rule_of
 from dask_gmm.data.aligned import AlignedSource, with_weights
 from dask_gmm.data.dispatch import lazy_source
 from dask_gmm.data.in_memory import ArraySource
@@ -79,8 +79,8 @@ def training_source(
     rows = source.source if isinstance(source, AlignedSource) else source
     if isinstance(rows, HasFeatureDim) and rows.feature_dim is not None:
         attributes["feature_dim_"] = rows.feature_dim
-    if isinstance(rows, DropsNan) and rows.nan == "drop":
-        attributes["nan_"] = rows.nan
+    if nan_rule_of(source) == "drop":
+        attributes["nan_"] = "drop"
     return source, attributes
 
 
@@ -91,8 +91,8 @@ def prediction_source(estimator: BaseEstimator, X: Any, sample_weight: Any = Non
 
 def nan_rule(estimator: BaseEstimator, *, fitted: bool) -> NanRule:
     """Return what becomes of rows with a NaN; once rows were left out of a fit, predictions do likewise."""
-    rules = {getattr(estimator, "nan", "error"), getattr(estimator, "nan_", "error") if fitted else "error"}
-    return "drop" if "drop" in rules else "error"
+    left_out = fitted and hasattr(estimator, "nan_")
+    return "drop" if left_out or getattr(estimator, "nan", "error") == "drop" else "error"
 
 
 def known_rows(source: Source) -> int | None:
@@ -102,7 +102,7 @@ def known_rows(source: Source) -> int | None:
 
 
 def _checked_source(estimator: BaseEstimator, X: Any, sample_weight: Any, *, reset: bool) -> Source:
-    nan: NanRule = nan_rule(estimator, fitted=not reset)
+    nan = nan_rule(estimator, fitted=not reset)
     names = None if reset else getattr(estimator, "feature_names_in_", None)
     feature_dim = None if reset else getattr(estimator, "feature_dim_", None)
     source = lazy_source(X, nan, None if names is None else list(map(str, names)), feature_dim)

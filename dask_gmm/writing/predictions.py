@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 import dask_gmm
 from dask_gmm.checkpointing.identity import source_identity
-from dask_gmm.data.abilities import DropsNan, HasCoordinates, KeepsKeys
+from dask_gmm.data.abilities import HasCoordinates, KeepsKeys, nan_rule_of
 from dask_gmm.data.source import Answer, Source, byte_counts
 from dask_gmm.engine.choose import choose_engine
 from dask_gmm.engine.memory_estimate import PassBytes
@@ -176,7 +176,7 @@ def write_predictions(
     place: Target
     if kind == "zarr":
         dims = source.dims or None
-        masked = isinstance(source, DropsNan) and source.nan == "drop"
+        masked = nan_rule_of(source) == "drop"
         coordinates = source.coordinates if isinstance(source, HasCoordinates) else None
         source, grid = on_regular_grid(source)
         place = ZarrTarget(location, grid, columns, dims, masked, coordinates)
