@@ -1,6 +1,8 @@
 """Find topics in embeddings: keep the ids and the three likeliest topics of each text, then serve one by one.
 
-python examples/embeddings.py
+Texts lie in Parquet files with an id; which topic each was made from is known, so that it can be compared.
+
+    python examples/embeddings.py
 """
 
 from __future__ import annotations

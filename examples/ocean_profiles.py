@@ -1,6 +1,8 @@
 """Classify ocean profiles: temperature and salinity at every depth are features, shallow places are left out.
 
-python examples/ocean_profiles.py
+Whole profiles are compared, so those that end above the deepest level are dropped and labelled -1.
+
+    python examples/ocean_profiles.py
 """
 
 from __future__ import annotations
