@@ -14,12 +14,18 @@ import pandas as pd
 import pyarrow as pa
 from dask._expr import Expr
 from numpy.typing import NDArray
-from sklearn.utils.validation import _get_feature_names
 
 from dask_gmm.data.answers import checked_answer
 from dask_gmm.data.base_source import BaseSource
 from dask_gmm.data.checks import check_length
 from dask_gmm.data.dask_graphs import ChunkGraphs, GraphReader
+from dask_gmm.data.frame_columns import (
+    column_values,
+    frame_names,
+    frame_rows,
+    refuse_other_columns,
+    rows_dtype,
+)
 from dask_gmm.data.frame_partitions import can_be_paired, optimized, paired
 from dask_gmm.data.rows import NanRule, unknown_numbers, without_nan_rows
 from dask_gmm.data.source import Answer, Block, Chunk
@@ -45,12 +51,12 @@ class DaskFrameSource(BaseSource):
     def __init__(self, frame: dd.DataFrame, features: Sequence[str] | None = None) -> None:
         self.whole = frame
         frame = frame if features is None else frame[list(features)]
-        _refuse_others(frame.dtypes)
+        refuse_other_columns(frame.dtypes)
         self.frame = frame
         self._keys: tuple[str, ...] | None = None
         self.n_features = len(frame.columns)
-        self.dtype = _rows_dtype(frame.dtypes)
-        self.feature_names = _feature_names(tuple(frame.columns))
+        self.dtype = rows_dtype(frame.dtypes)
+        self.feature_names = frame_names(tuple(frame.columns))
         self._n_rows: list[int] | None = None
         self._paired: tuple[str, dd.Series] | None = None
         self.nan: NanRule = "error"
@@ -119,7 +125,7 @@ class DaskFrameSource(BaseSource):
         paired = None if self._paired is None or self._paired[0] == name else self._paired
         if not isinstance(values, dd.Series):
             return self._with_paired(paired), values
-        _refuse_others(pd.Series({name: values.dtype}))
+        refuse_other_columns(pd.Series({name: values.dtype}))
         if paired is None and can_be_paired(self.frame, values):
             return self._with_paired((name, values)), None
         return self._with_paired(paired), values
@@ -232,10 +238,12 @@ class DaskFrameReader:
             None if self.keys is None else pa.Table.from_pandas(frame[list(self.keys)], preserve_index=True)
         )
         frame = frame[list(self.names)] if announced != self.names else frame
-        rows = _rows(frame, self.dtype, name, self.nan)
+        rows = frame_rows(frame, self.dtype, name, self.nan)
         columns = {}
         if self.column is not None:
-            columns[self.column] = _values(computed[1], np.dtype(np.float64), name, self.column, "error")
+            columns[self.column] = column_values(
+                computed[1], np.dtype(np.float64), name, self.column, "error"
+            )
             check_length(self.column, columns[self.column], len(rows), name)
         numbers = partial(self._numbers, index, len(rows))
         block = Block(rows=rows, name=name, index=index, numbers=numbers, columns=columns, keys=keys)
@@ -258,59 +266,8 @@ def _name(index: int) -> str:
 def _answer_partition(frame: pd.DataFrame, answer: Answer, dtype: np.dtype[Any], nan: NanRule) -> Any:
     name = "a partition of the dask DataFrame"
     numbers = partial(unknown_numbers, 0, len(frame))
-    block = Block(rows=_rows(frame, dtype, name, nan), name=name, index=0, numbers=numbers)
+    block = Block(rows=frame_rows(frame, dtype, name, nan), name=name, index=0, numbers=numbers)
     if nan == "drop":
         block = without_nan_rows(block)
     kind = pd.Series if answer.n_columns is None else pd.DataFrame
     return kind(checked_answer(block, answer), index=frame.index)
-
-
-def _feature_names(columns: tuple[Any, ...]) -> tuple[str, ...] | None:
-    """Return names that are all strings, None where none is; scikit-learn refuses a mixture of both."""
-    # Equal names are no trouble here, but they are to what scikit-learn looks with.
-    names = _get_feature_names(pd.DataFrame(columns=list(dict.fromkeys(columns))))
-    return None if names is None else columns
-
-
-def _refuse_others(dtypes: pd.Series[Any]) -> None:
-    is_number, is_complex = pd.api.types.is_numeric_dtype, pd.api.types.is_complex_dtype
-    refused = [
-        f"{name!r} ({dtype})" for name, dtype in dtypes.items() if not is_number(dtype) or is_complex(dtype)
-    ]
-    if refused:
-        raise TypeError(
-            f"Columns of the dask DataFrame that are not numeric: {', '.join(refused)}. Select or convert "
-            "columns, for example X[['a', 'b']]."
-        )
-
-
-def _rows_dtype(dtypes: pd.Series[Any]) -> np.dtype[Any]:
-    """Return float32 if every column is, nullable or not, else float64."""
-    single = all(getattr(dtype, "numpy_dtype", dtype) == np.float32 for dtype in dtypes)
-    return np.dtype(np.float32 if single and len(dtypes) else np.float64)
-
-
-def _rows(frame: pd.DataFrame, dtype: np.dtype[Any], name: str, nan: NanRule) -> NDArray[Any]:
-    """Return a partition as an array of shape (n, n_features), without a copy if all columns have `dtype`."""
-    if all(column == dtype for column in frame.dtypes):
-        values = frame.to_numpy()
-        if values.flags.forc:
-            return values
-    rows = np.empty(frame.shape, dtype=dtype, order="F")
-    for number, (label, column) in enumerate(frame.items()):
-        rows[:, number] = _values(column, dtype, name, label, nan)
-    return rows
-
-
-def _values(
-    column: pd.Series[Any], dtype: np.dtype[Any], name: str, label: Any, nan: NanRule
-) -> NDArray[Any]:
-    """Return a column as an array of `dtype`; nulls of a nullable one are NaN where such rows are dropped."""
-    if pd.api.types.is_extension_array_dtype(column.dtype) and column.isna().any():
-        if nan == "drop":
-            return column.to_numpy(dtype=dtype, na_value=np.nan)
-        raise DataError(
-            f"{name}, column {label!r}: there are null values. Fill them or filter them out first, or leave "
-            'such rows out with nan="drop".'
-        )
-    return column.to_numpy(dtype=dtype)
