@@ -45,9 +45,11 @@ def lazy_source(
         source: Source | None = _stored(os.fspath(X), nan, features)
     else:
         source = _lazy_source(X, features, feature_dim)
-    if isinstance(source, SelectsFeatures) and features is not None:
+    if source is None:
+        return None
+    if features is not None and isinstance(source, SelectsFeatures):
         source = source.select_features(features)
-    return source if source is None or nan == "error" else without_nan(source)
+    return source if nan == "error" else without_nan(source)
 
 
 def _lazy_source(X: Any, features: Sequence[str] | None, feature_dim: Hashable | None) -> Source | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +17,10 @@ from dask_gmm.fitting.precision import arithmetic
 from dask_gmm.mixture.fitted import OBSERVATION, FittedMixture, fitted_density
 from dask_gmm.model.density import Density
 from dask_gmm.model.observation.observation import Kernel, Observation
+
+# Factors of so many bytes: to make a kernel of them takes longer than to evaluate a row, so it is kept for
+# those who predict row by row, as servers do.
+_SMALL_BYTES = 1 << 16
 
 Quantity = Literal["labels", "probabilities", "log_density"]
 #: What is said of them where they have attributes.
@@ -51,8 +55,9 @@ class Prediction:
 
     @cached_property
     def _kernel(self) -> Kernel:
-        with SingleBlasThread():
-            return self.observation.kernel(self.density, self.arithmetic)
+        if self.density.precisions_cholesky.nbytes <= _SMALL_BYTES:
+            return _kept_kernel(_ByBits(self.observation, self.density, self.arithmetic))
+        return _new_kernel(self.observation, self.density, self.arithmetic)
 
     def __getstate__(self) -> dict[str, Any]:
         # The kernel is made anew where it is needed.
@@ -79,6 +84,36 @@ class Prediction:
         n_columns = self.density.n_components if self.quantity == "probabilities" else None
         missing = -1 if self.quantity == "labels" else np.nan
         return Answer(self, self.dtype, n_columns, missing, self.quantity, LONG_NAMES[self.quantity])
+
+
+class _ByBits:
+    """What a kernel is made of, as a key: two are equal where their numbers are, to the last bit."""
+
+    def __init__(self, observation: Observation, density: Density, arithmetic: np.dtype[Any]) -> None:
+        self.parts = observation, density, arithmetic
+        arrays = density.weights, density.means, density.precisions_cholesky
+        self._bits = (
+            observation,
+            density.covariance_type,
+            arithmetic,
+            *((array.shape, array.tobytes()) for array in arrays),
+        )
+
+    def __hash__(self) -> int:
+        return hash(self._bits)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ByBits) and self._bits == other._bits
+
+
+@lru_cache(maxsize=4)
+def _kept_kernel(key: _ByBits) -> Kernel:
+    return _new_kernel(*key.parts)
+
+
+def _new_kernel(observation: Observation, density: Density, arithmetic: np.dtype[Any]) -> Kernel:
+    with SingleBlasThread():
+        return observation.kernel(density, arithmetic)
 
 
 def prediction(model: FittedMixture, quantity: Quantity, rows_dtype: np.dtype[Any]) -> Answer:

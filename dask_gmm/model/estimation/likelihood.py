@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +16,7 @@ from dask_gmm.model.statistics import Statistics
 Array = NDArray[np.float64]
 
 
+@dataclass(frozen=True)
 class MaximumLikelihood(Estimation):
     """EM as Dempster, Laird and Rubin (1977) have it."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +16,7 @@ from dask_gmm.model.observation.observation import Kernel, Observation, Observed
 from dask_gmm.model.statistics import Statistics, Totals
 
 
+@dataclass(frozen=True)
 class Complete(Observation):
     """A row is the point that it says: its density is the mixture's, its moments are its own."""
 
