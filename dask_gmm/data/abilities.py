@@ -69,26 +69,26 @@ class Rechunkable(Protocol):
 
 
 @runtime_checkable
-class DropsNan(Protocol):
-    """A source that can leave out rows with a NaN or a null.
+class HasNanRule(Protocol):
+    """A source that can leave out rows with a NaN or a null, or keep them with holes.
 
     Attributes
     ----------
-    nan : {'error', 'drop'}
-        Whether it does.
+    nan : {'error', 'drop', 'keep'}
+        What it does with them.
     """
 
     @property
     def nan(self) -> NanRule: ...  # noqa: D102
 
-    def dropping_nan(self) -> Source:
-        """Return the same rows without those that have one; predictions keep their positions."""
+    def with_nan(self, nan: NanRule) -> Source:
+        """Return the same rows under another rule; predictions have the positions of all of them."""
         ...
 
 
 def nan_rule_of(source: Source) -> NanRule:
-    """Return whether a source leaves out rows with a NaN; those that cannot do not."""
-    return source.nan if isinstance(source, DropsNan) else "error"
+    """Return what a source does with rows that have a NaN; those that know no rule refuse them."""
+    return source.nan if isinstance(source, HasNanRule) else "error"
 
 
 @runtime_checkable

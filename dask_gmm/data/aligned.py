@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dask_gmm.data.abilities import CountsRows, DropsNan, TakesColumns, nan_rule_of
+from dask_gmm.data.abilities import CountsRows, HasNanRule, TakesColumns, nan_rule_of
 from dask_gmm.data.aligned_grid import column_on_grid
 from dask_gmm.data.aligned_table import column_of_table, needs_row_counts
 from dask_gmm.data.checks import check_length
@@ -71,17 +71,17 @@ def _aligned(source: Source, name: str, values: Any) -> tuple[Source, Source]:
     return source, column_of_table(values, n_rows, name)
 
 
-def without_nan(source: Source) -> Source:
-    """Return the same rows without those that have a NaN or a null; see `DropsNan`.
+def with_nan_rule(source: Source, nan: NanRule) -> Source:
+    """Return the same rows under another rule for those that have a NaN or a null; see `HasNanRule`.
 
     Raises
     ------
     TypeError
         A source of somebody else's that has no way to.
     """
-    if not isinstance(source, DropsNan):
-        raise TypeError(f'{type(source).__name__} has no method dropping_nan, which nan="drop" needs.')
-    return source.dropping_nan()
+    if not isinstance(source, HasNanRule):
+        raise TypeError(f'{type(source).__name__} has no method with_nan, which nan="{nan}" needs.')
+    return source.with_nan(nan)
 
 
 class AlignedSource(LookingMixin):
@@ -118,12 +118,12 @@ class AlignedSource(LookingMixin):
 
     @property
     def nan(self) -> NanRule:
-        """Whether rows with a NaN or a null are left out."""
+        """What becomes of rows with a NaN or a null."""
         return nan_rule_of(self.source)
 
-    def dropping_nan(self) -> Source:
-        """Return the same rows without those that have a NaN or a null, and the columns of the others."""
-        return AlignedSource(without_nan(self.source), self.columns)
+    def with_nan(self, nan: NanRule) -> Source:
+        """Return the same rows and columns under another rule for a NaN or a null."""
+        return AlignedSource(with_nan_rule(self.source, nan), self.columns)
 
     def apply(self, answer: Answer) -> Any:
         """Return the answer for the rows, of which the columns are no part."""

@@ -19,7 +19,7 @@ def check_length(column: str, values: NDArray[Any], n_rows: int, where: str) -> 
 
 
 def check_rows(block: Block) -> None:
-    """Refuse NaN and infinity.
+    """Refuse infinity, and NaN where it is no hole.
 
     Raises
     ------
@@ -31,11 +31,12 @@ def check_rows(block: Block) -> None:
     with np.errstate(over="ignore", invalid="ignore"):
         if not len(rows) or np.isfinite(rows.sum()):
             return
-    finite = np.isfinite(rows).all(axis=1)
+    good = np.isfinite(rows) | np.isnan(rows) if block.holes else np.isfinite(rows)
+    finite = good.all(axis=1)
     if finite.all():
         return
     first = int(np.argmin(finite))
-    bad = rows[first][~np.isfinite(rows[first])][0]
+    bad = rows[first][~good[first]][0]
     what = "NaN" if np.isnan(bad) else f"infinity or a value too large for dtype({rows.dtype.name!r})"
     advice = (
         ' Fill them, or leave such rows out with nan="drop", of the estimator or of the source. '

@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
-from typing import Any, Literal
+from typing import Any
 
 import dask.array as da
 import numpy as np
@@ -18,19 +18,20 @@ from dask_gmm.data.dask_graphs import ChunkGraphs, GraphReader
 from dask_gmm.data.grid_chunks import GridChunks
 from dask_gmm.data.masks import unmasked
 from dask_gmm.data.rows import (
+    NanRule,
     as_rows,
     check_nan_rule,
     check_piece,
     normal_feature_axis,
+    under_nan_rule,
     unknown_numbers,
-    without_nan_rows,
 )
 from dask_gmm.data.sample_grid import SampleGrid
 from dask_gmm.data.source import Answer, Block, Chunk, working_dtype
 
 
 def from_array(
-    x: da.Array | NDArray[Any], *, feature_axis: int = -1, nan: Literal["error", "drop"] = "error"
+    x: da.Array | NDArray[Any], *, feature_axis: int = -1, nan: NanRule = "error"
 ) -> DaskArraySource:
     """Return the rows of an array of two or more dimensions, without computing any.
 
@@ -73,7 +74,7 @@ class DaskArraySource(BaseSource):
     nan : {"error", "drop"}, default="error"
     """
 
-    def __init__(self, x: da.Array, feature_axis: int = -1, nan: Literal["error", "drop"] = "error") -> None:
+    def __init__(self, x: da.Array, feature_axis: int = -1, nan: NanRule = "error") -> None:
         check_nan_rule(nan)
         if x.dtype == object:
             # Python numbers, perhaps: only reading tells, as in scikit-learn.
@@ -114,8 +115,6 @@ class DaskArraySource(BaseSource):
 
     def reader(self, indices: Sequence[int]) -> DaskArrayReader:
         """Return a reader with the tasks of the chunks `indices`."""
-        # Integers too may be masked.
-        drop_nan = self.nan == "drop"
         blocks = tuple(len(axis) for axis in self._sizes)
         return DaskArrayReader(
             self._graphs.reader(indices),
@@ -124,7 +123,7 @@ class DaskArraySource(BaseSource):
             self.feature_axis,
             self.n_features,
             self.dtype,
-            drop_nan,
+            self.nan,
         )
 
     def futures(self, indices: Sequence[int]) -> Mapping[Any, Any]:
@@ -147,15 +146,15 @@ class DaskArraySource(BaseSource):
         sizes = {axis: max(sizes) for axis, sizes in enumerate(self.x.chunks)}
         return DaskArraySource(self.x.rechunk(sizes), self.feature_axis, self.nan)
 
-    def dropping_nan(self) -> DaskArraySource:
-        """Return the same rows without those that have a NaN."""
-        return DaskArraySource(self.x, self.feature_axis, "drop")
+    def with_nan(self, nan: NanRule) -> DaskArraySource:
+        """Return the same rows under another rule for a NaN."""
+        return DaskArraySource(self.x, self.feature_axis, nan)
 
     def apply(self, answer: Answer) -> da.Array:
         """Return the answer as a lazy dask array of the samples' shape and chunks."""
         columns = () if answer.n_columns is None else ((answer.n_columns,),)
         return da.map_blocks(
-            partial(_answer_piece, self.feature_axis, self.dtype, self.nan == "drop", answer),
+            partial(_answer_piece, self.feature_axis, self.dtype, self.nan, answer),
             self.x,
             chunks=(*self._sizes, *columns),
             drop_axis=self.feature_axis,
@@ -181,7 +180,7 @@ class DaskArrayReader:
     feature_axis, n_features : int
     dtype : dtype
         Of the rows.
-    drop_nan : bool
+    nan : {'error', 'drop', 'keep'}
     """
 
     def __init__(
@@ -192,15 +191,11 @@ class DaskArrayReader:
         feature_axis: int,
         n_features: int,
         dtype: np.dtype[Any],
-        drop_nan: bool,
+        nan: NanRule,
     ) -> None:
         self.graphs, self.blocks, self.grid = graphs, blocks, grid
-        self.feature_axis, self.n_features, self.dtype, self.drop_nan = (
-            feature_axis,
-            n_features,
-            dtype,
-            drop_nan,
-        )
+        self.feature_axis, self.n_features, self.dtype = feature_axis, n_features, dtype
+        self.nan: NanRule = nan
 
     def read(self, index: int) -> Block:
         """Compute chunk `index`."""
@@ -217,7 +212,7 @@ class DaskArrayReader:
         else:
             numbers = partial(self.grid.numbers, index)
         block = Block(rows=rows, name=name, index=index, numbers=numbers)
-        return without_nan_rows(block) if self.drop_nan else block
+        return under_nan_rule(block, self.nan)
 
     def supply(self, results: Mapping[Any, Any]) -> None:
         """Take what persisted chunks hold, before the first read."""
@@ -225,14 +220,14 @@ class DaskArrayReader:
 
 
 def _answer_piece(
-    feature_axis: int, dtype: np.dtype[Any], drop_nan: bool, answer: Answer, piece: NDArray[Any]
+    feature_axis: int, dtype: np.dtype[Any], nan: NanRule, answer: Answer, piece: NDArray[Any]
 ) -> NDArray[Any]:
     """Return the answer for one chunk, in the shape of its samples."""
     piece = unmasked(piece, "A chunk of the dask array")
     check_piece(piece, [None] * piece.ndim, "A chunk of the dask array")
     rows = as_rows(piece, feature_axis, dtype)
     block = Block(rows=rows, name="chunk", index=0, numbers=partial(unknown_numbers, 0, len(rows)))
-    values = checked_answer(without_nan_rows(block) if drop_nan else block, answer)
+    values = checked_answer(under_nan_rule(block, nan), answer)
     samples = piece.shape[:feature_axis] + piece.shape[feature_axis + 1 :]
     return values.reshape(*samples, *values.shape[1:])
 

@@ -27,7 +27,7 @@ from dask_gmm.data.frame_columns import (
     rows_dtype,
 )
 from dask_gmm.data.frame_partitions import can_be_paired, optimized, paired
-from dask_gmm.data.rows import NanRule, unknown_numbers, without_nan_rows
+from dask_gmm.data.rows import NanRule, under_nan_rule, unknown_numbers
 from dask_gmm.data.source import Answer, Block, Chunk
 from dask_gmm.errors import DataError
 
@@ -146,10 +146,10 @@ class DaskFrameSource(BaseSource):
         source._n_rows = self._with_paired(None)._graphs.lengths()
         return source, source._n_rows
 
-    def dropping_nan(self) -> DaskFrameSource:
-        """Return the same rows without those that have a NaN or a null."""
+    def with_nan(self, nan: NanRule) -> DaskFrameSource:
+        """Return the same rows under another rule for a NaN or a null."""
         source = copy.copy(self)
-        source.nan = "drop"
+        source.nan = nan
         return source
 
     def to_dask(self) -> dd.DataFrame:
@@ -247,7 +247,7 @@ class DaskFrameReader:
             check_length(self.column, columns[self.column], len(rows), name)
         numbers = partial(self._numbers, index, len(rows))
         block = Block(rows=rows, name=name, index=index, numbers=numbers, columns=columns, keys=keys)
-        return without_nan_rows(block) if self.nan == "drop" else block
+        return under_nan_rule(block, self.nan)
 
     def supply(self, results: Mapping[Any, Any]) -> None:
         """Take what persisted partitions hold, before the first read."""
@@ -267,7 +267,6 @@ def _answer_partition(frame: pd.DataFrame, answer: Answer, dtype: np.dtype[Any],
     name = "a partition of the dask DataFrame"
     numbers = partial(unknown_numbers, 0, len(frame))
     block = Block(rows=frame_rows(frame, dtype, name, nan), name=name, index=0, numbers=numbers)
-    if nan == "drop":
-        block = without_nan_rows(block)
+    block = under_nan_rule(block, nan)
     kind = pd.Series if answer.n_columns is None else pd.DataFrame
     return kind(checked_answer(block, answer), index=frame.index)

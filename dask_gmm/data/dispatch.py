@@ -6,8 +6,8 @@ import os
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
-from dask_gmm.data.abilities import SelectsFeatures
-from dask_gmm.data.aligned import without_nan
+from dask_gmm.data.abilities import SelectsFeatures, nan_rule_of
+from dask_gmm.data.aligned import with_nan_rule
 from dask_gmm.data.imported import is_instance
 from dask_gmm.data.rows import NanRule
 from dask_gmm.data.source import Source, is_source
@@ -27,8 +27,8 @@ def lazy_source(
     ----------
     X : Source, dask array or dataframe, zarr.Array, or path or URL of a Zarr array or Parquet data
         Anything else is taken for data in memory.
-    nan : {'error', 'drop'}
-        What becomes of rows with a NaN or a null; a source that drops them already goes on to.
+    nan : {'error', 'drop', 'keep'}
+        What becomes of rows with a NaN or a null; with 'error' a source goes on as it was made.
     features : sequence of str, optional
         Which features to take, by name and in this order, where the data have names.
     feature_dim : hashable, optional
@@ -49,7 +49,7 @@ def lazy_source(
         return None
     if features is not None and isinstance(source, SelectsFeatures):
         source = source.select_features(features)
-    return source if nan == "error" else without_nan(source)
+    return source if nan in ("error", nan_rule_of(source)) else with_nan_rule(source, nan)
 
 
 def _lazy_source(X: Any, features: Sequence[str] | None, feature_dim: Hashable | None) -> Source | None:

@@ -54,9 +54,9 @@ def frame_rows(frame: pd.DataFrame, dtype: np.dtype[Any], name: str, nan: NanRul
 def column_values(
     column: pd.Series[Any], dtype: np.dtype[Any], name: str, label: Any, nan: NanRule
 ) -> NDArray[Any]:
-    """Return a column as an array of `dtype`; nulls of a nullable one are NaN where such rows are dropped."""
+    """Return a column as an array of `dtype`; nulls of a nullable one are NaN unless they are an error."""
     if pd.api.types.is_extension_array_dtype(column.dtype) and column.isna().any():
-        if nan == "drop":
+        if nan != "error":
             return column.to_numpy(dtype=dtype, na_value=np.nan)
         raise DataError(
             f"{name}, column {label!r}: there are null values. Fill them or filter them out first, or leave "

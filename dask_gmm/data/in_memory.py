@@ -37,6 +37,8 @@ class ArraySource(BaseSource):
     feature_names : tuple of str, optional
     kept : ndarray of shape (m,), bool, optional
         Which positions these rows have among the m that were given; without it, all.
+    holes : bool
+        Whether a NaN means that a value was not observed.
     """
 
     numbered = True
@@ -48,8 +50,10 @@ class ArraySource(BaseSource):
         columns: AlignedColumns | None = None,
         feature_names: tuple[str, ...] | None = None,
         kept: NDArray[np.bool_] | None = None,
+        *,
+        holes: bool = False,
     ) -> None:
-        self.rows, self.kept = rows, kept
+        self.rows, self.kept, self.holes = rows, kept, holes
         self.columns = {} if columns is None else columns
         self.feature_names = feature_names
         self.n_features = int(rows.shape[1])
@@ -98,6 +102,7 @@ class ArraySource(BaseSource):
             index=index,
             numbers=lambda: np.arange(part.start, part.start + len(rows)),
             columns={name: column[part] for name, column in self.columns.items()},
+            holes=self.holes,
         )
 
     def take_column(self, name: str, values: Any) -> tuple[ArraySource, None]:
@@ -113,15 +118,17 @@ class ArraySource(BaseSource):
                 f"{name} has {len(column)} values, X has {len(self.rows)} rows: give one for each row."
             )
         columns = {**self.columns, name: column}
-        return ArraySource(self.rows, columns, self.feature_names, self.kept), None
+        return ArraySource(self.rows, columns, self.feature_names, self.kept, holes=self.holes), None
 
     @property
     def nan(self) -> NanRule:
-        """Whether rows with a NaN were left out."""
-        return "error" if self.kept is None else "drop"
+        """What became of rows with a NaN."""
+        return "keep" if self.holes else "error" if self.kept is None else "drop"
 
-    def dropping_nan(self) -> ArraySource:
-        """Return the rows without those that have a NaN; answers have their positions."""
+    def with_nan(self, nan: NanRule) -> ArraySource:
+        """Return the rows with holes, or without those that have a NaN; answers have their positions."""
+        if nan != "drop":
+            return ArraySource(self.rows, self.columns, self.feature_names, self.kept, holes=nan == "keep")
         kept = ~np.isnan(self.rows).any(axis=1)
         columns = {name: column[kept] for name, column in self.columns.items()}
         return ArraySource(self.rows[kept], columns, self.feature_names, kept)

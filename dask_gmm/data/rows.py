@@ -16,8 +16,9 @@ from dask_gmm.errors import DataError
 #: Rows of cell i are numbered from i times this where the rows before the cell cannot be counted.
 UNKNOWN_STRIDE = 2**40
 
-NanRule = Literal["error", "drop"]
-NAN_RULES = ("error", "drop")
+#: What becomes of rows with a NaN or a null: an error; they are left out; they stay, with the NaN as a hole.
+NanRule = Literal["error", "drop", "keep"]
+NAN_RULES = ("error", "drop", "keep")
 
 
 def as_rows(piece: NDArray[Any], feature_axis: int, dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -43,6 +44,13 @@ def stack_rows(
     for column, read in zip(columns, pieces, strict=True):
         column[:] = read().reshape(-1)
     return columns.T
+
+
+def under_nan_rule(block: Block, nan: NanRule) -> Block:
+    """Return the block as a rule for NaN has it: without such rows, or with holes."""
+    if nan == "drop":
+        return without_nan_rows(block)
+    return replace(block, holes=True) if nan == "keep" else block
 
 
 def without_nan_rows(block: Block) -> Block:
@@ -81,9 +89,9 @@ def normal_feature_axis(feature_axis: int, ndim: int, what: str) -> int:
 
 
 def check_nan_rule(nan: str) -> None:
-    """Raise ValueError if `nan` is neither "error" nor "drop"."""
+    """Raise ValueError if `nan` is none of the rules."""
     if nan not in NAN_RULES:
-        raise ValueError(f'nan must be "error" or "drop", got {nan!r}.')
+        raise ValueError(f'nan must be "error", "drop" or "keep", got {nan!r}.')
 
 
 def check_piece(piece: NDArray[Any], expected: Sequence[int | None], name: str) -> None:

@@ -64,6 +64,8 @@ class Block:
         Which of the chunk's m sample positions are in `rows`; None when all are.
     columns : mapping of str to ndarray of shape (n,), float64
         What the data tell of each row besides its features, by name; see `dask_gmm.data.aligned`.
+    holes : bool
+        Whether a NaN in `rows` means that the value was not observed; otherwise it is an error.
     keys : pyarrow.Table of m rows, or None
         What tells the m sample positions from others: columns of any type that predictions keep.
     """
@@ -74,6 +76,7 @@ class Block:
     numbers: Callable[[], NDArray[np.int64]]
     kept: NDArray[np.bool_] | None = None
     columns: AlignedColumns = field(default_factory=dict)
+    holes: bool = False
     keys: pa.Table | None = None
 
     @property

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import dask.array as da
 import numpy as np
@@ -34,7 +34,7 @@ def from_xarray(
     data: xr.DataArray | xr.Dataset,
     feature_dim: Hashable | None = None,
     *,
-    nan: Literal["error", "drop"] = "error",
+    nan: NanRule = "error",
 ) -> LabelledSource:
     """Return the rows of an xarray object; all dimensions but that of the features are samples.
 
@@ -104,7 +104,7 @@ class LabelledSource(BaseSource):
         samples: xr.DataArray,
         feature_names: tuple[str, ...] | None,
         in_memory: bool,
-        nan: Literal["error", "drop"],
+        nan: NanRule,
         feature_dim: Hashable | None = None,
     ) -> None:
         self.feature_dim = feature_dim
@@ -143,7 +143,7 @@ class LabelledSource(BaseSource):
 
     @property
     def nan(self) -> NanRule:
-        """Whether rows with a NaN are left out."""
+        """What becomes of rows with a NaN."""
         return self._rows.nan
 
     @property
@@ -151,10 +151,10 @@ class LabelledSource(BaseSource):
         """The coordinates of the samples, without variables."""
         return xr.Dataset(coords=self._samples.coords)
 
-    def dropping_nan(self) -> LabelledSource:
-        """Return the same rows without those that have a NaN."""
+    def with_nan(self, nan: NanRule) -> LabelledSource:
+        """Return the same rows under another rule for a NaN."""
         source = copy.copy(self)
-        source._rows = self._rows.dropping_nan()
+        source._rows = self._rows.with_nan(nan)
         return source
 
     def regularly_chunked(self) -> DaskArraySource:

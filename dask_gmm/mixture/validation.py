@@ -109,7 +109,7 @@ def _checked_source(estimator: BaseEstimator, X: Any, sample_weight: Any, *, res
     drop = nan == "drop"
     if source is None:
         rows = _array_source(estimator, X, sample_weight, reset=reset, drop=drop)
-        return rows.dropping_nan() if drop else rows
+        return rows.with_nan("drop") if drop else rows
     if isinstance(getattr(X, "_meta", None), pd.DataFrame):
         # Names of several types are refused, as scikit-learn does.
         _get_feature_names(X._meta)

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dask_gmm.data.abilities import DropsNan
-from dask_gmm.data.aligned import with_column, with_weights, without_nan
+from dask_gmm.data.abilities import HasNanRule
+from dask_gmm.data.aligned import with_column, with_nan_rule, with_weights
 from dask_gmm.data.looking import LookingMixin
 from dask_gmm.data.source import SAMPLE_WEIGHT, Answer, Block, Reader, Source, byte_counts
 from dask_gmm.errors import DataError
@@ -186,6 +186,20 @@ class SourceContract:
         (values,) = dask.compute(source.apply(TOTAL), scheduler="sync")
         np.testing.assert_array_equal(np.asarray(values).reshape(-1), rows.sum(axis=1))
 
+    def test_rows_with_nan_can_be_kept(self, tmp_path: Path) -> None:
+        rows = ROWS.copy()
+        rows[[0, 17, 18, 59], [1, 2, 1, 1]] = np.nan
+        made = self.source(rows, tmp_path)
+        if not isinstance(made, HasNanRule):
+            pytest.skip("no source that users make")
+        source = made.with_nan("keep")
+        assert source.nan == "keep"
+        blocks = read_all(source)
+        assert all(block.holes for block in blocks)
+        np.testing.assert_array_equal(in_row_order(source), rows)
+        (values,) = dask.compute(source.apply(TOTAL), scheduler="sync")
+        np.testing.assert_array_equal(np.asarray(values).reshape(-1), rows.sum(axis=1))
+
     def test_it_can_be_looked_at(self, made: Source) -> None:
         if not isinstance(made, LookingMixin):
             pytest.skip("no source that users have in hand")
@@ -209,11 +223,11 @@ class SourceContract:
         rows[[0, 17, 18, 59], [1, 2, 1, 1]] = np.nan
         kept = ~np.isnan(rows).any(axis=1)
         made = with_weights(self.source(rows, tmp_path), WEIGHTS)
-        if not isinstance(getattr(made, "source", made), DropsNan):  # none of those that users make
-            with pytest.raises(TypeError, match="dropping_nan"):
-                without_nan(made)
+        if not isinstance(getattr(made, "source", made), HasNanRule):  # none of those that users make
+            with pytest.raises(TypeError, match="with_nan"):
+                with_nan_rule(made, "drop")
             return
-        source = without_nan(made)
+        source = with_nan_rule(made, "drop")
         blocks = read_all(source)
         order = np.argsort(np.concatenate([block.numbers() for block in blocks]))
         np.testing.assert_array_equal(np.concatenate([block.rows for block in blocks])[order], rows[kept])

@@ -16,7 +16,7 @@ from dask_gmm.data.parquet.chunks import Piece
 from dask_gmm.data.parquet.columns import Columns
 from dask_gmm.data.parquet.filters import RowFilter
 from dask_gmm.data.parquet.opening import naming_errors, read_row_groups
-from dask_gmm.data.rows import NanRule, unknown_numbers, without_nan_rows
+from dask_gmm.data.rows import NanRule, under_nan_rule, unknown_numbers
 from dask_gmm.data.source import SAMPLE_WEIGHT, AlignedColumns, Block
 from dask_gmm.errors import DataError
 from dask_gmm.storage.location import Location
@@ -61,7 +61,7 @@ class ParquetReader:
         keys = table.select(list(self.columns.keys)) if self.columns.keys else None
         numbers = partial(self._numbers, index, n_rows)
         block = Block(rows=rows, name=piece.name, index=index, numbers=numbers, columns=columns, keys=keys)
-        return without_nan_rows(block) if self.nan == "drop" else block
+        return under_nan_rule(block, self.nan)
 
     def supply(self, results: Mapping[Any, Any]) -> None:
         """Take nothing: rows are read from files."""
@@ -80,7 +80,7 @@ class ParquetReader:
         chosen = self.columns
         where = [f"{name}, column {column!r}" for column in chosen.numbers]
         features = [table.column(feature) for feature in chosen.features]
-        if self.nan == "drop":
+        if self.nan != "error":
             length = chosen.n_features if chosen.embedding else None
             features = [nulls_as_nan(column, length) for column in features]
         if chosen.embedding:

@@ -178,9 +178,9 @@ class ParquetSource(BaseSource):
         columns = replace(self.columns, keys=tuple(names))
         return ParquetSource(self.store, self.files, columns, self.row_filter, self.pieces, self.nan)
 
-    def dropping_nan(self) -> ParquetSource:
-        """Return the same rows without those that have a NaN or a null."""
-        return ParquetSource(self.store, self.files, self.columns, self.row_filter, self.pieces, "drop")
+    def with_nan(self, nan: NanRule) -> ParquetSource:
+        """Return the same rows under another rule for a NaN or a null."""
+        return ParquetSource(self.store, self.files, self.columns, self.row_filter, self.pieces, nan)
 
     def counted(self) -> tuple[ParquetSource, Sequence[int]]:
         """Count the rows that the filter leaves in each chunk, which reads its columns once."""

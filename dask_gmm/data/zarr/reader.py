@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from dask_gmm.data.rows import as_rows, stack_rows, without_nan_rows
+from dask_gmm.data.rows import NanRule, as_rows, stack_rows, under_nan_rule
 from dask_gmm.data.sample_grid import SampleGrid
 from dask_gmm.data.source import Block
 from dask_gmm.data.zarr.variables import Variable
@@ -28,14 +28,14 @@ class ZarrReader:
         None where every variable is a feature.
     dtype : dtype
         Of the rows.
-    drop_nan : bool
+    nan : {'error', 'drop', 'keep'}
     """
 
     variables: tuple[Variable, ...]
     grid: SampleGrid
     feature_axis: int | None
     dtype: np.dtype[Any]
-    drop_nan: bool
+    nan: NanRule
 
     def read(self, index: int) -> Block:
         """Read cell `index`: each stored chunk in it once."""
@@ -47,10 +47,9 @@ class ZarrReader:
             rows = as_rows(self.variables[0].read(self._selection(region)), self.feature_axis, self.dtype)
         numbers = partial(self.grid.numbers, index)
         block = Block(rows=rows, name=self.name(index), index=index, numbers=numbers)
-        if self.drop_nan:
-            return without_nan_rows(block)
-        self._refuse_missing(block)
-        return block
+        if self.nan == "error":
+            self._refuse_missing(block)
+        return under_nan_rule(block, self.nan)
 
     def _refuse_missing(self, block: Block) -> None:
         """Say which stored numbers stand for missing values where some do: nobody sees it in the rows."""

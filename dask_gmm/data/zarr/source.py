@@ -118,7 +118,7 @@ class ZarrSource(BaseSource):
     ) -> None:
         check_nan_rule(nan)
         self.variables = on_one_grid(variables)
-        self.nan = nan
+        self.nan: NanRule = nan
         first = self.variables[0]
         shape, chunk = first.shape, cell_shape_lcm([v.chunk_shape for v in self.variables])
         if feature_axis is None:
@@ -142,9 +142,9 @@ class ZarrSource(BaseSource):
             return self
         return ZarrSource([known[name] for name in names], None, self.nan)
 
-    def dropping_nan(self) -> ZarrSource:
-        """Return the same rows without those that have a NaN."""
-        return ZarrSource(self.variables, self.feature_axis, "drop")
+    def with_nan(self, nan: NanRule) -> ZarrSource:
+        """Return the same rows under another rule for a NaN."""
+        return ZarrSource(self.variables, self.feature_axis, nan)
 
     @classmethod
     def from_array(cls, array: zarr.Array[Any], feature_axis: int = -1, nan: NanRule = "error") -> ZarrSource:
@@ -159,8 +159,8 @@ class ZarrSource(BaseSource):
     @property
     def _reader(self) -> ZarrReader:
         may_be_nan = any(v.dtype.kind == "f" for v in self.variables)
-        drop_nan = self.nan == "drop" and may_be_nan
-        return ZarrReader(self.variables, self.grid, self.feature_axis, self.dtype, drop_nan)
+        nan: NanRule = self.nan if may_be_nan else "error"
+        return ZarrReader(self.variables, self.grid, self.feature_axis, self.dtype, nan)
 
     def reader(self, indices: Sequence[int]) -> ZarrReader:
         """Return a reader of all chunks; it is as small as one of a few."""
