@@ -25,6 +25,7 @@ FLOORS = (
     {"fitting"},
     {"checkpointing", "reporting"},
     {"mixture"},
+    {"preprocessing"},
     # For old pickles, `selection`.
     {"writing", "selection"},
     {"cli"},

@@ -19,6 +19,7 @@ from dask_gmm.cli.options import (
     QUANTILES,
     SELECT,
     SOURCE,
+    STEPS,
     WEIGHT,
     options,
 )
@@ -89,7 +90,7 @@ def _run(module: str, job: str, given: Mapping[str, Any]) -> None:
 @click.argument("source")
 @click.option("--n-components", type=int, required=True, help="Number of components.")
 @click.option("--out", required=True, help="The model file to write, local or a URL.")
-@options(OVERWRITE, *ESTIMATOR, WEIGHT, *SOURCE, *CLUSTER, LOG)
+@options(OVERWRITE, *ESTIMATOR, *STEPS, WEIGHT, *SOURCE, *CLUSTER, LOG)
 def fit(**given: Any) -> None:
     """Fit a mixture to SOURCE: a Zarr array or group, or Parquet files, local or a URL."""
     _run("fit_job", "fit", given)
@@ -98,7 +99,7 @@ def fit(**given: Any) -> None:
 @gmm.command(short_help="Fit several, and keep the best.", epilog=EXIT_CODES)
 @click.argument("source")
 @click.option("--out", required=True, help="The model file to write for the chosen one, local or a URL.")
-@options(OVERWRITE, *SELECT, WEIGHT, *SOURCE, *CLUSTER, LOG)
+@options(OVERWRITE, *SELECT, *STEPS, WEIGHT, *SOURCE, *CLUSTER, LOG)
 def select(**given: Any) -> None:
     """Fit several mixtures to SOURCE in the same passes, and keep the one that a criterion chooses."""
     _run("select_job", "select", given)

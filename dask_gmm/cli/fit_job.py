@@ -17,6 +17,7 @@ from dask_gmm.cli.log import Log
 from dask_gmm.cli.options import ESTIMATOR
 from dask_gmm.cli.progress import PassReport
 from dask_gmm.cli.sources import load_array, open_source, open_weights
+from dask_gmm.cli.steps import Model, fit_steps, number_or_share
 from dask_gmm.cli.where import cluster
 from dask_gmm.mixture.gaussian_mixture import GaussianMixture
 from dask_gmm.mixture.validation import known_rows
@@ -30,6 +31,8 @@ _ARRAYS = ("weights_init", "means_init", "precisions_init")
 def fit(given: Mapping[str, Any], log: Log) -> dict[str, Any]:
     """Fit, save, and return what the command prints."""
     check_model_place(given["out"], given["overwrite"])
+    if given["pca"] is not None:
+        number_or_share(given["pca"])
     estimator = make_estimator(given)
     source = open_source(given["source"], given)
     weights = open_weights(given)
@@ -41,10 +44,14 @@ def fit(given: Mapping[str, Any], log: Log) -> dict[str, Any]:
         if client is not None:
             log.event("cluster", f"{client!r}", scheduler=client.scheduler.address)
         with Display(log) as display:
-            estimator.set_callbacks(PassReport(source, display.pass_done, display.share_done))
-            estimator.fit(source, sample_weight=weights)
-    estimator.save(given["out"])
-    return {"model": public_url(given["out"]), **description(estimator), "seconds": perf_counter() - began}
+            steps, rows = fit_steps(given, source, weights)
+            estimator.set_callbacks(PassReport(rows, display.pass_done, display.share_done))
+            estimator.fit(rows, sample_weight=weights)
+    Model(steps, estimator).save(given["out"])
+    told = {"model": public_url(given["out"]), **description(estimator)}
+    if steps:
+        told["steps"] = [type(step).__name__ for step in steps]
+    return {**told, "seconds": perf_counter() - began}
 
 
 def make_estimator(given: Mapping[str, Any]) -> GaussianMixture:
@@ -61,7 +68,7 @@ def make_estimator(given: Mapping[str, Any]) -> GaussianMixture:
     parameters |= {name: load_array(given[name]) for name in _ARRAYS if given[name] is not None}
     if given["warm_start"] is None:
         return GaussianMixture(**{**parameters, "warm_start": False})
-    estimator = GaussianMixture.load(given["warm_start"])
+    estimator = Model.load(given["warm_start"]).mixture
     for name, there in (
         ("n_components", len(estimator.weights_)),
         ("covariance_type", estimator.covariance_type),

@@ -47,6 +47,7 @@ def _described(header: Mapping[str, Any], arrays: Mapping[str, Any]) -> dict[str
         "n_iter": attributes["n_iter_"],
         "lower_bound": bound if np.isfinite(bound) else None,
         **{name.rstrip("_"): value for name, value in told.items()},
+        **({"steps": [_step(step) for step in header["steps"]]} if "steps" in header else {}),
         "release": header["release"],
         "dtype": str(means.dtype),
         "weights": np.asarray(arrays["weights_"], dtype=float).tolist(),
@@ -55,3 +56,9 @@ def _described(header: Mapping[str, Any], arrays: Mapping[str, Any]) -> dict[str
             name: value for name, value in parameters.items() if value is None or isinstance(value, plain)
         },
     }
+
+
+def _step(step: Mapping[str, Any]) -> dict[str, Any]:
+    attributes = step["attributes"]
+    names = ("n_features_in_", "n_components_", "feature_names_in_")
+    return {"kind": step["kind"], **{n.rstrip("_"): attributes[n] for n in names if n in attributes}}

@@ -15,7 +15,8 @@ import numpy as np
 from dask_gmm.cli.display import Display
 from dask_gmm.cli.fit_job import check_folder
 from dask_gmm.cli.log import Log
-from dask_gmm.cli.sources import open_source, open_weights, parse_storage_options
+from dask_gmm.cli.sources import open_weights, parse_storage_options
+from dask_gmm.cli.steps import Model
 from dask_gmm.cli.where import cluster
 from dask_gmm.data.aligned import with_weights
 from dask_gmm.data.source import Source
@@ -30,8 +31,8 @@ from dask_gmm.writing import write_predictions
 
 def predict(given: Mapping[str, Any], log: Log) -> dict[str, Any]:
     """Write predictions and return what was written."""
-    model = GaussianMixture.load(given["model"])
-    source = open_source(given["source"], given, model)
+    loaded = Model.load(given["model"])
+    model, source = loaded.mixture, loaded.open(given)
     outputs = list(given["output"]) or (["labels"] if given["top"] is None else ["top"])
     if given["top"] is not None and "top" not in outputs:
         outputs.append("top")
@@ -58,8 +59,8 @@ def predict(given: Mapping[str, Any], log: Log) -> dict[str, Any]:
 
 def score(given: Mapping[str, Any], log: Log) -> dict[str, Any]:
     """Return the mean log density, in nats per row."""
-    model = GaussianMixture.load(given["model"])
-    source = open_source(given["source"], given, model)
+    loaded = Model.load(given["model"])
+    model, source = loaded.mixture, loaded.open(given)
     shares = parse_shares(given["quantiles"])
     began = perf_counter()
     with cluster(given, source):
@@ -76,8 +77,8 @@ def _log_densities(model: GaussianMixture, source: Source, shares: Sequence[floa
 
 def summarize(given: Mapping[str, Any], log: Log) -> dict[str, Any]:
     """Return what the rows of each component are like."""
-    model = GaussianMixture.load(given["model"])
-    source = open_source(given["source"], given, model)
+    loaded = Model.load(given["model"])
+    model, source = loaded.mixture, loaded.open(given)
     began = perf_counter()
     with cluster(given, source):
         shares = parse_shares(given["quantiles"]) or (0.05, 0.5, 0.95)
@@ -109,13 +110,13 @@ def convert(given: Mapping[str, Any], log: Log) -> dict[str, Any]:
     kind = given["to"] or {".skops": "skops", ".onnx": "onnx"}.get(os.path.splitext(given["out"])[1])
     if kind is None:
         raise click.UsageError(f"{given['out']} ends neither in .skops nor in .onnx: give --to.")
-    model = GaussianMixture.load(given["model"])
+    model = Model.load(given["model"])
     content = _CONVERTERS[kind](model)
     write_atomically(Location(given["out"]), content)
     return {"model": public_url(given["out"]), "format": kind, "bytes": len(content)}
 
 
-def _to_skops(model: GaussianMixture) -> bytes:
+def _to_skops(model: Model) -> bytes:
     try:
         import skops.io
     except ImportError as error:
@@ -124,16 +125,16 @@ def _to_skops(model: GaussianMixture) -> bytes:
     return content
 
 
-def _to_onnx(model: GaussianMixture) -> bytes:
+def _to_onnx(model: Model) -> bytes:
     try:
         from skl2onnx import to_onnx
         from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
     except ImportError as error:
         raise click.UsageError("skl2onnx is not installed: pip install 'dask-gmm[convert]'.") from error
-    tensor = FloatTensorType if model.means_.dtype == np.float32 else DoubleTensorType
-    rows = tensor([None, model.n_features_in_])
+    tensor = FloatTensorType if model.mixture.means_.dtype == np.float32 else DoubleTensorType
+    rows = tensor([None, model.n_features])
     content: bytes = to_onnx(model.to_sklearn(), initial_types=[("X", rows)]).SerializeToString()
     return content
 
 
-_CONVERTERS: Mapping[str, Callable[[GaussianMixture], bytes]] = {"skops": _to_skops, "onnx": _to_onnx}
+_CONVERTERS: Mapping[str, Callable[[Model], bytes]] = {"skops": _to_skops, "onnx": _to_onnx}

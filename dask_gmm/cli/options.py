@@ -150,6 +150,17 @@ SOURCE = (
     ),
 )
 
+#: What is done to the rows before they are fitted; the model file carries it.
+STEPS = (
+    Option("standardize", bool, False, "Divide by standard deviations first; the model file carries it."),
+    Option(
+        "pca",
+        str,
+        None,
+        "Reduce to so many principal components first, or to those with such a share of the variance: 0.95.",
+    ),
+)
+
 WEIGHT = Option(
     "sample_weight",
     str,

@@ -16,6 +16,7 @@ from dask_gmm.cli.log import Log
 from dask_gmm.cli.options import SELECT
 from dask_gmm.cli.progress import PassReport
 from dask_gmm.cli.sources import open_source, open_weights
+from dask_gmm.cli.steps import Model, fit_steps, number_or_share
 from dask_gmm.cli.where import cluster
 from dask_gmm.mixture.gaussian_mixture_ic import GaussianMixtureIC
 from dask_gmm.storage.redaction import public_url
@@ -34,14 +35,17 @@ def select(given: Mapping[str, Any], log: Log) -> dict[str, Any]:
         "cache": CACHE[given["cache"]],
         "nan": given["nan"] or "error",
     }
+    if given["pca"] is not None:
+        number_or_share(given["pca"])
     estimator = GaussianMixtureIC(**parameters)
     source = open_source(given["source"], given)
     weights = open_weights(given)
     began = perf_counter()
     with cluster(given, source), Display(log) as display:
-        estimator.set_callbacks(PassReport(source, display.pass_done, display.share_done))
-        estimator.fit(source, sample_weight=weights)
-    estimator.best_estimator_.save(given["out"])
+        steps, rows = fit_steps(given, source, weights)
+        estimator.set_callbacks(PassReport(rows, display.pass_done, display.share_done))
+        estimator.fit(rows, sample_weight=weights)
+    Model(steps, estimator.best_estimator_).save(given["out"])
     candidates = _lines(estimator.results_)
     edge = _edge(estimator.n_components_, parameters["n_components"])
     if edge is not None:

@@ -33,7 +33,9 @@ _HOW_STORED = ("missing_chunks", "decode")
 _TERM = re.compile(r"\s*(?P<column>.+?)\s*(?P<operator>==|!=|<=|>=|<|>|=| in | not in )\s*(?P<value>.+?)\s*")
 
 
-def open_source(url: str, given: Given, model: GaussianMixture | None = None) -> Source:
+def open_source(
+    url: str, given: Given, model: GaussianMixture | None = None, features: Sequence[str] | None = None
+) -> Source:
     """Return the rows that the options of `dask_gmm.cli.options.SOURCE` select.
 
     Parameters
@@ -42,7 +44,9 @@ def open_source(url: str, given: Given, model: GaussianMixture | None = None) ->
     given : mapping
         The options.
     model : GaussianMixture, optional
-        A fitted one: its features are taken by name, and its rule for NaN holds, where no option says else.
+        A fitted one: its rule for NaN holds, where no option says else.
+    features : sequence of str, optional
+        What it was fitted to, taken by name where no option says else.
 
     Raises
     ------
@@ -51,16 +55,15 @@ def open_source(url: str, given: Given, model: GaussianMixture | None = None) ->
         storage options cannot be understood.
     """
     try:
-        return _open(url, given if model is None else _as_fitted(given, model))
+        return _open(url, given if model is None else _as_fitted(given, model, features))
     except DataError:
         raise
     except (ValueError, TypeError) as error:
         raise click.UsageError(in_words_of_the_shell(str(error))) from error
 
 
-def _as_fitted(given: Given, model: GaussianMixture) -> Given:
+def _as_fitted(given: Given, model: GaussianMixture, names: Sequence[str] | None) -> Given:
     """Return the options with what the model says where they are silent."""
-    names = getattr(model, "feature_names_in_", None)
     as_fitted = {"nan": given["nan"] or nan_rule(model, fitted=True)}
     if names is None or given["column"] or given["component"]:
         return {**given, **as_fitted}

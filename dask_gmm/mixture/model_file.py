@@ -26,6 +26,8 @@ _PLAIN: Mapping[str, Callable[[Any], Any]] = {
     "feature_dim_": str,
     "nan_": str,
 }
+#: What the file of a mixture with steps before it says that it holds: releases that know no steps refuse it.
+PIPELINE = "Pipeline"
 _BOUNDS = ("lower_bound_", "lower_bounds_")
 
 #: Every attribute that a fit sets.
@@ -74,6 +76,8 @@ def estimator_of(cls: type[Estimator], header: Mapping[str, Any], arrays: Arrays
     ArithmeticError, AttributeError, LookupError, TypeError, ValueError
         It is the state of something else.
     """
+    if header["estimator"] == PIPELINE:
+        raise ValueError("it holds steps before the mixture: use dask_gmm.preprocessing.load_pipeline")
     if header["estimator"] != "GaussianMixture":
         raise ValueError(f"it holds a {header['estimator']}")
     parameters, attributes = header["parameters"], header["attributes"]

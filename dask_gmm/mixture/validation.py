@@ -37,7 +37,7 @@ _FEATURE_ATTRIBUTES = ("n_features_in_", "feature_names_in_")
 
 
 def training_source(
-    estimator: BaseEstimator, X: Any, sample_weight: Any, least_rows: int
+    estimator: BaseEstimator, X: Any, sample_weight: Any, least_rows: int | None
 ) -> tuple[Source, Mapping[str, Any]]:
     """Check X for fitting as far as that needs no pass over it.
 
@@ -47,8 +47,8 @@ def training_source(
         Whose features scikit-learn's checks are about; it is not changed.
     X, sample_weight
         As the user gave them.
-    least_rows : int
-        Fewer rows are an error: the most components that are fitted.
+    least_rows : int or None
+        Fewer rows are an error: the most components that are fitted. None for any number.
 
     Returns
     -------
@@ -72,7 +72,7 @@ def training_source(
         raise DataError(
             f"Found array with 0 feature(s) (shape=({n_rows}, 0)) while a minimum of 1 is required by {name}."
         )
-    if n_positions is not None:
+    if n_positions is not None and least_rows is not None:
         # Dropping rows with NaN can only leave fewer.
         check_enough_rows(n_positions, source.n_features, least_rows, name)
     attributes = {name: value for name, value in vars(witness).items() if name in _FEATURE_ATTRIBUTES}
