@@ -48,6 +48,7 @@ class Display:
 
     def share_done(self, share: float) -> None:
         """Show how much of the running pass is done."""
+        self._log.check_stop()
         if self._bar is not None:
             # Nobody knows for how long a start computes on its sample: a bar that pulses claims nothing.
             reading = share < 1
@@ -57,6 +58,7 @@ class Display:
 
     def pass_done(self, done: PassDone) -> None:
         """Show a pass."""
+        self._log.check_stop()
         if self._bar is not None:
             self._bar.console.print(pass_line(done), highlight=False, soft_wrap=True)
             return

@@ -21,6 +21,17 @@ class Log:
 
     def __init__(self, form: str | None = None) -> None:
         self.human = sys.stderr.isatty() if form is None else form == "human"
+        #: What asked the command to stop.
+        self.stop: BaseException | None = None
+
+    def check_stop(self) -> None:
+        """Raise what asked the command to stop, where it was lost.
+
+        Python raises what a signal's handler raises wherever it happens to be. In a finalizer, or in a callback
+        from compiled code, it is printed and forgotten.
+        """
+        if self.stop is not None:
+            raise self.stop
 
     def event(self, name: str, text: str, /, **values: Any) -> None:
         """Write an event: its text, or its values with name and time."""

@@ -66,7 +66,7 @@ def run(job: Callable[[Log], Mapping[str, Any]], log_format: str | None, when_st
     """
     log = Log(log_format)
     try:
-        with _signals(), _warnings_to(log), contextlib.redirect_stdout(sys.stderr):
+        with _signals(log), _warnings_to(log), contextlib.redirect_stdout(sys.stderr):
             result = job(log)
     except (Stopped, KeyboardInterrupt) as stop:
         stopped = stop if isinstance(stop, Stopped) else Stopped(signal.SIGINT)
@@ -132,9 +132,10 @@ def exit_code(error: Exception) -> int:
 
 
 @contextlib.contextmanager
-def _signals() -> Iterator[None]:
+def _signals(log: Log) -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> NoReturn:
-        raise Stopped(number)
+        log.stop = Stopped(number)
+        raise log.stop
 
     caught = [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT]
     before = [signal.signal(number, stop) for number in caught]

@@ -11,11 +11,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import pytest
 import zarr
 
 from dask_gmm import GaussianMixture
+from dask_gmm.cli.display import Display
+from dask_gmm.cli.log import Log
+from dask_gmm.cli.outcome import run
 
 SLOW = ("--n-components", "4", "--tol", "0", "--max-iter", "100000", "--random-state", "0")
 
@@ -108,3 +112,23 @@ def test_the_best_number_at_the_edge_is_told(run: Any, make_rows: Any, tmp_path:
     ended = run(*select, "--n-components", "1-9")
     assert ended.result["n_components"] < 9
     assert not any(event["event"] == "edge" for event in ended.events)
+
+
+def test_a_stop_that_was_lost_is_noticed_at_the_next_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the signal arrives in a finalizer, Python forgets what its handler raises."""
+
+    class Unlucky:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.01)
+
+    def job(log: Log) -> dict[str, Any]:
+        lucky = Unlucky()
+        del lucky
+        Display(log).share_done(0.5)
+        raise AssertionError("it went on")
+
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
+    with pytest.raises(click.exceptions.Exit) as caught:
+        run(job, "json")
+    assert caught.value.exit_code == 130
