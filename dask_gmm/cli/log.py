@@ -27,8 +27,8 @@ class Log:
     def check_stop(self) -> None:
         """Raise what asked the command to stop, where it was lost.
 
-        Python raises what a signal's handler raises wherever it happens to be. In a finalizer, or in a callback
-        from compiled code, it is printed and forgotten.
+        Python raises what a signal's handler raises wherever it is: in a finalizer, or in a callback from
+        compiled code, it is printed and forgotten.
         """
         if self.stop is not None:
             raise self.stop
