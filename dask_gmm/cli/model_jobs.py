@@ -20,7 +20,7 @@ from dask_gmm.cli.steps import Model
 from dask_gmm.cli.where import cluster
 from dask_gmm.data.aligned import with_weights
 from dask_gmm.data.source import Source
-from dask_gmm.mixture.fitted import fitted_density
+from dask_gmm.mixture.fitted import fitted_density, observation_of
 from dask_gmm.mixture.gaussian_mixture import GaussianMixture
 from dask_gmm.mixture.summarize import checked_shares, log_density_quantiles
 from dask_gmm.storage.atomic import write_atomically
@@ -71,7 +71,7 @@ def score(given: Mapping[str, Any], log: Log) -> dict[str, Any]:
 
 
 def _log_densities(model: GaussianMixture, source: Source, shares: Sequence[float]) -> dict[str, Any]:
-    found = log_density_quantiles(fitted_density(model), source, shares)
+    found = log_density_quantiles(fitted_density(model), observation_of(model), source, shares)
     return {"quantiles": dict(zip(map(str, shares), found.tolist(), strict=True))}
 
 

@@ -75,6 +75,12 @@ ESTIMATOR = (
         "cache", click.Choice(["auto", "all", "none"]), "auto", "Rows that stay in memory between passes."
     ),
     Option("checkpoint", str, None, "Save every pass here, and go on from it when started again."),
+    Option(
+        "missing",
+        click.Choice(["error", "em"]),
+        "error",
+        "With em, a NaN or null is a value that was not observed: fit by EM to what was.",
+    ),
     Option("accelerate", bool, False, "Fewer passes to a small --tol, maybe to another optimum."),
     Option(
         "contamination", float, None, "Share of anomalies; one more pass finds the log density below which."
@@ -90,6 +96,7 @@ _AS_FITTED = (
     "cache",
     "checkpoint",
     "accelerate",
+    "missing",
 )
 
 #: The parameters of `GaussianMixtureIC`, with its defaults.
@@ -205,7 +212,7 @@ PLAN = (
 PREDICT = (
     Option(
         "output",
-        click.Choice(["labels", "probabilities", "log_density", "anomaly", "top"]),
+        click.Choice(["labels", "probabilities", "log_density", "anomaly", "top", "imputed"]),
         None,
         "What to write; labels without it. May be given several times.",
         multiple=True,

@@ -22,8 +22,9 @@ from dask_gmm.errors import DataError
 from dask_gmm.fitting.precision import arithmetic
 from dask_gmm.fitting.reductions import EStep
 from dask_gmm.mixture.fit import FitSpec
-from dask_gmm.mixture.fitted import OBSERVATION, fitted_density
-from dask_gmm.mixture.gaussian_mixture import GaussianMixture, fit_spec
+from dask_gmm.mixture.fitted import fitted_density
+from dask_gmm.mixture.gaussian_mixture import GaussianMixture
+from dask_gmm.mixture.specification import fit_spec
 from dask_gmm.mixture.validation import known_rows
 
 # Rows that a mixture of the right size is made from, for the clock only.
@@ -121,4 +122,4 @@ def _e_step(source: Source, n_components: int, covariance_type: str) -> EStep:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         estimator.fit(rows)
-    return EStep(fitted_density(estimator), arithmetic(source.dtype), OBSERVATION)
+    return EStep(fitted_density(estimator), arithmetic(source.dtype))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from dask_gmm.cli.spelling import in_words_of_the_shell
 from dask_gmm.data.dispatch import looks_like_parquet
 from dask_gmm.data.parquet import read_parquet
+from dask_gmm.data.rows import NanRule
 from dask_gmm.data.source import Source
 from dask_gmm.data.zarr.source import from_zarr
 from dask_gmm.errors import DataError
@@ -78,12 +79,19 @@ def _open(url: str, given: Given) -> Source:
         _refuse(given, _ZARR_ONLY, "a Zarr SOURCE")
         filters = [parse_filter(term) for term in given["filter"]] or None
         columns = list(given["column"]) or None
-        return read_parquet(url, columns, filters, storage_options, nan=given["nan"] or "error")
+        return read_parquet(url, columns, filters, storage_options, nan=_nan_rule(given))
     _refuse(given, _PARQUET_ONLY, "a Parquet SOURCE")
     components = given["component"]
-    chosen = _chosen(given, (*_ZARR_ONLY[1:], "nan"))
+    chosen = _chosen(given, _ZARR_ONLY[1:])
     component = components[0] if len(components) == 1 else list(components) or None
-    return from_zarr(url, component, storage_options, **chosen)
+    return from_zarr(url, component, storage_options, **{**chosen, "nan": _nan_rule(given)})
+
+
+def _nan_rule(given: Given) -> NanRule:
+    """Return what becomes of a NaN or null: with ``--missing em`` it stays."""
+    kept: NanRule = "keep" if given.get("missing") == "em" else "error"
+    rule: NanRule = given["nan"] or kept
+    return rule
 
 
 def open_weights(given: Given) -> Any:

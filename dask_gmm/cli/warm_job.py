@@ -11,7 +11,15 @@ import numpy as np
 
 from dask_gmm.cli.log import Log
 from dask_gmm.data.parquet import thrift
-from dask_gmm.model.kernels import centred, checksum, quadratic, row_moments, settled
+from dask_gmm.model.kernels import (
+    centred,
+    checksum,
+    conditional_pass,
+    patterns,
+    quadratic,
+    row_moments,
+    settled,
+)
 
 _SINGLE, _DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 
@@ -50,4 +58,6 @@ def _entry_points() -> Iterator[tuple[str, Callable[[], Any]]]:
     for dtype in (_DOUBLE, _SINGLE):
         yield f"moments, {dtype} rows", partial(row_moments.entry_point, dtype)
         yield f"checksum, {dtype} rows", partial(checksum.entry_point, np.dtype(f"u{dtype.itemsize}"))
+        yield f"patterns of holes, {dtype} rows", partial(patterns.entry_point, dtype)
+        yield f"rows with holes, {dtype}", partial(conditional_pass.entry_point, dtype)
     yield "footers of Parquet files", thrift.entry_point

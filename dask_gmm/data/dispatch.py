@@ -49,7 +49,9 @@ def lazy_source(
         return None
     if features is not None and isinstance(source, SelectsFeatures):
         source = source.select_features(features)
-    return source if nan in ("error", nan_rule_of(source)) else with_nan_rule(source, nan)
+    own = nan_rule_of(source)
+    # A source that drops them was made to.
+    return source if nan in ("error", own) or own == "drop" else with_nan_rule(source, nan)
 
 
 def _lazy_source(X: Any, features: Sequence[str] | None, feature_dim: Hashable | None) -> Source | None:

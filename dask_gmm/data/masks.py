@@ -6,6 +6,7 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from dask_gmm.errors import DataError
@@ -45,6 +46,20 @@ def unmasked_chunks(x: da.Array, dtype: np.dtype[Any]) -> da.Array:
 
 def _unmasked_as(values: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
     return unmasked(values, "A chunk of the dask array").astype(dtype, copy=False)
+
+
+def masked_as_nan(values: Any) -> Any:
+    """Return a masked array, or a data frame of nullable columns, as one with NaN; all else as it is."""
+    if isinstance(values, pd.DataFrame):
+        kinds = {
+            name: getattr(dtype, "numpy_dtype", np.dtype(np.float64))
+            for name, dtype in values.dtypes.items()
+            if pd.api.types.is_extension_array_dtype(dtype) and pd.api.types.is_numeric_dtype(dtype)
+        }
+        return values.astype(
+            {name: kind if kind == np.float32 else np.float64 for name, kind in kinds.items()}
+        )
+    return unmasked(values, "X") if np.ma.is_masked(values) else values
 
 
 def refuse_masked(values: Any, name: str) -> None:

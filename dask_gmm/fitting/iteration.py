@@ -74,4 +74,4 @@ def passes_left(passes: Passes, runs: Sequence[Run], settings: Sequence[FitSetti
 
 def _stopping(run: Run, settings: FitSettings, passes: Passes) -> Stopping:
     assert passes.moments is not None
-    return Stopping.of(settings, run.parameters.n_free, passes.moments.weight)
+    return Stopping.of(settings, run.parameters.n_free, passes.moments.all_weight)

@@ -11,6 +11,7 @@ import numpy as np
 
 from dask_gmm.errors import DataError
 from dask_gmm.fitting.checksums import Checksum, Comparison
+from dask_gmm.fitting.coverage import Coverage
 from dask_gmm.fitting.em import Collapse, Run
 from dask_gmm.fitting.evaluation import Evaluation
 from dask_gmm.fitting.reductions import EStep
@@ -108,6 +109,8 @@ class Rows:
         All rows, where they are in memory, checked and few enough to start from.
     checksum : Checksum or None
         What shows that rows change from pass to pass; None where they are in this process's memory.
+    feature_names : tuple of str or None
+        For messages.
     """
 
     n_rows: int | None
@@ -117,6 +120,7 @@ class Rows:
     n_bytes: int | None
     sample: Sample | None
     checksum: Checksum | None = None
+    feature_names: tuple[str, ...] | None = None
 
 
 class Expectation(NamedTuple):
@@ -147,16 +151,27 @@ class Passes:
         Whether any mixture needs the scatter of all rows.
     least_rows : int
         Fewer rows are an error.
+    holes : bool
+        Whether a NaN is a value that was not observed.
     """
 
     def __init__(
-        self, engine: Engine, rows: Rows, observer: Observer, *, scatter: bool, least_rows: int
+        self,
+        engine: Engine,
+        rows: Rows,
+        observer: Observer,
+        *,
+        scatter: bool,
+        least_rows: int,
+        holes: bool = False,
     ) -> None:
         self.rows = rows
         self._engine = engine
         self._observer = observer
         self.scatter = scatter
         self._least_rows = least_rows
+        self._holes = holes
+        self.coverage: Coverage | None = None
         # With the restarts, this is all that is known between two passes.
         self.moments: Moments | None = None
         self.records: tuple[PassRecord, ...] = ()
@@ -166,6 +181,17 @@ class Passes:
         )
         # What `sampling` draws, while it is needed; another process draws it again.
         self.sample: Sample | None = None
+
+    def check_coverage(self, sample: Sample) -> None:
+        """Refuse holes that leave nothing to fit, where all rows are in memory to start from.
+
+        Raises
+        ------
+        DataError
+        """
+        if self._holes:
+            zero = Coverage.zero(self.rows.n_features)
+            zero.with_rows(sample.rows, sample.weights).check(self.rows.feature_names)
 
     def survey(self, sampling: Sampling) -> Sample:
         """Draw the rows to start from."""
@@ -256,11 +282,14 @@ class Passes:
 
     def _survey(self, sampling: Sampling | None) -> Survey:
         checked = self.rows.sample is not None
-        return Survey(self.rows.n_features, self.scatter, sampling, checked=checked)
+        return Survey(self.rows.n_features, self.scatter, sampling, checked=checked, holes=self._holes)
 
     def _learn(self, surveyed: Surveyed, sampling: Sampling | None) -> None:
-        check_enough_rows(surveyed.moments.n_rows, self.rows.n_features, self._least_rows)
-        if not surveyed.moments.weight > 0:
+        if surveyed.coverage is not None:
+            surveyed.coverage.check(self.rows.feature_names)
+            self.coverage = surveyed.coverage
+        check_enough_rows(surveyed.moments.all_rows, self.rows.n_features, self._least_rows)
+        if not surveyed.moments.all_weight > 0:
             raise DataError("sample_weight is zero for every row: there is nothing to fit.")
         check_squares(surveyed.moments)
         if self.moments is not None:

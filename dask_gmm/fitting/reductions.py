@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dask_gmm.data.checks import check_rows, check_weights
-from dask_gmm.data.source import Block
+from dask_gmm.data.source import SAMPLE_WEIGHT, Block
 from dask_gmm.model.density import Density
 from dask_gmm.model.observation.complete import COMPLETE
 from dask_gmm.model.observation.observation import Kernel, Observation
@@ -52,7 +52,8 @@ class EStep(Evaluation):
     def zero(self) -> Statistics:
         """Return the statistics of no rows."""
         density = self.density
-        return Statistics.zero(density.covariance_type, density.n_components, density.n_features)
+        more = self.observation.more_shape(density)
+        return Statistics.zero(density.covariance_type, density.n_components, density.n_features, more)
 
     def update(self, value: Statistics, block: Block) -> Statistics:
         """Add a block's statistics."""
@@ -78,9 +79,14 @@ class LogLikelihood(Evaluation):
         """Add a block's log-likelihood."""
         check_rows(block)
         check_weights(block)
-        n_rows = len(block.rows)
-        log_density = np.empty(n_rows, dtype=block.rows.dtype)
+        log_density = np.empty(len(block.rows), dtype=block.rows.dtype)
         self.kernel.log_density(block, log_density)
+        told = self.kernel.told(block)
+        if told is not None:
+            weights = None if block.weights is None else block.weights[told]
+            block, log_density = replace(block, columns={}), log_density[told]
+            block = block if weights is None else replace(block, columns={SAMPLE_WEIGHT: weights})
+        n_rows = len(log_density)
         if block.weights is None:
             value.add(Totals(float(log_density.sum(dtype=np.float64)), float(n_rows), n_rows))
         else:

@@ -149,7 +149,7 @@ def _check_acceleration(state: Acceleration) -> None:
 
 
 def _check_moments(moments: Moments, n_features: int, *, scatter: bool) -> None:
-    _check(moments.n_rows > 0 and 0.0 < moments.weight < np.inf, "there are no rows")
+    _check(moments.all_rows > 0 and 0.0 < moments.all_weight < np.inf, "there are no rows")
     for name in ("mean", "squares"):
         _check_array(name, getattr(moments, name), (n_features,))
     _check((moments.scatter is not None) == scatter, "there should be a scatter of all rows, or should not")

@@ -13,6 +13,7 @@ import numpy as np
 from dask_gmm.data.checks import check_rows, check_weights
 from dask_gmm.data.source import Block
 from dask_gmm.errors import DataError
+from dask_gmm.fitting.coverage import Coverage
 from dask_gmm.fitting.row_sample import Drawn, Sample, Sampling
 from dask_gmm.model.moments import Moments
 
@@ -26,10 +27,13 @@ class Surveyed:
     moments : Moments
     drawn : list of Drawn
         Candidates of the chunks seen, not yet joined.
+    coverage : Coverage or None
+        Which features are observed together, where some may not be.
     """
 
     moments: Moments
     drawn: list[Drawn] = field(default_factory=list)
+    coverage: Coverage | None = None
 
     def sample(self, sampling: Sampling) -> Sample:
         """Return the sample in row order."""
@@ -51,16 +55,20 @@ class Survey:
         None when no start has to be found.
     checked : bool
         The rows have been checked already.
+    holes : bool
+        A NaN is a value that was not observed.
     """
 
     n_features: int
     scatter: bool
     sampling: Sampling | None
     checked: bool = False
+    holes: bool = False
 
     def zero(self) -> Surveyed:
         """Return the survey of no rows."""
-        return Surveyed(Moments.zero(self.n_features, scatter=self.scatter))
+        coverage = Coverage.zero(self.n_features) if self.holes else None
+        return Surveyed(Moments.zero(self.n_features, scatter=self.scatter), coverage=coverage)
 
     def update(self, value: Surveyed, block: Block) -> Surveyed:
         """Check a block, add its moments and draw from it."""
@@ -69,8 +77,12 @@ class Survey:
             check_weights(block)
         drawn = list(value.drawn)
         if self.sampling is not None and len(block.rows):
-            drawn = self._limited([*drawn, self._draw(block, self.sampling)], self.sampling.limit)
-        return Surveyed(value.moments.with_rows(block.rows, block.weights), drawn)
+            drawn = self._limited([*drawn, self._draw(block, self.sampling, self.holes)], self.sampling.limit)
+        rows, weights = block.rows, block.weights
+        if value.coverage is None:
+            return Surveyed(value.moments.with_rows(rows, weights), drawn)
+        moments = value.moments.with_partial_rows(rows, weights)
+        return Surveyed(moments, drawn, value.coverage.with_rows(rows, weights))
 
     def combine(self, values: Sequence[Surveyed]) -> Surveyed:
         """Merge in the order given."""
@@ -78,16 +90,24 @@ class Survey:
         for value in values[1:]:
             moments = moments.merged(value.moments)
         drawn = [part for value in values for part in value.drawn]
-        return Surveyed(moments, [] if self.sampling is None else self._limited(drawn, self.sampling.limit))
+        coverage = values[0].coverage
+        for value in values[1:]:
+            if coverage is not None and value.coverage is not None:
+                coverage = coverage.merged(value.coverage)
+        limited = [] if self.sampling is None else self._limited(drawn, self.sampling.limit)
+        return Surveyed(moments, limited, coverage)
 
     @staticmethod
-    def _draw(block: Block, sampling: Sampling) -> Drawn:
+    def _draw(block: Block, sampling: Sampling, holes: bool) -> Drawn:
         numbers = block.numbers()
         keys = sampling.keys(numbers)
         drawn = Drawn(numbers, keys, block.rows, block.columns)
+        if holes:
+            told = ~np.isnan(block.rows).all(axis=1)
+            drawn = drawn if told.all() else drawn.chosen(np.flatnonzero(told))
         if sampling.everything:
             return drawn
-        return drawn.chosen(np.flatnonzero(keys <= sampling.threshold))
+        return drawn.chosen(np.flatnonzero(drawn.keys <= sampling.threshold))
 
     @staticmethod
     def _limited(drawn: list[Drawn], limit: int) -> list[Drawn]:

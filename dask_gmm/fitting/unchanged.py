@@ -69,10 +69,10 @@ def check_same_rows(before: Moments, now: Moments, dtype: np.dtype[Any]) -> None
 
 
 def _check_counts(moments: Moments, n_rows: int, weight: float) -> None:
-    if n_rows != moments.n_rows:
-        raise changed(f"{moments.n_rows} rows in the first pass, {n_rows} in this one")
-    if not np.isclose(weight, moments.weight, rtol=1e-12, atol=0.0):
-        raise changed(f"weights summed to {moments.weight!r}, now to {weight!r}")
+    if n_rows != moments.all_rows:
+        raise changed(f"{moments.all_rows} rows in the first pass, {n_rows} in this one")
+    if not np.isclose(weight, moments.all_weight, rtol=1e-12, atol=0.0):
+        raise changed(f"weights summed to {moments.all_weight!r}, now to {weight!r}")
 
 
 def _check_means(moments: Moments, distances: Array, reach: Array, dtype: np.dtype[Any]) -> None:

@@ -24,6 +24,7 @@ SHARED = (
     "checkpoint",
     "accelerate",
     "nan",
+    "missing",
 )
 
 GAUSSIAN_MIXTURE: Constraints = {
@@ -45,6 +46,7 @@ GAUSSIAN_MIXTURE: Constraints = {
     "checkpoint": [str, os.PathLike, None],
     "accelerate": ["boolean"],
     "nan": [StrOptions({"error", "drop"})],
+    "missing": [StrOptions({"error", "em"})],
     "contamination": [Interval(Real, 0.0, 0.5, closed="right"), None],
 }
 

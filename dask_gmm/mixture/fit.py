@@ -16,6 +16,7 @@ from dask_gmm.engine.blas import SingleBlasThread
 from dask_gmm.engine.cache import Cache
 from dask_gmm.engine.choose import choose_engine
 from dask_gmm.engine.memory_estimate import PassBytes
+from dask_gmm.fitting.coverage import Coverage
 from dask_gmm.fitting.evaluation import Evaluation
 from dask_gmm.fitting.history import History
 from dask_gmm.fitting.init.initialization import StartSettings
@@ -24,7 +25,9 @@ from dask_gmm.fitting.mixtures import fit_mixtures
 from dask_gmm.fitting.passes import Passes, PassRecord
 from dask_gmm.fitting.settings import FitSettings, WarmStart
 from dask_gmm.mixture.fit_rows import engine_in_memory, rows_of, start_bytes, start_rows
-from dask_gmm.mixture.fitted import ESTIMATION, OBSERVATION
+from dask_gmm.mixture.fitted import ESTIMATION
+from dask_gmm.model.observation.complete import COMPLETE
+from dask_gmm.model.observation.observation import Observation
 from dask_gmm.reporting.callbacks import FitReport
 
 
@@ -83,12 +86,15 @@ class Fit:
         All passes.
     weight : float or None
         Sum of the weights of all rows; None where nothing was read.
+    coverage : Coverage or None
+        Which features were observed together, where some may not be.
     """
 
     candidates: tuple[Candidate, ...]
     evaluations: tuple[Evaluation | None, ...]
     records: tuple[PassRecord, ...]
     weight: float | None
+    coverage: Coverage | None = None
 
     def history(self, index: int) -> History:
         """Return what one of the candidates went through."""
@@ -106,6 +112,7 @@ def mixture_settings(
     accelerate: bool,
     criterion: str = "bic",
     warm: WarmStart | None = None,
+    observation: Observation = COMPLETE,
 ) -> FitSettings:
     """Return the settings of one mixture to fit to `source`; the arguments are those of `FitSettings`."""
     return FitSettings(
@@ -118,7 +125,7 @@ def mixture_settings(
         shared_passes=not source.in_memory,
         accelerate=accelerate,
         criterion=criterion,
-        observation=OBSERVATION,
+        observation=observation,
         estimation=ESTIMATION,
         warm=warm,
     )
@@ -160,11 +167,12 @@ def run_fit(spec: FitSpec, source: Source, report: FitReport) -> Fit:
             report,
             scatter=any(one.needs_scatter for one in spec.mixtures),
             least_rows=max(one.start.n_components for one in spec.mixtures),
+            holes=any(one.observation.takes_holes for one in spec.mixtures),
         )
         candidates = fit_mixtures(passes, spec.mixtures, spec.random_states, engine_in_memory, report, keeper)
         evaluations = _evaluated(passes, candidates) if spec.compared else ()
-    weight = None if passes.moments is None else passes.moments.weight
-    return Fit(tuple(candidates), evaluations, passes.records, weight)
+    weight = None if passes.moments is None else passes.moments.all_weight
+    return Fit(tuple(candidates), evaluations, passes.records, weight, passes.coverage)
 
 
 def _checkpoint(spec: FitSpec, source: Source) -> AbstractContextManager[Checkpoint | None]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from dask_gmm.config import START_BYTES
 from dask_gmm.data.in_memory import ArraySource
 from dask_gmm.data.source import Source, byte_counts
@@ -47,9 +49,11 @@ def rows_of(source: Source, most_to_start: int) -> Rows:
         n_bytes,
         sample,
         checksum,
+        source.feature_names,
     )
 
 
 def engine_in_memory(sample: Sample) -> Engine:
     """Return the engine that runs passes over a sample in this process."""
-    return choose_engine(ArraySource(sample.rows, sample.columns))
+    holes = bool(np.isnan(sample.rows).any())
+    return choose_engine(ArraySource(sample.rows, sample.columns, holes=holes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,10 +12,13 @@ from dask_gmm.model.covariance import covariance_structure
 from dask_gmm.model.density import Density
 from dask_gmm.model.estimation.likelihood import MAXIMUM_LIKELIHOOD
 from dask_gmm.model.observation.complete import COMPLETE
+from dask_gmm.model.observation.holes import HOLES
+from dask_gmm.model.observation.observation import Observation
 from dask_gmm.model.parameters import Parameters
 
-#: How the estimators take rows to be observed and what they estimate, in fits and predictions alike.
-OBSERVATION, ESTIMATION = COMPLETE, MAXIMUM_LIKELIHOOD
+#: What the estimators maximize, in fits and predictions alike.
+ESTIMATION = MAXIMUM_LIKELIHOOD
+_OBSERVATIONS: Mapping[str, Observation] = {"error": COMPLETE, "em": HOLES}
 
 #: The parameters of a mixture, of which an estimator has an attribute each.
 PARAMETERS = ("weights", "means", "covariances", "precisions_cholesky", "precisions")
@@ -36,6 +40,11 @@ class FittedMixture(Protocol):
     means_: NDArray[Any]
     covariances_: NDArray[Any]
     precisions_cholesky_: NDArray[Any]
+
+
+def observation_of(estimator: object) -> Observation:
+    """Return how an estimator takes rows to be observed, in fits and predictions alike."""
+    return _OBSERVATIONS[getattr(estimator, "missing", "error")]
 
 
 def fitted_type(estimator: FittedMixture) -> str:

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.callback import CallbackSupportMixin, with_callbacks
-from sklearn.utils import check_random_state
 
 from dask_gmm.data.rows import NanRule
 from dask_gmm.data.source import Source
 from dask_gmm.engine.cache import Cache
+from dask_gmm.fitting.coverage import warn_of_coverage
 from dask_gmm.fitting.em import Run
 from dask_gmm.mixture.attributes import fitted_attributes, given_parts, set_fitted
 from dask_gmm.mixture.constraints import GAUSSIAN_MIXTURE, Constraints
 from dask_gmm.mixture.endings import warn_of_ending
-from dask_gmm.mixture.fit import FitSpec, mixture_settings, run_fit
+from dask_gmm.mixture.fit import run_fit
+from dask_gmm.mixture.fitted import observation_of
+from dask_gmm.mixture.impute import ImputingMixin
 from dask_gmm.mixture.persistence import PersistenceMixin
 from dask_gmm.mixture.predict import PredictingMixin
 from dask_gmm.mixture.repr import ShownMixin
+from dask_gmm.mixture.specification import fit_spec
 from dask_gmm.mixture.summarize import threshold_of
-from dask_gmm.mixture.validation import start_settings, training_source
-from dask_gmm.mixture.warm_start import warm_start
+from dask_gmm.mixture.validation import training_source
 from dask_gmm.reporting.callbacks import FitReport
 from dask_gmm.reporting.verbose import Verbose
 
@@ -32,6 +34,7 @@ class GaussianMixture(
     ShownMixin,
     CallbackSupportMixin,  # type: ignore[misc]
     PredictingMixin,
+    ImputingMixin,
     PersistenceMixin,
     DensityMixin,  # type: ignore[misc]
     BaseEstimator,  # type: ignore[misc]
@@ -102,6 +105,11 @@ class GaussianMixture(
         Whether rows with a NaN or a null are an error, in `fit` and predictions, or count for nothing: they
         take no part in the fit nor in scores, and predictions have -1 for their label and NaN elsewhere. A
         source that was made with ``nan="drop"`` drops them either way.
+    missing : {'error', 'em'}, default='error'
+        What a NaN, a null or a masked value means. With 'em' it is a value that was not observed: the fit is
+        by EM to what was (Ghahramani and Jordan, 1994), which is right where values are missing at random,
+        and predictions are by what a row has. A row without any value counts for nothing. Several restarts
+        are worth their time: there are more local optima than in complete data.
     contamination : float, default=None
         Share of the rows, above 0 and at most 0.5, that are to count as anomalies: the fit makes one more
         pass to find the log density below which they lie, `threshold_`.
@@ -194,6 +202,7 @@ class GaussianMixture(
         checkpoint: str | os.PathLike[str] | None = None,
         accelerate: bool = False,
         nan: NanRule = "error",
+        missing: Literal["error", "em"] = "error",
         contamination: float | None = None,
     ) -> None:
         self.n_components = n_components
@@ -214,6 +223,7 @@ class GaussianMixture(
         self.checkpoint = checkpoint
         self.accelerate = accelerate
         self.nan = nan
+        self.missing = missing
         self.contamination = contamination
 
     @with_callbacks  # type: ignore[untyped-decorator]
@@ -284,56 +294,11 @@ class GaussianMixture(
         report = FitReport(self, verbose, attributes, X, y, sample_weight)
         done = run_fit(spec, source, report)
         (candidate,) = done.candidates
+        warn_of_coverage(done.coverage, source.feature_names)
         warn_of_ending(candidate, done.weight)
         found = {**attributes(candidate.best), "history_": done.history(0)}
         if self.contamination is not None:
-            found["threshold_"] = threshold_of(found, source, self.contamination)
+            found["threshold_"] = threshold_of(found, observation_of(self), source, self.contamination)
         set_fitted(self, found)
         report.fit_done(candidate.best, done.records)
         return source
-
-
-def fit_spec(estimator: GaussianMixture, source: Source, features: Mapping[str, Any]) -> FitSpec:
-    """Return what decides a fit of `estimator` to `source`.
-
-    Parameters
-    ----------
-    estimator : GaussianMixture
-        With valid parameters.
-    source : Source
-        The rows.
-    features : mapping
-        Attributes that describe their features.
-
-    Raises
-    ------
-    ValueError
-        Given parts of the start that do not make one, or a last fit that cannot be continued.
-    """
-    start = start_settings(
-        source.n_features,
-        n_components=estimator.n_components,
-        covariance_type=estimator.covariance_type,
-        init_params=estimator.init_params,
-        reg_covar=estimator.reg_covar,
-        weights_init=estimator.weights_init,
-        means_init=estimator.means_init,
-        precisions_init=estimator.precisions_init,
-    )
-    continues = estimator.warm_start and hasattr(estimator, "converged_")
-    settings = mixture_settings(
-        source,
-        start,
-        tol=estimator.tol,
-        max_iter=estimator.max_iter,
-        n_init=estimator.n_init,
-        accelerate=estimator.accelerate,
-        warm=warm_start(estimator, start, source.n_features, features) if continues else None,
-    )
-    return FitSpec(
-        mixtures=(settings,),
-        random_states=(check_random_state(estimator.random_state),),
-        parameters=estimator.get_params(deep=False),
-        cache=estimator.cache,
-        checkpoint=estimator.checkpoint,
-    )

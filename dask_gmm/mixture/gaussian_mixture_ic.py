@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from numbers import Integral
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, DensityMixin
@@ -15,11 +15,13 @@ from sklearn.utils import check_random_state
 from dask_gmm.data.rows import NanRule
 from dask_gmm.data.source import Source
 from dask_gmm.engine.cache import Cache
+from dask_gmm.fitting.coverage import warn_of_coverage
 from dask_gmm.fitting.em import Run
 from dask_gmm.fitting.init.initialization import StartSettings
 from dask_gmm.mixture.attributes import fitted_attributes, set_fitted
 from dask_gmm.mixture.constraints import GAUSSIAN_MIXTURE_IC, SHARED, Constraints
 from dask_gmm.mixture.fit import FitSpec, mixture_settings, run_fit
+from dask_gmm.mixture.fitted import observation_of
 from dask_gmm.mixture.gaussian_mixture import GaussianMixture
 from dask_gmm.mixture.model_selection import candidate_grid, results_table, warn_of_candidates
 from dask_gmm.mixture.predict import PredictingMixin
@@ -117,6 +119,7 @@ class GaussianMixtureIC(
         checkpoint: str | os.PathLike[str] | None = None,
         accelerate: bool = False,
         nan: NanRule = "error",
+        missing: Literal["error", "em"] = "error",
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -132,6 +135,7 @@ class GaussianMixtureIC(
         self.checkpoint = checkpoint
         self.accelerate = accelerate
         self.nan = nan
+        self.missing = missing
 
     @with_callbacks  # type: ignore[untyped-decorator]
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
@@ -177,6 +181,7 @@ class GaussianMixtureIC(
 
         report = FitReport(self, SweepVerbose(self.verbose), attributes, X, y, sample_weight)
         done = run_fit(spec, source, report)
+        warn_of_coverage(done.coverage, source.feature_names)
         warn_of_candidates(done.candidates, done.evaluations)
         results = results_table(done.candidates, done.evaluations)
         index = int(np.nanargmin(results[self.criterion]))
@@ -220,6 +225,7 @@ def fit_spec(
             n_init=estimator.n_init,
             accelerate=estimator.accelerate,
             criterion=estimator.criterion,
+            observation=observation_of(estimator),
         )
         for covariance_type, n_components in grid
     )

@@ -17,7 +17,7 @@ from dask_gmm.engine.choose import choose_engine
 from dask_gmm.errors import DataError
 from dask_gmm.fitting.precision import arithmetic
 from dask_gmm.fitting.reductions import LogLikelihood
-from dask_gmm.mixture.fitted import OBSERVATION, fitted_density, fitted_parameters
+from dask_gmm.mixture.fitted import fitted_density, fitted_parameters, observation_of
 from dask_gmm.mixture.prediction import Quantity, prediction
 from dask_gmm.mixture.summarize import MixtureSummary, summarize
 from dask_gmm.mixture.validation import prediction_source
@@ -37,7 +37,8 @@ class PredictingMixin:
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()  # type: ignore[misc]
-        tags.input_tags.allow_nan = getattr(self, "nan", "error") == "drop"
+        dropped = getattr(self, "nan", "error") == "drop"
+        tags.input_tags.allow_nan = dropped or observation_of(self).takes_holes
         return tags
 
     def predict(self, X: Any) -> Any:
@@ -113,7 +114,7 @@ class PredictingMixin:
         """
         check_is_fitted(self)
         source = prediction_source(self, X, sample_weight)
-        if source.in_memory and sample_weight is None:
+        if source.in_memory and sample_weight is None and not observation_of(self).takes_holes:
             # By definition; for float32 rows rounded as `score_samples` is.
             values = np.asarray(self._answer(source, "log_density"))
             values = values[~np.isnan(values)]  # those of rows that are dropped
@@ -164,7 +165,7 @@ class PredictingMixin:
         check_is_fitted(self)
         source = prediction_source(self, X, sample_weight)
         names = getattr(self, "feature_names_in_", source.feature_names)
-        return summarize(fitted_density(self), source, quantiles, names)
+        return summarize(fitted_density(self), observation_of(self), source, quantiles, names)
 
     def bic(self, X: Any, sample_weight: Any = None) -> float:
         """Return the Bayesian information criterion on X; the lower, the better.
@@ -206,7 +207,7 @@ class PredictingMixin:
 
     def _totals(self, source: Source) -> Totals:
         totals: Totals
-        work = LogLikelihood(fitted_density(self), arithmetic(source.dtype), OBSERVATION)
+        work = LogLikelihood(fitted_density(self), arithmetic(source.dtype), observation_of(self))
         with closing(choose_engine(source, cache=False)) as engine:
             (totals,) = engine.run([work])
         if not totals.weight > 0:

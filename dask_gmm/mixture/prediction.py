@@ -14,8 +14,10 @@ from dask_gmm.data.source import Answer, Block
 from dask_gmm.engine.blas import SingleBlasThread
 from dask_gmm.engine.memory_pressure import give_back_if_short
 from dask_gmm.fitting.precision import arithmetic
-from dask_gmm.mixture.fitted import OBSERVATION, FittedMixture, fitted_density
+from dask_gmm.mixture.fitted import FittedMixture, fitted_density, observation_of
 from dask_gmm.model.density import Density
+from dask_gmm.model.draws import row_seeds
+from dask_gmm.model.observation.holes import HOLES, HolesKernel
 from dask_gmm.model.observation.observation import Kernel, Observation
 
 # Factors of so many bytes: to make a kernel of them takes longer than to evaluate a row, so it is kept for
@@ -116,6 +118,55 @@ def _new_kernel(observation: Observation, density: Density, arithmetic: np.dtype
         return observation.kernel(density, arithmetic)
 
 
+@dataclass(frozen=True)
+class Imputation:
+    """Rows with their holes filled, as a function of blocks; picklable, so that it travels to lazy data.
+
+    Attributes
+    ----------
+    density : Density
+    dtype : dtype
+        Of the rows.
+    seed : int or None
+        Of draws from the conditional distribution; None for its mean.
+    """
+
+    density: Density
+    dtype: np.dtype[Any]
+    seed: int | None
+
+    @cached_property
+    def _kernel(self) -> HolesKernel:
+        with SingleBlasThread():
+            return HOLES.kernel(self.density, np.dtype(np.float64))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def __call__(self, block: Block) -> NDArray[Any]:
+        """Return the rows of a block without holes."""
+        out = np.empty(block.rows.shape, dtype=self.dtype)
+        if self.seed is None:
+            self._kernel.impute(block, out)
+        else:
+            self._kernel.draw(block, out, row_seeds(block.rows, block.numbers(), self.seed))
+        give_back_if_short()
+        return out
+
+
+def imputation(model: FittedMixture, rows_dtype: np.dtype[Any], seed: int | None = None) -> Answer:
+    """Return the rows with their holes filled, of the rows' dtype, as a function of blocks."""
+    function = Imputation(fitted_density(model), rows_dtype, seed)
+    return Answer(
+        function,
+        rows_dtype,
+        function.density.n_features,
+        np.nan,
+        "imputed",
+        "rows with missing values filled in",
+    )
+
+
 def prediction(model: FittedMixture, quantity: Quantity, rows_dtype: np.dtype[Any]) -> Answer:
     """Return `quantity` of a fitted model as a function of blocks.
 
@@ -123,4 +174,4 @@ def prediction(model: FittedMixture, quantity: Quantity, rows_dtype: np.dtype[An
     """
     result = np.int64 if quantity == "labels" else np.result_type(rows_dtype, model.weights_)
     density, dtype = fitted_density(model), np.dtype(result)
-    return Prediction(density, OBSERVATION, quantity, dtype, arithmetic(rows_dtype)).answer
+    return Prediction(density, observation_of(model), quantity, dtype, arithmetic(rows_dtype)).answer

@@ -17,8 +17,9 @@ from dask_gmm.engine.choose import choose_engine
 from dask_gmm.errors import DataError
 from dask_gmm.fitting.precision import arithmetic
 from dask_gmm.fitting.summary import LogDensities, Summarized, Summary
-from dask_gmm.mixture.fitted import OBSERVATION, fitted_density
+from dask_gmm.mixture.fitted import fitted_density
 from dask_gmm.model.density import Density
+from dask_gmm.model.observation.observation import Observation
 
 Array = NDArray[np.float64]
 
@@ -72,7 +73,11 @@ class MixtureSummary:
 
 
 def summarize(
-    density: Density, source: Source, shares: Sequence[float], names: Iterable[str] | None
+    density: Density,
+    observation: Observation,
+    source: Source,
+    shares: Sequence[float],
+    names: Iterable[str] | None,
 ) -> MixtureSummary:
     """Return what rows are like under a mixture, in one pass.
 
@@ -82,7 +87,7 @@ def summarize(
         Shares that do not lie between 0 and 1.
     """
     levels = checked_shares(shares)
-    found = _pass(Summary(density, arithmetic(source.dtype), OBSERVATION), source)
+    found = _pass(Summary(density, arithmetic(source.dtype), observation), source)
     moments = found.moments
     occupied = np.array([one.weight > 0 for one in moments])[:, np.newaxis]
 
@@ -103,27 +108,33 @@ def summarize(
     )
 
 
-def threshold_of(attributes: Mapping[str, Any], source: Source, contamination: float) -> float:
+def threshold_of(
+    attributes: Mapping[str, Any], observation: Observation, source: Source, contamination: float
+) -> float:
     """Return the log density below which a share of the rows lies, in nats: one pass.
 
     Parameters
     ----------
     attributes : mapping
         Those of the fit, not yet set.
+    observation : Observation
+        How the rows were observed.
     source : Source
         Its rows.
     contamination : float
         The share.
     """
     fitted = SimpleNamespace(covariance_type=attributes["covariance_type_"], **attributes)
-    found = _pass(LogDensities(fitted_density(fitted), arithmetic(source.dtype), OBSERVATION), source)
+    found = _pass(LogDensities(fitted_density(fitted), arithmetic(source.dtype), observation), source)
     return float(found.log_density([contamination])[0])
 
 
-def log_density_quantiles(density: Density, source: Source, shares: Sequence[float]) -> Array:
+def log_density_quantiles(
+    density: Density, observation: Observation, source: Source, shares: Sequence[float]
+) -> Array:
     """Return quantiles of the log density of rows, in nats: one pass."""
     levels = checked_shares(shares)
-    found = _pass(LogDensities(density, arithmetic(source.dtype), OBSERVATION), source)
+    found = _pass(LogDensities(density, arithmetic(source.dtype), observation), source)
     return found.log_density(levels)
 
 

@@ -20,16 +20,17 @@ from sklearn.utils.validation import (
 )
 
 from dask_gmm.data.abilities import HasFeatureDim, nan_rule_of
-from dask_gmm.data.aligned import AlignedSource, with_weights
+from dask_gmm.data.aligned import AlignedSource, with_nan_rule, with_weights
 from dask_gmm.data.dispatch import lazy_source
 from dask_gmm.data.in_memory import ArraySource
-from dask_gmm.data.masks import refuse_masked
+from dask_gmm.data.masks import masked_as_nan, refuse_masked
 from dask_gmm.data.rows import NanRule
 from dask_gmm.data.scheduler import computed
 from dask_gmm.data.source import SAMPLE_WEIGHT, Source
 from dask_gmm.errors import DataError
 from dask_gmm.fitting.init.initialization import StartSettings
 from dask_gmm.fitting.survey import check_enough_rows
+from dask_gmm.mixture.fitted import observation_of
 from dask_gmm.model.covariance import covariance_structure
 
 _FLOATS = [np.float64, np.float32]
@@ -89,10 +90,28 @@ def prediction_source(estimator: BaseEstimator, X: Any, sample_weight: Any = Non
     return _checked_source(estimator, X, sample_weight, reset=False)
 
 
+def imputed_source(estimator: BaseEstimator, X: Any) -> Source:
+    """Check X against the fitted features, and return it as a source with holes."""
+    witness = copy.copy(estimator)
+    witness.missing, witness.nan = "em", "error"
+    return _checked_source(witness, X, None, reset=False)
+
+
 def nan_rule(estimator: BaseEstimator, *, fitted: bool) -> NanRule:
-    """Return what becomes of rows with a NaN; once rows were left out of a fit, predictions do likewise."""
+    """Return what becomes of rows with a NaN; once rows were left out of a fit, predictions do likewise.
+
+    Raises
+    ------
+    ValueError
+        They cannot be left out and fitted at the same time.
+    """
+    dropped = getattr(estimator, "nan", "error") == "drop"
+    if observation_of(estimator).takes_holes:
+        if dropped:
+            raise ValueError('nan="drop" leaves out the rows that missing="em" is for: set one of them.')
+        return "keep"
     left_out = fitted and hasattr(estimator, "nan_")
-    return "drop" if left_out or getattr(estimator, "nan", "error") == "drop" else "error"
+    return "drop" if left_out or dropped else "error"
 
 
 def known_rows(source: Source) -> int | None:
@@ -106,10 +125,12 @@ def _checked_source(estimator: BaseEstimator, X: Any, sample_weight: Any, *, res
     names = None if reset else getattr(estimator, "feature_names_in_", None)
     feature_dim = None if reset else getattr(estimator, "feature_dim_", None)
     source = lazy_source(X, nan, None if names is None else list(map(str, names)), feature_dim)
-    drop = nan == "drop"
     if source is None:
-        rows = _array_source(estimator, X, sample_weight, reset=reset, drop=drop)
-        return rows.with_nan("drop") if drop else rows
+        rows = _array_source(estimator, X, sample_weight, reset=reset, holes=nan != "error")
+        return rows if nan == "error" else rows.with_nan(nan)
+    if nan == "error" and nan_rule_of(source) == "keep":
+        # Only who asks for it takes holes.
+        source = with_nan_rule(source, "error")
     if isinstance(getattr(X, "_meta", None), pd.DataFrame):
         # Names of several types are refused, as scikit-learn does.
         _get_feature_names(X._meta)
@@ -120,9 +141,11 @@ def _checked_source(estimator: BaseEstimator, X: Any, sample_weight: Any, *, res
 
 
 def _array_source(
-    estimator: BaseEstimator, X: Any, sample_weight: Any, *, reset: bool, drop: bool
+    estimator: BaseEstimator, X: Any, sample_weight: Any, *, reset: bool, holes: bool
 ) -> ArraySource:
-    finite: Any = "allow-nan" if drop else True
+    finite: Any = "allow-nan" if holes else True
+    if holes:
+        X = masked_as_nan(X)
     refuse_masked(X, "X")
     if reset:
         rows = validate_data(estimator, X, dtype=_FLOATS, ensure_min_samples=2, ensure_all_finite=finite)

@@ -6,7 +6,7 @@ covariance needs and that no iteration changes, and both show when stored data c
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,8 @@ class Moments:
         Sum of w (x - mean)^2.
     scatter : ndarray of shape (n_features, n_features) or None
         Sum of w (x - mean)(x - mean)^T; None when it was not asked for.
+    partial_rows, partial_weight : int, float
+        Other rows, of which not all features are known: their number and weight; they are in no moment.
     """
 
     n_rows: int
@@ -41,6 +43,8 @@ class Moments:
     mean: Array
     squares: Array
     scatter: Array | None
+    partial_rows: int = 0
+    partial_weight: float = 0.0
 
     @classmethod
     def zero(cls, n_features: int, *, scatter: bool) -> Moments:
@@ -49,9 +53,19 @@ class Moments:
         return cls(0, 0.0, empty, empty, np.zeros((n_features, n_features)) if scatter else None)
 
     @property
+    def all_rows(self) -> int:
+        """All rows that say something."""
+        return self.n_rows + self.partial_rows
+
+    @property
+    def all_weight(self) -> float:
+        """The weight of all rows that say something."""
+        return self.weight + self.partial_weight
+
+    @property
     def deviation(self) -> Array:
         """Standard deviation of each feature, shape (n_features,)."""
-        deviation: Array = np.sqrt(self.squares / self.weight)
+        deviation: Array = np.sqrt(self.squares / (self.weight if self.weight > 0.0 else 1.0))
         return deviation
 
     def scatter_about(self, origin: Array) -> Array:
@@ -68,9 +82,10 @@ class Moments:
         """
         weight = self.weight + other.weight
         n_rows = self.n_rows + other.n_rows
+        partial = self.partial_rows + other.partial_rows, self.partial_weight + other.partial_weight
         if other.weight == 0.0 or self.weight == 0.0:
             heavier = self if other.weight == 0.0 else other
-            return Moments(n_rows, weight, heavier.mean, heavier.squares, heavier.scatter)
+            return Moments(n_rows, weight, heavier.mean, heavier.squares, heavier.scatter, *partial)
         between = self.weight * (other.weight / weight)
         scatter = None
         with np.errstate(over="ignore", invalid="ignore"):  # what overflows is for the survey to refuse
@@ -79,7 +94,7 @@ class Moments:
             squares = self.squares + other.squares + between * difference**2
             if self.scatter is not None and other.scatter is not None:
                 scatter = self.scatter + other.scatter + between * np.outer(difference, difference)
-        return Moments(n_rows, weight, mean, squares, scatter)
+        return Moments(n_rows, weight, mean, squares, scatter, *partial)
 
     def with_rows(self, rows: NDArray[Any], weights: Array | None) -> Moments:
         """Return the moments of these rows, finite and of shape (n, n_features), too."""
@@ -89,7 +104,27 @@ class Moments:
         scatter = np.zeros((0, 0)) if self.scatter is None else self.scatter.copy()
         weight = merge_moments(rows, weights, self.weight, mean, squares, scatter)
         n_rows = self.n_rows + len(rows)
-        return Moments(n_rows, weight, mean, squares, None if self.scatter is None else scatter)
+        scatter_or_none = None if self.scatter is None else scatter
+        return replace(
+            self, n_rows=n_rows, weight=weight, mean=mean, squares=squares, scatter=scatter_or_none
+        )
+
+    def with_partial_rows(self, rows: NDArray[Any], weights: Array | None) -> Moments:
+        """Return the moments of these rows too, of which some have a NaN where nothing was observed."""
+        holes = np.isnan(rows)
+        whole, told = ~holes.any(axis=1), ~holes.all(axis=1)
+        partial = told & ~whole
+        moments = self
+        if whole.all():
+            moments = self.with_rows(rows, weights)
+        elif whole.any():
+            moments = self.with_rows(rows[whole], None if weights is None else weights[whole])
+        weight = float(partial.sum()) if weights is None else float(weights[partial].sum())
+        return replace(
+            moments,
+            partial_rows=moments.partial_rows + int(partial.sum()),
+            partial_weight=moments.partial_weight + weight,
+        )
 
 
 def _moments_of_few(rows: NDArray[Any], weights: Array | None) -> Moments:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dask_gmm.errors import CollapsedComponentError
-from dask_gmm.model.covariance.covariance import NotPositiveDefiniteError
+from dask_gmm.model.covariance.parts import NotPositiveDefiniteError
 from dask_gmm.model.parameters import Parameters
 from dask_gmm.model.statistics import Statistics
 

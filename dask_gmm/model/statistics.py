@@ -57,19 +57,28 @@ class Statistics:
         Sum of r (x - origin_k)(x - origin_k)^T in the covariance type's shape, see
         `dask_gmm.model.covariance`.
     totals : Totals
+    more : ndarray
+        Whatever else a kernel sums; of a shape that its observation says, mostly empty.
     """
 
     nk: Array
     first: Array
     second: Array
     totals: Totals
+    more: Array
 
     @classmethod
-    def zero(cls, covariance_type: str, n_components: int, n_features: int) -> Statistics:
-        """Return the statistics of no rows."""
+    def zero(
+        cls, covariance_type: str, n_components: int, n_features: int, more: tuple[int, ...] = (0,)
+    ) -> Statistics:
+        """Return the statistics of no rows; `more` is the shape of what else is summed."""
         second_shape = covariance_structure(covariance_type).second_shape(n_components, n_features)
         return cls(
-            np.zeros(n_components), np.zeros((n_components, n_features)), np.zeros(second_shape), Totals()
+            np.zeros(n_components),
+            np.zeros((n_components, n_features)),
+            np.zeros(second_shape),
+            Totals(),
+            np.zeros(more),
         )
 
     def add(self, other: Statistics) -> None:
@@ -77,6 +86,7 @@ class Statistics:
         np.add(self.nk, other.nk, out=self.nk)
         np.add(self.first, other.first, out=self.first)
         np.add(self.second, other.second, out=self.second)
+        np.add(self.more, other.more, out=self.more)
         self.totals.add(other.totals)
 
     @property

@@ -20,15 +20,15 @@ from dask_gmm.data.source import Answer, Source, byte_counts
 from dask_gmm.engine.choose import choose_engine
 from dask_gmm.engine.memory_estimate import PassBytes
 from dask_gmm.mixture.fitted import PARAMETER_ATTRIBUTES
-from dask_gmm.mixture.prediction import prediction
-from dask_gmm.mixture.validation import prediction_source
+from dask_gmm.mixture.prediction import imputation, prediction
+from dask_gmm.mixture.validation import imputed_source, prediction_source
 from dask_gmm.storage.location import Location
 from dask_gmm.storage.redaction import public_url
 from dask_gmm.writing.chunk_subset import ChunkSubset
 from dask_gmm.writing.parquet_target import ParquetTarget
 from dask_gmm.writing.regular_chunks import on_regular_grid
 from dask_gmm.writing.target import Target
-from dask_gmm.writing.write_reduction import OUTPUTS, WriteBlocks, columns_of
+from dask_gmm.writing.write_reduction import IMPUTED, OUTPUTS, WriteBlocks, columns_of
 from dask_gmm.writing.zarr_target import ZarrTarget
 
 # Of a data frame in memory.
@@ -92,11 +92,13 @@ def write_predictions(
         Local path or fsspec URL of a Zarr group, which gets an array of the samples' shape and chunks for
         each output (with the names of an xarray object's dimensions), or of a folder, which gets a Parquet
         file for each chunk of X, in row order.
-    outputs : sequence of {'labels', 'probabilities', 'log_density', 'anomaly', 'top'}, default=('labels',)
+    outputs : sequence of str, default=('labels',)
+        Some of 'labels', 'probabilities', 'log_density', 'anomaly', 'top', 'imputed'.
         As `predict`, `predict_proba` and `score_samples` give them, labels in the smallest integers that hold
         them; 'anomaly' tells whether the log density is below `threshold`; 'top' are the `top` likeliest
-        components of each row, ``top_labels``, and their ``top_probabilities``. In Parquet the probabilities
-        are columns ``probabilities_0`` and so on.
+        components of each row, ``top_labels``, and their ``top_probabilities``; 'imputed' are the rows with
+        their missing values filled in, by the names of the features where they have names. In Parquet the
+        probabilities are columns ``probabilities_0`` and so on.
     keep : sequence of str, default=()
         Columns of X, of any type, that are written beside the predictions, such as a key. For Parquet files
         and data frames, and into Parquet. The index of a data frame is always kept.
@@ -152,12 +154,10 @@ def write_predictions(
     _check_outputs(outputs, threshold)
     url = os.fspath(target)
     kind = format or _format(url)
-    source = prediction_source(model, _partitioned(X) if kind == "parquet" else X)
-    if kind == "parquet":
-        source = _keyed(source, keep)
-    elif keep or only_anomalies:
+    if kind == "zarr" and (keep or only_anomalies):
         name = "keep" if keep else "only_anomalies"
         raise ValueError(f"{name} is for Parquet; a Zarr group has all samples, on the coordinates of X.")
+    source = _rows(model, X, kind, outputs, keep)
     identity = {
         **source_identity(source),
         "model": _digest(model),
@@ -171,7 +171,8 @@ def write_predictions(
     answers = _answers(model, source, outputs)
     n_components = len(model.weights_)
     n_top = min(int(top), n_components) if "top" in outputs else 0
-    columns = columns_of(outputs, answers, n_components, n_top)
+    features = tuple(map(str, source.feature_names or ())) if IMPUTED in outputs else ()
+    columns = columns_of(outputs, answers, n_components, n_top, features)
     location = Location.of(url, storage_options)
     place: Target
     if kind == "zarr":
@@ -187,8 +188,17 @@ def write_predictions(
     place.prepare(identity, overwrite)
     finished = place.finished()
     missing = [index for index in range(len(source.chunks)) if index not in finished]
-    written = _run(source, missing, WriteBlocks(answers, columns, threshold, place, n_top), share_done)
+    written = _run(
+        source, missing, WriteBlocks(answers, columns, threshold, place, n_top, features), share_done
+    )
     return WrittenPredictions(str(location), tuple(outputs), len(missing), len(finished), *written)
+
+
+def _rows(model: Any, X: Any, kind: str, outputs: Sequence[str], keep: Sequence[str]) -> Source:
+    """Return the rows of X, with holes where they are to be filled, and with keys for Parquet."""
+    rows = _partitioned(X) if kind == "parquet" else X
+    source = imputed_source(model, rows) if IMPUTED in outputs else prediction_source(model, rows)
+    return _keyed(source, keep) if kind == "parquet" else source
 
 
 def _run(
@@ -220,7 +230,10 @@ def _answers(model: Any, source: Source, outputs: Sequence[str]) -> dict[str, An
         names.append("probabilities")
     if "anomaly" in outputs and "log_density" not in names:
         names.append("log_density")
-    return {name: prediction(model, name, source.dtype) for name in names}
+    return {
+        name: imputation(model, source.dtype) if name == IMPUTED else prediction(model, name, source.dtype)
+        for name in names
+    }
 
 
 def _partitioned(X: Any) -> Any:

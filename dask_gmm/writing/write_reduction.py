@@ -14,7 +14,8 @@ from dask_gmm.data.checks import check_rows
 from dask_gmm.data.source import Answer, Block
 from dask_gmm.writing.target import Column, Target
 
-OUTPUTS = ("labels", "probabilities", "log_density", "anomaly", "top")
+OUTPUTS = ("labels", "probabilities", "log_density", "anomaly", "top", "imputed")
+IMPUTED = "imputed"
 #: What 'top' is written as.
 TOP_LABELS, TOP_PROBABILITIES = "top_labels", "top_probabilities"
 
@@ -36,6 +37,8 @@ class WriteBlocks:
     target : Target
     top : int
         How many of the likeliest components are written.
+    features : tuple of str
+        Names of the features, where imputed rows are written by them.
     """
 
     answers: Mapping[str, Answer]
@@ -43,6 +46,7 @@ class WriteBlocks:
     threshold: float | None
     target: Target
     top: int = 0
+    features: tuple[str, ...] = ()
 
     def zero(self) -> tuple[int, int]:
         """Return the counts of no rows."""
@@ -68,6 +72,9 @@ class WriteBlocks:
             n_anomalies = int(values["anomaly"].sum())
         if self.top:
             values |= _likeliest(values["probabilities"], self.top)
+        if IMPUTED in values:
+            # A column for each feature, where these have names.
+            values |= dict(zip(self.features, values[IMPUTED].T, strict=False))
         written = {column.name: values[column.name] for column in self.columns}
         self.target.write(block.index, written, block.keys)
         return value[0] + len(block.rows), value[1] + n_anomalies
@@ -93,7 +100,11 @@ def label_dtype(n_components: int) -> np.dtype[Any]:
 
 
 def columns_of(
-    outputs: Sequence[str], answers: Mapping[str, Answer], n_components: int, top: int
+    outputs: Sequence[str],
+    answers: Mapping[str, Answer],
+    n_components: int,
+    top: int,
+    features: Sequence[str] = (),
 ) -> tuple[Column, ...]:
     """Return what is written for each output."""
     labels = label_dtype(n_components)
@@ -103,6 +114,8 @@ def columns_of(
             columns.append(Column(name, np.dtype(np.bool_), None, False))
         elif name == "labels":
             columns.append(Column(name, labels, None, -1))
+        elif name == IMPUTED and features:
+            columns += [Column(feature, answers[name].dtype, None, np.nan) for feature in features]
         elif name == "top":
             dtype = answers["probabilities"].dtype
             columns += [Column(TOP_LABELS, labels, top, -1), Column(TOP_PROBABILITIES, dtype, top, np.nan)]

@@ -17,7 +17,8 @@ from scipy.stats import multivariate_normal
 from dask_gmm import GaussianMixture, GaussianMixtureIC
 from dask_gmm.cli.options import COVARIANCE_TYPES
 from dask_gmm.model.covariance import covariance_structure, covariance_types
-from dask_gmm.model.covariance.covariance import Covariance, NotPositiveDefiniteError, SingleRows
+from dask_gmm.model.covariance.covariance import Covariance
+from dask_gmm.model.covariance.parts import NotPositiveDefiniteError, SingleRows
 from dask_gmm.model.kernels.components import Components
 
 Array = NDArray[np.float64]

@@ -57,6 +57,9 @@ class ReferenceKernel:
                 density.structure.add_second(statistics.second, deviations, resp[:, k], k)
             statistics.totals.add(Totals(float(log_prob_norm.sum()), weight, len(tile)))
 
+    def told(self, observed: Observed) -> None:
+        return None
+
     def completed(self, statistics: Statistics, moments: Moments) -> Statistics:
         return statistics
 

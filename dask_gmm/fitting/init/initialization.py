@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans, kmeans_plusplus
 
+from dask_gmm.fitting.init.filled import without_holes
 from dask_gmm.fitting.init.single_rows import estimate_from_few
 from dask_gmm.fitting.row_sample import Sample
 from dask_gmm.model.covariance import covariance_structure
@@ -87,6 +88,7 @@ def find_start(sample: Sample, settings: StartSettings, random_state: np.random.
     CollapsedComponentError
         A component without spread, where `reg_covar` does not help.
     """
+    sample = without_holes(sample, settings.n_components)
     # By a power of two, which changes no digit: squares of large rows are beyond their dtype.
     scale = _scale(sample.rows)
     sample = sample if scale == 1.0 else replace(sample, rows=sample.rows / sample.rows.dtype.type(scale))

@@ -65,4 +65,5 @@ def passes_over(sample: Sample, settings: FitSettings, engine_of: EngineOf) -> P
         UNOBSERVED,
         scatter=settings.needs_scatter,
         least_rows=settings.start.n_components,
+        holes=settings.observation.takes_holes,
     )

@@ -75,6 +75,7 @@ def _drawn(
     """Return the rows to start from, how they were drawn, and whether they are all."""
     rows, seed = passes.rows, _seed(random_state)
     if rows.sample is not None:
+        passes.check_coverage(rows.sample)
         n_rows = len(rows.sample.rows)
         passes.sample, passes.sampling = rows.sample, Sampling(n_rows, seed, n_rows)
         return passes.sample, passes.sampling, True
@@ -87,7 +88,7 @@ def _drawn(
     sampling = Sampling(limit, seed, rows.n_rows)
     sample = passes.survey(sampling)
     assert passes.moments is not None
-    return sample, sampling, passes.moments.n_rows == len(sample.rows) <= budget
+    return sample, sampling, passes.moments.all_rows == len(sample.rows) <= budget
 
 
 def _given_restarts(settings: FitSettings) -> tuple[Run, ...]:

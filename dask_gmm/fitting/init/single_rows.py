@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dask_gmm.fitting.row_sample import Sample
 from dask_gmm.model.covariance import covariance_structure
-from dask_gmm.model.covariance.covariance import NotPositiveDefiniteError, SingleRows
+from dask_gmm.model.covariance.parts import NotPositiveDefiniteError, SingleRows
 
 Array = NDArray[np.float64]
 

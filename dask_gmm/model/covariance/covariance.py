@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dask_gmm.model.covariance.parts import SingleRows, Sums, WithHoles
 from dask_gmm.model.kernels.components import Components
 
 if TYPE_CHECKING:
@@ -16,40 +17,6 @@ if TYPE_CHECKING:
     from dask_gmm.model.kernels.prepared import Prepared
 
 Array = NDArray[np.float64]
-
-
-class NotPositiveDefiniteError(ValueError):
-    """A covariance has no Cholesky factor; `component` is its index (None when all share it)."""
-
-    def __init__(self, component: int | None, smallest_eigenvalue: float) -> None:
-        super().__init__(component, smallest_eigenvalue)
-        self.component = component
-        self.smallest_eigenvalue = smallest_eigenvalue
-
-
-@dataclass(frozen=True, slots=True)
-class SingleRows:
-    """Components that start from one row each, all in the dtype of the rows.
-
-    Attributes
-    ----------
-    rows : ndarray of shape (n_components, n_features)
-    weights : ndarray of shape (n_components,)
-    nk : ndarray of shape (n_components,)
-        Weights plus a tiny number.
-    means : ndarray of shape (n_components, n_features)
-        Rows times weights over `nk`.
-    all_rows : ndarray of shape (n, n_features)
-        Those that the components' rows were chosen from.
-    all_weights : ndarray of shape (n,), float64, or None
-    """
-
-    rows: NDArray[Any]
-    weights: NDArray[Any]
-    nk: NDArray[Any]
-    means: NDArray[Any]
-    all_rows: NDArray[Any]
-    all_weights: Array | None
 
 
 class Covariance(ABC):
@@ -151,6 +118,63 @@ class Covariance(ABC):
         dtype : dtype
             Of the products, float32 or float64: usually that of the rows.
         """
+
+    # --- rows with holes ------------------------------------------------------------------------------
+
+    def holes_shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
+        """Return the shape of what is summed over rows with holes besides moments."""
+        return (0,)
+
+    @abstractmethod
+    def with_holes(self, components: Components) -> WithHoles:
+        """Return what evaluates rows with holes, and adds up their moments."""
+
+    def filled_up(self, sums: Sums, means: Array, covariances: Array, origins: Array) -> Sums:
+        """Return the sums of a whole pass over rows with holes as if all had been observed.
+
+        Parameters
+        ----------
+        sums : Sums
+        means, covariances : ndarray
+            Those that the rows were evaluated by: they stay where nothing was observed.
+        origins : ndarray of shape (n_components, n_features)
+            What the moments in `sums` are about.
+        """
+        return sums
+
+    # --- some features, given others ---
+
+    @abstractmethod
+    def selected(self, covariances: Array, features: Sequence[int]) -> Array:
+        """Return the covariances of some features, in this order."""
+
+    @abstractmethod
+    def conditioned(
+        self, covariances: Array, left: Sequence[int], known: Sequence[int], deviations: Array
+    ) -> tuple[Array, Array, Array]:
+        """Return what is left of each component where some features are known.
+
+        Parameters
+        ----------
+        covariances : ndarray of shape `shape`
+        left, known : sequence of int
+            All features.
+        deviations : ndarray of shape (n_components, len(known))
+            The known values minus the means.
+
+        Returns
+        -------
+        log_density : ndarray of shape (n_components,)
+            Of the known values, in nats.
+        moves : ndarray of shape (n_components, len(left))
+            Of the means of the features that are left.
+        covariances : ndarray
+            Of these features.
+        """
+
+    @abstractmethod
+    def matrix_precision(self, factors: Array, k: int, n_features: int) -> Array:
+        """Return component `k`'s precision as a matrix of shape (n_features, n_features)."""
 
     # --- M-step -----------------------------------------------------------------------------------------
 

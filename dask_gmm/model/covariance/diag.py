@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dask_gmm.model.covariance.covariance import SingleRows
+from dask_gmm.model.covariance.parts import SingleRows, Sums
 from dask_gmm.model.covariance.two_kernels import QuadraticForm
-from dask_gmm.model.covariance.variances import Variances, variances_of_single_rows
+from dask_gmm.model.covariance.variances import Variances, observed_ratio, variances_of_single_rows
 from dask_gmm.model.kernels.quadratic import Features
 
 Array = NDArray[np.float64]
@@ -40,6 +40,16 @@ class Diag(Variances):
 
     def centred_factors(self, factors: Array, n_components: int, n_features: int) -> Array:
         return factors
+
+    def of_squares(self, squares: Array) -> Array:
+        return squares
+
+    def filled_up(self, sums: Sums, means: Array, covariances: Array, origins: Array) -> Sums:
+        ratio, here = observed_ratio(sums)
+        nk, stay = sums.nk[:, np.newaxis], means - origins
+        first = np.where(here, sums.first * ratio, nk * stay)
+        second = np.where(here, sums.second * ratio, nk * (covariances + stay**2))
+        return sums._replace(first=first, second=second)
 
     def pooled(self, sums: Array) -> Array:
         return sums

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dask_gmm.model.covariance.covariance import SingleRows
 from dask_gmm.model.covariance.matrices import (
     add_to_diagonals,
     check_positive_definite,
+    conditioned_matrices,
     covariance_of_factor,
     factor_of_precision,
     inverse_transposed,
@@ -20,8 +21,11 @@ from dask_gmm.model.covariance.matrices import (
     triangle_lengths,
     with_relative_triangles,
 )
+from dask_gmm.model.covariance.matrices_with_holes import MatricesWithHoles
+from dask_gmm.model.covariance.parts import SingleRows
 from dask_gmm.model.covariance.triangles import pack, triangle, unpack
 from dask_gmm.model.covariance.two_kernels import QuadraticForm, QuadraticOrCentred
+from dask_gmm.model.kernels.components import Components
 from dask_gmm.model.kernels.quadratic import Features
 
 Array = NDArray[np.float64]
@@ -88,6 +92,22 @@ class Full(QuadraticOrCentred):
 
     def prefers_centred(self, n_components: int, n_features: int) -> bool:
         return _FEATURES_A_COMPONENT * n_components <= n_features
+
+    def selected(self, covariances: Array, features: Sequence[int]) -> Array:
+        chosen: Array = covariances[:, features][:, :, features]
+        return chosen
+
+    def conditioned(
+        self, covariances: Array, left: Sequence[int], known: Sequence[int], deviations: Array
+    ) -> tuple[Array, Array, Array]:
+        return conditioned_matrices(covariances, left, known, deviations)
+
+    def matrix_precision(self, factors: Array, k: int, n_features: int) -> Array:
+        precision: Array = factors[k] @ factors[k].T
+        return precision
+
+    def with_holes(self, components: Components) -> MatricesWithHoles:
+        return MatricesWithHoles(components, self.pooled)
 
     def pooled(self, sums: Array) -> Array:
         return sums

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
-from dask_gmm.model.covariance.covariance import NotPositiveDefiniteError
+from dask_gmm.model.covariance.parts import NotPositiveDefiniteError
 
 Array = NDArray[np.float64]
 
@@ -56,6 +57,23 @@ def check_positive_definite(name: str, precisions: NDArray[Any]) -> None:
     for matrix in precisions.reshape(-1, *precisions.shape[-2:]):
         if not (np.allclose(matrix, matrix.T) and (np.linalg.eigvalsh(matrix) > 0.0).all()):
             raise ValueError(f"'{name} precision' should be symmetric, positive-definite")
+
+
+def conditioned_matrices(
+    matrices: Array, left: Sequence[int], known: Sequence[int], deviations: Array
+) -> tuple[Array, Array, Array]:
+    """Return `Covariance.conditioned` of matrices of shape (n_components, d, d).
+
+    Bishop, Pattern Recognition and Machine Learning (2006), equations 2.81 and 2.82.
+    """
+    lower = lower_factor(matrices[:, known][:, :, known])
+    roots = np.linalg.solve(lower, matrices[:, known][:, :, left])
+    scaled = np.linalg.solve(lower, deviations[:, :, np.newaxis])[:, :, 0]
+    log_det = np.log(np.diagonal(lower, axis1=1, axis2=2)).sum(axis=1)
+    log_density = -0.5 * (scaled**2).sum(axis=1) - log_det - 0.5 * len(known) * np.log(2.0 * np.pi)
+    moves = np.einsum("kij,ki->kj", roots, scaled)
+    explained = np.matmul(roots.transpose(0, 2, 1), roots)
+    return log_density, moves, matrices[:, left][:, :, left] - explained
 
 
 def add_to_diagonals(matrices: NDArray[Any], value: float) -> None:

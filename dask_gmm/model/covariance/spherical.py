@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dask_gmm.model.covariance.covariance import SingleRows
+from dask_gmm.model.covariance.parts import SingleRows, Sums
 from dask_gmm.model.covariance.two_kernels import QuadraticForm
-from dask_gmm.model.covariance.variances import Variances, variances_of_single_rows
+from dask_gmm.model.covariance.variances import Variances, observed_ratio, variances_of_single_rows
 from dask_gmm.model.kernels.quadratic import Features
 
 Array = NDArray[np.float64]
@@ -39,6 +39,22 @@ class Spherical(Variances):
 
     def centred_factors(self, factors: Array, n_components: int, n_features: int) -> Array:
         return np.broadcast_to(factors[:, np.newaxis], (n_components, n_features))
+
+    def by_feature(self, numbers: Array, n_features: int) -> Array:
+        return np.tile(numbers[:, np.newaxis], (1, n_features))
+
+    def of_squares(self, squares: Array) -> Array:
+        return self.pooled(squares)
+
+    def filled_up(self, sums: Sums, means: Array, covariances: Array, origins: Array) -> Sums:
+        _, here = observed_ratio(sums)
+        nk, n_features = sums.nk, means.shape[1]
+        shift = np.where(here, sums.first / np.where(here, sums.more, 1.0), means - origins)
+        spread = sums.second - np.where(here, sums.more * shift**2, 0.0).sum(axis=1)
+        seen = np.where(here, sums.more, 0.0).sum(axis=1)
+        variances = np.where(seen > 0.0, spread / np.where(seen > 0.0, seen, 1.0), covariances)
+        second = nk * (n_features * variances + (shift**2).sum(axis=1))
+        return sums._replace(first=nk[:, np.newaxis] * shift, second=second)
 
     def pooled(self, sums: Array) -> Array:
         # Squares along each feature, or their sum already.

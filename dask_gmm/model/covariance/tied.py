@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dask_gmm.model.covariance.covariance import SingleRows
 from dask_gmm.model.covariance.matrices import (
     add_to_diagonals,
     check_positive_definite,
+    conditioned_matrices,
     covariance_of_factor,
     factor_of_precision,
     precision_factor,
@@ -18,8 +20,11 @@ from dask_gmm.model.covariance.matrices import (
     triangle_lengths,
     with_relative_triangles,
 )
+from dask_gmm.model.covariance.matrices_with_holes import MatricesWithHoles
+from dask_gmm.model.covariance.parts import SingleRows
 from dask_gmm.model.covariance.triangles import pack, unpack
 from dask_gmm.model.covariance.two_kernels import QuadraticForm, QuadraticOrCentred
+from dask_gmm.model.kernels.components import Components
 from dask_gmm.model.kernels.quadratic import Features
 from dask_gmm.model.moments import Moments
 
@@ -73,6 +78,24 @@ class Tied(QuadraticOrCentred):
 
     def centred_factors(self, factors: Array, n_components: int, n_features: int) -> Array:
         return factors[np.newaxis]
+
+    def selected(self, covariances: Array, features: Sequence[int]) -> Array:
+        chosen: Array = covariances[features][:, features]
+        return chosen
+
+    def conditioned(
+        self, covariances: Array, left: Sequence[int], known: Sequence[int], deviations: Array
+    ) -> tuple[Array, Array, Array]:
+        many = np.tile(covariances, (len(deviations), 1, 1))
+        log_density, moves, matrices = conditioned_matrices(many, left, known, deviations)
+        return log_density, moves, matrices[0]
+
+    def matrix_precision(self, factors: Array, k: int, n_features: int) -> Array:
+        return self.precisions(factors)
+
+    def with_holes(self, components: Components) -> MatricesWithHoles:
+        factors = np.tile(components.factors, (len(components.means), 1, 1))
+        return MatricesWithHoles(replace(components, factors=factors), self.pooled)
 
     def pooled(self, sums: Array) -> Array:
         pooled: Array = sums.sum(axis=0)

@@ -21,7 +21,7 @@ from dask_gmm.model.kernels.settled import SettlingKernel
 Array = NDArray[np.float64]
 
 # Largest `kappa` for which the quadratic form loses no more than 1e-10 in float64 ...
-_KAPPA_DOUBLE = 1e5
+KAPPA_DOUBLE = 1e5
 # ... and 1e-5 where float32 rows are multiplied in float32.
 _KAPPA_SINGLE = 100.0
 # Standard deviations, and their inverses, beyond which float32 might overflow.
@@ -90,7 +90,7 @@ class QuadraticOrCentred(Covariance):
         with np.errstate(over="ignore"):
             distance = self._kappa(components)
         centred = dtype == double and self.prefers_centred(*components.means.shape)
-        if distance >= _KAPPA_DOUBLE or centred:
+        if distance >= KAPPA_DOUBLE or centred:
             return self._centred(components)
         precise_enough = dtype == np.float32 and distance < _KAPPA_SINGLE and self._of_usual_size(components)
         return self._quadratic(components, dtype if precise_enough else double)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dask_gmm.model.covariance.covariance import NotPositiveDefiniteError, SingleRows
-from dask_gmm.model.covariance.two_kernels import QuadraticOrCentred
+from dask_gmm.model.covariance.parts import NotPositiveDefiniteError, SingleRows, Sums
+from dask_gmm.model.covariance.two_kernels import KAPPA_DOUBLE, QuadraticOrCentred
+from dask_gmm.model.covariance.variances_with_holes import VariancesWithHoles
+from dask_gmm.model.kernels.components import Components
 
 Array = NDArray[np.float64]
+
+# Sums of responsibilities of rows that have a feature below which a component has never seen it.
+_NEVER = 1e-12
 
 
 class Variances(QuadraticOrCentred):
@@ -40,6 +47,38 @@ class Variances(QuadraticOrCentred):
         whitened: Array = (rows - mean) * factors[k]
         return whitened
 
+    def selected(self, covariances: Array, features: Sequence[int]) -> Array:
+        return covariances[:, features] if covariances.ndim > 1 else covariances
+
+    def conditioned(
+        self, covariances: Array, left: Sequence[int], known: Sequence[int], deviations: Array
+    ) -> tuple[Array, Array, Array]:
+        n_features = len(left) + len(known)
+        variances = self.by_feature(covariances, n_features)[:, known]
+        terms = deviations**2 / variances + np.log(2.0 * np.pi * variances)
+        moves = np.zeros((len(deviations), len(left)))
+        return -0.5 * terms.sum(axis=1), moves, self.selected(covariances, left)
+
+    def matrix_precision(self, factors: Array, k: int, n_features: int) -> Array:
+        return np.diag(self.by_feature(factors, n_features)[k] ** 2)
+
+    def holes_shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
+        return (n_components, n_features)
+
+    def with_holes(self, components: Components) -> VariancesWithHoles:
+        factors = self.by_feature(components.factors, components.means.shape[1])
+        with np.errstate(over="ignore"):
+            near = self._kappa(components) < KAPPA_DOUBLE
+        return VariancesWithHoles(components, factors, near=near, of_squares=self.of_squares)
+
+    def by_feature(self, numbers: Array, n_features: int) -> Array:
+        """Return factors, or covariances, for each component and feature."""
+        return numbers
+
+    @abstractmethod
+    def of_squares(self, squares: Array) -> Array:
+        """Return second moments from sums of squares of each feature, shape (n_components, n_features)."""
+
     def of_single_rows_exactly(self, start: SingleRows, reg_covar: float) -> Array:
         return np.full(self.shape(*start.rows.shape), reg_covar)
 
@@ -64,3 +103,11 @@ def variances_of_single_rows(start: SingleRows, reg_covar: float) -> NDArray[Any
     rows, weights, nk = start.rows, start.weights[:, np.newaxis], start.nk[:, np.newaxis]
     variances: NDArray[Any] = weights * (rows * rows) / nk - start.means**2 + reg_covar
     return variances
+
+
+def observed_ratio(sums: Sums) -> tuple[Array, NDArray[np.bool_]]:
+    """Return by how much the sums of a feature would be larger had all rows had it, and where any has it."""
+    seen = sums.more
+    here = seen > _NEVER
+    ratio: Array = sums.nk[:, np.newaxis] / np.where(here, seen, 1.0)
+    return ratio, here

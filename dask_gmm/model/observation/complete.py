@@ -39,6 +39,9 @@ class CompleteKernel:
         self.density, self.origins = density, prepared.origins
         self._prepared = prepared
 
+    def told(self, observed: Observed) -> None:
+        return None
+
     def log_density(self, observed: Observed, out: NDArray[Any]) -> None:
         rows = observed.rows
         self._prepared.kernel.log_density(rows, out)
@@ -66,6 +69,11 @@ class CompleteKernel:
     @cached_property
     def _labels(self) -> Labels:
         return self._prepared.labels()
+
+    @property
+    def leaves_second_out(self) -> bool:
+        """Whether second moments are those of all rows together, which `completed` adds."""
+        return self._prepared.second_of_scatter is not None
 
     def accumulate(self, statistics: Statistics, observed: Observed) -> None:
         rows, weights = observed.rows, observed.weights

@@ -83,6 +83,9 @@ class Kernel(Protocol):
     def labels(self, observed: Observed, out: NDArray[np.int64]) -> None:
         """Write each row's most probable component, the first of equals, to `out`, shape (n,)."""
 
+    def told(self, observed: Observed) -> NDArray[np.bool_] | None:
+        """Return which rows say something, shape (n,); None where all do. Others count for nothing."""
+
     def log_density(self, observed: Observed, out: NDArray[Any]) -> None:
         """Write the log density of what was observed of each row, in nats, to `out`, shape (n,)."""
 
@@ -95,7 +98,18 @@ class Observation(ABC):
 
     Every kernel gives statistics of the same shape, so that M-steps and merges are one for all. In the limit
     in which all is observed exactly the numbers are those of `complete.Complete`.
+
+    Attributes
+    ----------
+    takes_holes : bool
+        Whether a NaN is a value that was not observed.
     """
+
+    takes_holes: bool = False
+
+    def more_shape(self, density: Density) -> tuple[int, ...]:
+        """Return the shape of what its kernels sum besides moments."""
+        return (0,)
 
     @abstractmethod
     def kernel(self, density: Density, dtype: np.dtype[Any]) -> Kernel:

@@ -1,0 +1,86 @@
+"""What decides a fit, made of the parameters of a `GaussianMixture`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from sklearn.utils import check_random_state
+
+from dask_gmm.data.source import Source
+from dask_gmm.engine.cache import Cache
+from dask_gmm.mixture.fit import FitSpec, mixture_settings
+from dask_gmm.mixture.fitted import observation_of
+from dask_gmm.mixture.validation import start_settings
+from dask_gmm.mixture.warm_start import Continued, warm_start
+
+
+class MixtureParameters(Continued, Protocol):
+    """The parameters of a `GaussianMixture`, by their names."""
+
+    n_components: int
+    tol: float
+    reg_covar: float
+    max_iter: int
+    n_init: int
+    init_params: str
+    weights_init: Any
+    means_init: Any
+    precisions_init: Any
+    random_state: Any
+    warm_start: bool
+    cache: Cache
+    checkpoint: str | os.PathLike[str] | None
+    accelerate: bool
+    missing: str
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return all of them."""
+
+
+def fit_spec(estimator: MixtureParameters, source: Source, features: Mapping[str, Any]) -> FitSpec:
+    """Return what decides a fit of `estimator` to `source`.
+
+    Parameters
+    ----------
+    estimator : GaussianMixture
+        With valid parameters.
+    source : Source
+        The rows.
+    features : mapping
+        Attributes that describe their features.
+
+    Raises
+    ------
+    ValueError
+        Given parts of the start that do not make one, or a last fit that cannot be continued.
+    """
+    start = start_settings(
+        source.n_features,
+        n_components=estimator.n_components,
+        covariance_type=estimator.covariance_type,
+        init_params=estimator.init_params,
+        reg_covar=estimator.reg_covar,
+        weights_init=estimator.weights_init,
+        means_init=estimator.means_init,
+        precisions_init=estimator.precisions_init,
+    )
+    continues = estimator.warm_start and hasattr(estimator, "converged_")
+    settings = mixture_settings(
+        source,
+        start,
+        tol=estimator.tol,
+        max_iter=estimator.max_iter,
+        n_init=estimator.n_init,
+        accelerate=estimator.accelerate,
+        observation=observation_of(estimator),
+        warm=warm_start(estimator, start, source.n_features, features) if continues else None,
+    )
+    return FitSpec(
+        mixtures=(settings,),
+        random_states=(check_random_state(estimator.random_state),),
+        parameters=estimator.get_params(deep=False),
+        cache=estimator.cache,
+        checkpoint=estimator.checkpoint,
+    )
