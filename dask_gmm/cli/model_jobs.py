@@ -71,7 +71,7 @@ def score(given: Mapping[str, Any], log: Log) -> dict[str, Any]:
 
 
 def _log_densities(model: GaussianMixture, source: Source, shares: Sequence[float]) -> dict[str, Any]:
-    found = log_density_quantiles(fitted_density(model), observation_of(model), source, shares)
+    found = log_density_quantiles(fitted_density(model), observation_of(model, source), source, shares)
     return {"quantiles": dict(zip(map(str, shares), found.tolist(), strict=True))}
 
 

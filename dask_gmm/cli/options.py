@@ -115,6 +115,14 @@ SOURCE = (
     ),
     Option("column", str, None, "Parquet: a column that is a feature; all without it.", multiple=True),
     Option(
+        "error_column",
+        str,
+        None,
+        "The standard errors of a feature: a column, or an array of a Zarr group. One for each --column or "
+        "--component, in their order.",
+        multiple=True,
+    ),
+    Option(
         "filter",
         str,
         None,

@@ -79,12 +79,14 @@ def _open(url: str, given: Given) -> Source:
         _refuse(given, _ZARR_ONLY, "a Zarr SOURCE")
         filters = [parse_filter(term) for term in given["filter"]] or None
         columns = list(given["column"]) or None
-        return read_parquet(url, columns, filters, storage_options, nan=_nan_rule(given))
+        errors = list(given.get("error_column") or ()) or None
+        return read_parquet(url, columns, filters, storage_options, nan=_nan_rule(given), errors=errors)
     _refuse(given, _PARQUET_ONLY, "a Parquet SOURCE")
     components = given["component"]
     chosen = _chosen(given, _ZARR_ONLY[1:])
     component = components[0] if len(components) == 1 else list(components) or None
-    return from_zarr(url, component, storage_options, **{**chosen, "nan": _nan_rule(given)})
+    errors = list(given.get("error_column") or ()) or None
+    return from_zarr(url, component, storage_options, **{**chosen, "nan": _nan_rule(given), "errors": errors})
 
 
 def _nan_rule(given: Given) -> NanRule:

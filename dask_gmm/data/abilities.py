@@ -92,6 +92,25 @@ def nan_rule_of(source: Source) -> NanRule:
 
 
 @runtime_checkable
+class HoldsValues(Protocol):
+    """A source of labelled arrays, which can be had with other values in the same places."""
+
+    def with_values(self, values: Any) -> Source:
+        """Return a source of these values, features last, whose answers have the same labels."""
+        ...
+
+
+@runtime_checkable
+class HasErrors(Protocol):
+    """A source whose rows may have columns of their errors beside them."""
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether they do."""
+        ...
+
+
+@runtime_checkable
 class SelectsFeatures(Protocol):
     """A source whose features have names, of which it can be had with some, in any order."""
 

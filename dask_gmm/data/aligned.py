@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dask_gmm.data.abilities import CountsRows, HasNanRule, TakesColumns, nan_rule_of
+from dask_gmm.data.abilities import CountsRows, HasErrors, HasNanRule, TakesColumns, nan_rule_of
 from dask_gmm.data.aligned_grid import column_on_grid
 from dask_gmm.data.aligned_table import column_of_table, needs_row_counts
 from dask_gmm.data.checks import check_length
@@ -115,6 +115,11 @@ class AlignedSource(LookingMixin):
     def fingerprint(self, *columns: str | None) -> str | None:
         """Return a text that changes when a row or a value does, None where only reading would tell."""
         return self.source.fingerprint(*(own.fingerprint() for own in self.columns.values()), *columns)
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether the rows have errors."""
+        return isinstance(self.source, HasErrors) and self.source.has_errors
 
     @property
     def nan(self) -> NanRule:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dask_gmm.data.rows import UNKNOWN_STRIDE
-from dask_gmm.data.source import Block
+from dask_gmm.data.source import Block, correlation_column, error_column
 from dask_gmm.errors import DataError
 
 
@@ -26,6 +26,7 @@ def check_rows(block: Block) -> None:
     DataError
         Naming the chunk and the first bad row.
     """
+    check_errors(block)
     rows = block.rows
     # The sum of finite numbers is finite unless it overflows, so it clears most blocks at one read.
     with np.errstate(over="ignore", invalid="ignore"):
@@ -48,6 +49,56 @@ def check_rows(block: Block) -> None:
         f"Input X contains {what}.\nThe first bad value is in row {_position(block, first)}, "
         f"{len(rows) - int(finite.sum())} of its {len(rows)} rows are bad.{advice}"
     )
+
+
+def check_errors(block: Block) -> None:
+    """Refuse errors that are none: negative or missing ones, correlations that cannot be.
+
+    Raises
+    ------
+    DataError
+        Naming the chunk, the row and the feature.
+    """
+    d = block.rows.shape[1]
+    if error_column(0) not in block.columns:
+        return
+    errors = np.column_stack([block.columns[error_column(j)] for j in range(d)])
+    seen = ~np.isnan(block.rows)
+    with np.errstate(invalid="ignore"):
+        bad = seen & ~(errors >= 0.0)
+    if bad.any():
+        row, feature = map(int, np.argwhere(bad)[0])
+        raise DataError(
+            f"The standard error of feature {feature} is {errors[row, feature]} beside a value, in row "
+            f"{_position(block, row)}: give zero for an exact one, inf for one that is missing, or its error."
+        )
+    pairs = [(i, j) for j in range(d) for i in range(j) if correlation_column(i, j) in block.columns]
+    if pairs:
+        _check_correlations(block, pairs, seen & np.isfinite(errors))
+
+
+def _check_correlations(block: Block, pairs: list[tuple[int, int]], seen: NDArray[np.bool_]) -> None:
+    n, d = seen.shape
+    matrices = np.tile(np.eye(d), (n, 1, 1))
+    for i, j in pairs:
+        values = block.columns[correlation_column(i, j)]
+        both = seen[:, i] & seen[:, j]
+        with np.errstate(invalid="ignore"):
+            bad = both & ~(np.abs(values) <= 1.0)
+        if bad.any():
+            row = int(np.argmax(bad))
+            raise DataError(
+                f"The correlation between the errors of features {i} and {j} is {values[row]} in row "
+                f"{_position(block, row)}; it lies between -1 and 1."
+            )
+        matrices[:, i, j] = matrices[:, j, i] = np.where(both, values, 0.0)
+    least = np.linalg.eigvalsh(matrices)[:, 0] if n else np.ones(1)
+    if least.min() < -1e-10:
+        row = int(np.argmin(least))
+        raise DataError(
+            f"The correlations between the errors of row {_position(block, row)} cannot be true together: "
+            f"their matrix has the eigenvalue {least[row]:.3g}."
+        )
 
 
 def check_weights(block: Block) -> None:

@@ -14,7 +14,7 @@ from dask_gmm.data.masks import refuse_masked
 from dask_gmm.data.parallel import Threads
 from dask_gmm.data.rows import NanRule
 from dask_gmm.data.scheduler import computed
-from dask_gmm.data.source import SAMPLE_WEIGHT, AlignedColumns, Answer, Block, Chunk
+from dask_gmm.data.source import SAMPLE_WEIGHT, AlignedColumns, Answer, Block, Chunk, error_column
 from dask_gmm.errors import DataError
 from dask_gmm.storage.fingerprint import extended, of_array
 
@@ -79,6 +79,16 @@ class ArraySource(BaseSource):
 
     def supply(self, results: Mapping[Any, Any]) -> None:
         """Take nothing: the rows are here."""
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether errors are among the columns."""
+        return error_column(0) in self.columns
+
+    @property
+    def n_given(self) -> int:
+        """Number of positions: of rows, and of those that were dropped."""
+        return len(self.rows if self.kept is None else self.kept)
 
     @property
     def weights(self) -> NDArray[np.float64] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Protocol, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +64,20 @@ class RowMapping:
         return replace(block, rows=rows)
 
 
+class BlockMapping(Protocol):
+    """What is done to blocks: a `RowMapping`, or one that lays columns beside the rows as well."""
+
+    @property
+    def n_features(self) -> int: ...  # noqa: D102
+    @property
+    def dtype(self) -> np.dtype[Any]: ...  # noqa: D102
+    @property
+    def feature_names(self) -> tuple[str, ...] | None: ...  # noqa: D102
+    @property
+    def identity(self) -> str: ...  # noqa: D102
+    def __call__(self, block: Block) -> Block: ...  # noqa: D102
+
+
 @dataclass(frozen=True, slots=True)
 class MappedReader:
     """Reads blocks and changes them.
@@ -75,7 +89,7 @@ class MappedReader:
     """
 
     rows: Reader
-    mapping: RowMapping
+    mapping: BlockMapping
 
     def read(self, index: int) -> Block:
         """Read chunk `index`, and change its rows."""
@@ -91,7 +105,7 @@ class _Composed:
     """An answer for what comes out of a mapping, as a function of what goes in."""
 
     answer: Answer
-    mapping: RowMapping
+    mapping: BlockMapping
 
     def __call__(self, block: Block) -> NDArray[Any]:
         return self.answer.function(self.mapping(block))
@@ -106,7 +120,7 @@ class MappedSource(LookingMixin):
     mapping : RowMapping
     """
 
-    def __init__(self, source: Source, mapping: RowMapping) -> None:
+    def __init__(self, source: Source, mapping: BlockMapping) -> None:
         self.source, self.mapping = source, mapping
         self.n_features, self.dtype = mapping.n_features, mapping.dtype
         self.feature_names = mapping.feature_names
@@ -245,15 +259,26 @@ _ABILITIES: Mapping[type, type] = {
 
 
 @cache
-def _class_with(*abilities: type) -> type[MappedSource]:
-    return type("MappedSource", (*abilities, MappedSource), {"__module__": __name__})
+def _class_with(kind: Hashable, abilities: tuple[type, ...]) -> type[MappedSource]:
+    assert isinstance(kind, type)
+    return type(kind.__name__, (kind, *abilities), {"__module__": kind.__module__})
 
 
-def map_source(source: Source, mapping: RowMapping) -> MappedSource:
+def map_source(
+    source: Source, mapping: BlockMapping, kind: type[MappedSource] = MappedSource
+) -> MappedSource:
     """Return the rows of `source` with each block changed after it is read.
 
     It can do whatever `source` can do: take columns, count rows, drop those with a NaN, keep keys, give
     predictions its coordinates.
+
+    Parameters
+    ----------
+    source : Source
+    mapping : BlockMapping
+    kind : type, optional
+        What it is to be; its own abilities come first.
     """
     abilities = (mixin for ability, mixin in _ABILITIES.items() if isinstance(source, ability))
-    return _class_with(*abilities)(source, mapping)
+    hashable: Any = kind
+    return _class_with(hashable, tuple(abilities))(source, mapping)

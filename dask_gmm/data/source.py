@@ -42,6 +42,17 @@ if TYPE_CHECKING:
 #: The aligned column that counts each row as so many.
 SAMPLE_WEIGHT = "sample_weight"
 
+
+def error_column(feature: int) -> str:
+    """Return the name of the aligned column of a feature's standard errors."""
+    return f"error {feature}"
+
+
+def correlation_column(first: int, second: int) -> str:
+    """Return the name of the aligned column of correlations between the errors of two features."""
+    return f"correlation {first} {second}"
+
+
 AlignedColumns = Mapping[str, NDArray[np.float64]]
 
 

@@ -157,6 +157,10 @@ class LabelledSource(BaseSource):
         source._rows = self._rows.with_nan(nan)
         return source
 
+    def with_values(self, values: da.Array) -> LabelledSource:
+        """Return a source of other values, features last, on the same samples."""
+        return LabelledSource(values, self._samples, None, self.in_memory, "keep")
+
     def regularly_chunked(self) -> DaskArraySource:
         """Return the same rows in chunks as large as the largest along each axis."""
         return self._rows.regularly_chunked()

@@ -8,11 +8,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from dask_gmm.data.abilities import HasErrors
+from dask_gmm.data.source import Source
 from dask_gmm.model.covariance import covariance_structure
 from dask_gmm.model.density import Density
 from dask_gmm.model.estimation.likelihood import MAXIMUM_LIKELIHOOD
 from dask_gmm.model.observation.complete import COMPLETE
 from dask_gmm.model.observation.holes import HOLES
+from dask_gmm.model.observation.measured import MEASURED
 from dask_gmm.model.observation.observation import Observation
 from dask_gmm.model.parameters import Parameters
 
@@ -42,8 +45,17 @@ class FittedMixture(Protocol):
     precisions_cholesky_: NDArray[Any]
 
 
-def observation_of(estimator: object) -> Observation:
-    """Return how an estimator takes rows to be observed, in fits and predictions alike."""
+def observation_of(estimator: object, source: Source | None = None) -> Observation:
+    """Return how an estimator takes rows to be observed, in fits and predictions alike.
+
+    Parameters
+    ----------
+    estimator : GaussianMixture
+    source : Source, optional
+        The rows, which may have errors.
+    """
+    if source is not None and isinstance(source, HasErrors) and source.has_errors:
+        return MEASURED
     return _OBSERVATIONS[getattr(estimator, "missing", "error")]
 
 

@@ -25,7 +25,7 @@ from dask_gmm.mixture.predict import PredictingMixin
 from dask_gmm.mixture.repr import ShownMixin
 from dask_gmm.mixture.specification import fit_spec
 from dask_gmm.mixture.summarize import threshold_of
-from dask_gmm.mixture.validation import training_source
+from dask_gmm.mixture.validation import MeasurementErrors, training_source
 from dask_gmm.reporting.callbacks import FitReport
 from dask_gmm.reporting.verbose import Verbose
 
@@ -227,7 +227,9 @@ class GaussianMixture(
         self.contamination = contamination
 
     @with_callbacks  # type: ignore[untyped-decorator]
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+    def fit(
+        self, X: Any, y: Any = None, sample_weight: Any = None, X_err: Any = None, X_corr: Any = None
+    ) -> Self:
         """Estimate the parameters by expectation maximization.
 
         Parameters
@@ -240,6 +242,12 @@ class GaussianMixture(
         sample_weight : array-like of shape (n_samples,), default=None
             Multiplies the responsibilities: a row of weight 2 counts as two rows, one of weight zero not at
             all. NumPy or dask array, dataframe column, or a source of one feature with the chunks of X.
+        X_err : array-like of the shape of X, default=None
+            Standard errors of the values, in their units: 0 for an exact value, inf for a missing one. The
+            mixture is then that of the true values (extreme deconvolution; Bovy, Hogg and Roweis, 2011).
+            Sources can have errors of their own: ``read_parquet(url, columns, errors=[...])``.
+        X_corr : mapping of (feature, feature) to array-like of shape (n_samples,), default=None
+            Correlations between the errors of two features, by their numbers or names.
 
         Returns
         -------
@@ -262,28 +270,30 @@ class GaussianMixture(
         ConvergenceWarning
             The best restart did not meet `tol` within `max_iter`.
         """
-        self._fit(X, y, sample_weight)
+        self._fit(X, y, sample_weight, MeasurementErrors.given(X_err, X_corr))
         return self
 
     @with_callbacks  # type: ignore[untyped-decorator]
-    def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
+    def fit_predict(
+        self, X: Any, y: Any = None, sample_weight: Any = None, X_err: Any = None, X_corr: Any = None
+    ) -> Any:
         """Fit, and return the labels of X as `predict` does.
 
         Parameters
         ----------
-        X, y, sample_weight
+        X, y, sample_weight, X_err, X_corr
             As in `fit`.
 
         Returns
         -------
         labels : ndarray, dask array or dask Series
         """
-        return self._answer(self._fit(X, y, sample_weight), "labels")
+        return self._answer(self._fit(X, y, sample_weight, MeasurementErrors.given(X_err, X_corr)), "labels")
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any) -> Source:
+    def _fit(self, X: Any, y: Any, sample_weight: Any, errors: MeasurementErrors | None) -> Source:
         """Fit as `fit` does, and return the rows."""
         self._validate_params()
-        source, features = training_source(self, X, sample_weight, int(self.n_components))
+        source, features = training_source(self, X, sample_weight, int(self.n_components), errors)
         spec = fit_spec(self, source, features)
         (settings,) = spec.mixtures
 
@@ -298,7 +308,9 @@ class GaussianMixture(
         warn_of_ending(candidate, done.weight)
         found = {**attributes(candidate.best), "history_": done.history(0)}
         if self.contamination is not None:
-            found["threshold_"] = threshold_of(found, observation_of(self), source, self.contamination)
+            found["threshold_"] = threshold_of(
+                found, observation_of(self, source), source, self.contamination
+            )
         set_fitted(self, found)
         report.fit_done(candidate.best, done.records)
         return source

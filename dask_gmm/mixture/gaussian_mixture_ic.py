@@ -225,7 +225,7 @@ def fit_spec(
             n_init=estimator.n_init,
             accelerate=estimator.accelerate,
             criterion=estimator.criterion,
-            observation=observation_of(estimator),
+            observation=observation_of(estimator, source),
         )
         for covariance_type, n_components in grid
     )

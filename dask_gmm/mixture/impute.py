@@ -16,8 +16,8 @@ from dask_gmm.data.imported import is_instance
 from dask_gmm.data.source import Source
 from dask_gmm.errors import DataError
 from dask_gmm.mixture.fitted import PARAMETERS, fitted_parameters
-from dask_gmm.mixture.prediction import imputation
-from dask_gmm.mixture.validation import imputed_source
+from dask_gmm.mixture.prediction import denoising, imputation
+from dask_gmm.mixture.validation import MeasurementErrors, imputed_source
 from dask_gmm.model.parameters import Parameters
 
 Feature = int | str
@@ -67,6 +67,25 @@ class ImputingMixin:
         source: Source = imputed_source(self, X)
         seed = int(check_random_state(random_state).randint(2**31 - 1)) if draw else None
         values = source.apply(imputation(self, source.dtype, seed))  # type: ignore[arg-type]
+        return _as_given(X, values, getattr(self, "feature_dim_", None))
+
+    def denoise(self, X: Any, X_err: Any = None, X_corr: Any = None) -> Any:
+        """Return where each row is expected to be truly, given what was measured and its errors.
+
+        Parameters
+        ----------
+        X, X_err, X_corr
+            As in `fit`. Missing values, and those of infinite error, are filled in as well.
+
+        Returns
+        -------
+        X_denoised
+            Of the kind, dtype, names, index, coordinates and chunks of X, lazy for lazy. Exact rows are those
+            of X.
+        """
+        check_is_fitted(self)
+        source: Source = imputed_source(self, X, MeasurementErrors.given(X_err, X_corr))
+        values = source.apply(denoising(self, source.dtype))  # type: ignore[arg-type]
         return _as_given(X, values, getattr(self, "feature_dim_", None))
 
     def marginal(self, features: Sequence[Feature]) -> Self:

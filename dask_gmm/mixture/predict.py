@@ -20,7 +20,7 @@ from dask_gmm.fitting.reductions import LogLikelihood
 from dask_gmm.mixture.fitted import fitted_density, fitted_parameters, observation_of
 from dask_gmm.mixture.prediction import Quantity, prediction
 from dask_gmm.mixture.summarize import MixtureSummary, summarize
-from dask_gmm.mixture.validation import prediction_source
+from dask_gmm.mixture.validation import MeasurementErrors, prediction_source
 from dask_gmm.model.sampling import draw
 from dask_gmm.model.statistics import Totals
 
@@ -41,13 +41,13 @@ class PredictingMixin:
         tags.input_tags.allow_nan = dropped or observation_of(self).takes_holes
         return tags
 
-    def predict(self, X: Any) -> Any:
+    def predict(self, X: Any, X_err: Any = None, X_corr: Any = None) -> Any:
         """Return the most probable component of each row.
 
         Parameters
         ----------
-        X
-            As in `fit`. In memory or lazy.
+        X, X_err, X_corr
+            As in `fit`. In memory or lazy. With errors, a row's density is that of what was measured.
 
         Returns
         -------
@@ -57,15 +57,17 @@ class PredictingMixin:
             dask dataframes a lazy Series or DataFrame with their index.
         """
         check_is_fitted(self)
-        return self._answer(prediction_source(self, X), "labels")
+        return self._answer(
+            prediction_source(self, X, None, MeasurementErrors.given(X_err, X_corr)), "labels"
+        )
 
-    def predict_proba(self, X: Any) -> Any:
+    def predict_proba(self, X: Any, X_err: Any = None, X_corr: Any = None) -> Any:
         """Return the posterior probability of each component for each row.
 
         Parameters
         ----------
-        X
-            As in `fit`. In memory or lazy.
+        X, X_err, X_corr
+            As in `fit`. In memory or lazy. With errors, a row's density is that of what was measured.
 
         Returns
         -------
@@ -75,15 +77,17 @@ class PredictingMixin:
             dask dataframes a lazy Series or DataFrame with their index.
         """
         check_is_fitted(self)
-        return self._answer(prediction_source(self, X), "probabilities")
+        return self._answer(
+            prediction_source(self, X, None, MeasurementErrors.given(X_err, X_corr)), "probabilities"
+        )
 
-    def score_samples(self, X: Any) -> Any:
+    def score_samples(self, X: Any, X_err: Any = None, X_corr: Any = None) -> Any:
         """Return the log density of each row, in nats.
 
         Parameters
         ----------
-        X
-            As in `fit`. In memory or lazy.
+        X, X_err, X_corr
+            As in `fit`. In memory or lazy. With errors, a row's density is that of what was measured.
 
         Returns
         -------
@@ -93,12 +97,16 @@ class PredictingMixin:
             dask dataframes a lazy Series or DataFrame with their index.
         """
         check_is_fitted(self)
-        return self._answer(prediction_source(self, X), "log_density")
+        return self._answer(
+            prediction_source(self, X, None, MeasurementErrors.given(X_err, X_corr)), "log_density"
+        )
 
     def _answer(self, source: Source, quantity: Quantity) -> Any:
-        return source.apply(prediction(self, quantity, source.dtype))
+        return source.apply(prediction(self, quantity, source))
 
-    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+    def score(
+        self, X: Any, y: Any = None, sample_weight: Any = None, X_err: Any = None, X_corr: Any = None
+    ) -> float:
         """Return the mean log density of the rows, in nats.
 
         Parameters
@@ -107,14 +115,16 @@ class PredictingMixin:
             As in `fit`. Read in one pass.
         y : ignored
         sample_weight : array-like of shape (n_samples,), default=None
+        X_err, X_corr
+            As in `fit`.
 
         Returns
         -------
         float
         """
         check_is_fitted(self)
-        source = prediction_source(self, X, sample_weight)
-        if source.in_memory and sample_weight is None and not observation_of(self).takes_holes:
+        source = prediction_source(self, X, sample_weight, MeasurementErrors.given(X_err, X_corr))
+        if source.in_memory and sample_weight is None and not observation_of(self, source).takes_holes:
             # By definition; for float32 rows rounded as `score_samples` is.
             values = np.asarray(self._answer(source, "log_density"))
             values = values[~np.isnan(values)]  # those of rows that are dropped
@@ -165,9 +175,9 @@ class PredictingMixin:
         check_is_fitted(self)
         source = prediction_source(self, X, sample_weight)
         names = getattr(self, "feature_names_in_", source.feature_names)
-        return summarize(fitted_density(self), observation_of(self), source, quantiles, names)
+        return summarize(fitted_density(self), observation_of(self, source), source, quantiles, names)
 
-    def bic(self, X: Any, sample_weight: Any = None) -> float:
+    def bic(self, X: Any, sample_weight: Any = None, X_err: Any = None, X_corr: Any = None) -> float:
         """Return the Bayesian information criterion on X; the lower, the better.
 
         Schwarz, Estimating the Dimension of a Model (1978): -2 log L + p log n, with n the sum of weights.
@@ -177,16 +187,19 @@ class PredictingMixin:
         X
             As in `fit`. Read in one pass.
         sample_weight : array-like of shape (n_samples,), default=None
+        X_err, X_corr
+            As in `fit`.
 
         Returns
         -------
         float
         """
         check_is_fitted(self)
-        totals = self._totals(prediction_source(self, X, sample_weight))
+        errors = MeasurementErrors.given(X_err, X_corr)
+        totals = self._totals(prediction_source(self, X, sample_weight, errors))
         return -2 * totals.log_likelihood + self._n_parameters() * math.log(totals.weight)
 
-    def aic(self, X: Any, sample_weight: Any = None) -> float:
+    def aic(self, X: Any, sample_weight: Any = None, X_err: Any = None, X_corr: Any = None) -> float:
         """Return Akaike's information criterion on X; the lower, the better.
 
         Akaike, A New Look at the Statistical Model Identification (1974): -2 log L + 2 p.
@@ -196,18 +209,21 @@ class PredictingMixin:
         X
             As in `fit`. Read in one pass.
         sample_weight : array-like of shape (n_samples,), default=None
+        X_err, X_corr
+            As in `fit`.
 
         Returns
         -------
         float
         """
         check_is_fitted(self)
-        totals = self._totals(prediction_source(self, X, sample_weight))
+        errors = MeasurementErrors.given(X_err, X_corr)
+        totals = self._totals(prediction_source(self, X, sample_weight, errors))
         return -2 * totals.log_likelihood + 2 * self._n_parameters()
 
     def _totals(self, source: Source) -> Totals:
         totals: Totals
-        work = LogLikelihood(fitted_density(self), arithmetic(source.dtype), observation_of(self))
+        work = LogLikelihood(fitted_density(self), arithmetic(source.dtype), observation_of(self, source))
         with closing(choose_engine(source, cache=False)) as engine:
             (totals,) = engine.run([work])
         if not totals.weight > 0:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dask_gmm.data.source import Answer, Block
+from dask_gmm.data.source import Answer, Block, Source
 from dask_gmm.engine.blas import SingleBlasThread
 from dask_gmm.engine.memory_pressure import give_back_if_short
 from dask_gmm.fitting.precision import arithmetic
@@ -18,6 +18,7 @@ from dask_gmm.mixture.fitted import FittedMixture, fitted_density, observation_o
 from dask_gmm.model.density import Density
 from dask_gmm.model.draws import row_seeds
 from dask_gmm.model.observation.holes import HOLES, HolesKernel
+from dask_gmm.model.observation.measured import MEASURED, MeasuredRows
 from dask_gmm.model.observation.observation import Kernel, Observation
 
 # Factors of so many bytes: to make a kernel of them takes longer than to evaluate a row, so it is kept for
@@ -167,11 +168,42 @@ def imputation(model: FittedMixture, rows_dtype: np.dtype[Any], seed: int | None
     )
 
 
-def prediction(model: FittedMixture, quantity: Quantity, rows_dtype: np.dtype[Any]) -> Answer:
-    """Return `quantity` of a fitted model as a function of blocks.
+@dataclass(frozen=True)
+class Denoising(Imputation):
+    """Where rows are expected to be truly, as a function of blocks."""
+
+    def __call__(self, block: Block) -> NDArray[Any]:
+        """Return the rows of a block without their errors and holes."""
+        out = np.empty(block.rows.shape, dtype=self.dtype)
+        self._measured.denoise(block, out)
+        give_back_if_short()
+        return out
+
+    @cached_property
+    def _measured(self) -> MeasuredRows:
+        with SingleBlasThread():
+            return MEASURED.kernel(self.density, np.dtype(np.float64))
+
+
+def denoising(model: FittedMixture, rows_dtype: np.dtype[Any]) -> Answer:
+    """Return where rows are expected to be truly, of the rows' dtype, as a function of blocks."""
+    function = Denoising(fitted_density(model), rows_dtype, None)
+    return Answer(
+        function,
+        rows_dtype,
+        function.density.n_features,
+        np.nan,
+        "denoised",
+        "expected values without errors",
+    )
+
+
+def prediction(model: FittedMixture, quantity: Quantity, source: Source) -> Answer:
+    """Return `quantity` of a fitted model as a function of blocks of `source`.
 
     Labels are int64; other quantities are float32 where both model and rows are.
     """
-    result = np.int64 if quantity == "labels" else np.result_type(rows_dtype, model.weights_)
+    result = np.int64 if quantity == "labels" else np.result_type(source.dtype, model.weights_)
     density, dtype = fitted_density(model), np.dtype(result)
-    return Prediction(density, observation_of(model), quantity, dtype, arithmetic(rows_dtype)).answer
+    observation = observation_of(model, source)
+    return Prediction(density, observation, quantity, dtype, arithmetic(source.dtype)).answer

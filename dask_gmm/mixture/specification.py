@@ -74,7 +74,7 @@ def fit_spec(estimator: MixtureParameters, source: Source, features: Mapping[str
         max_iter=estimator.max_iter,
         n_init=estimator.n_init,
         accelerate=estimator.accelerate,
-        observation=observation_of(estimator),
+        observation=observation_of(estimator, source),
         warm=warm_start(estimator, start, source.n_features, features) if continues else None,
     )
     return FitSpec(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,6 +24,7 @@ from dask_gmm.data.aligned import AlignedSource, with_nan_rule, with_weights
 from dask_gmm.data.dispatch import lazy_source
 from dask_gmm.data.in_memory import ArraySource
 from dask_gmm.data.masks import masked_as_nan, refuse_masked
+from dask_gmm.data.measured_source import with_errors
 from dask_gmm.data.rows import NanRule
 from dask_gmm.data.scheduler import computed
 from dask_gmm.data.source import SAMPLE_WEIGHT, Source
@@ -34,11 +35,39 @@ from dask_gmm.mixture.fitted import observation_of
 from dask_gmm.model.covariance import covariance_structure
 
 _FLOATS = [np.float64, np.float32]
+
+
+class MeasurementErrors(NamedTuple):
+    """Standard errors, and correlations of them, as they were given; see `with_errors`."""
+
+    X_err: Any
+    X_corr: Any = None
+
+    @classmethod
+    def given(cls, X_err: Any, X_corr: Any) -> MeasurementErrors | None:
+        """Return them, None where there are none.
+
+        Raises
+        ------
+        ValueError
+            Correlations of errors that are not given.
+        """
+        if X_err is None:
+            if X_corr is not None:
+                raise ValueError("X_corr are the correlations of errors: give X_err, too.")
+            return None
+        return cls(X_err, X_corr)
+
+
 _FEATURE_ATTRIBUTES = ("n_features_in_", "feature_names_in_")
 
 
 def training_source(
-    estimator: BaseEstimator, X: Any, sample_weight: Any, least_rows: int | None
+    estimator: BaseEstimator,
+    X: Any,
+    sample_weight: Any,
+    least_rows: int | None,
+    errors: MeasurementErrors | None = None,
 ) -> tuple[Source, Mapping[str, Any]]:
     """Check X for fitting as far as that needs no pass over it.
 
@@ -50,6 +79,8 @@ def training_source(
         As the user gave them.
     least_rows : int or None
         Fewer rows are an error: the most components that are fitted. None for any number.
+    errors : MeasurementErrors, optional
+        Of the rows.
 
     Returns
     -------
@@ -66,7 +97,7 @@ def training_source(
     """
     # scikit-learn's checks write attributes to the estimator; a failed fit must leave it as it was.
     witness = copy.copy(estimator)
-    source = _checked_source(witness, X, sample_weight, reset=True)
+    source = _checked_source(witness, X, sample_weight, errors, reset=True)
     n_positions, name = known_rows(source), type(estimator).__name__
     if source.n_features == 0:
         n_rows = "unknown" if n_positions is None else n_positions
@@ -85,16 +116,18 @@ def training_source(
     return source, attributes
 
 
-def prediction_source(estimator: BaseEstimator, X: Any, sample_weight: Any = None) -> Source:
+def prediction_source(
+    estimator: BaseEstimator, X: Any, sample_weight: Any = None, errors: MeasurementErrors | None = None
+) -> Source:
     """Check X against the fitted features and return it as a source."""
-    return _checked_source(estimator, X, sample_weight, reset=False)
+    return _checked_source(estimator, X, sample_weight, errors, reset=False)
 
 
-def imputed_source(estimator: BaseEstimator, X: Any) -> Source:
+def imputed_source(estimator: BaseEstimator, X: Any, errors: MeasurementErrors | None = None) -> Source:
     """Check X against the fitted features, and return it as a source with holes."""
     witness = copy.copy(estimator)
     witness.missing, witness.nan = "em", "error"
-    return _checked_source(witness, X, None, reset=False)
+    return _checked_source(witness, X, None, errors, reset=False)
 
 
 def nan_rule(estimator: BaseEstimator, *, fitted: bool) -> NanRule:
@@ -120,14 +153,17 @@ def known_rows(source: Source) -> int | None:
     return int(np.prod(lengths)) if len(lengths) == len(source.sample_shape) else None
 
 
-def _checked_source(estimator: BaseEstimator, X: Any, sample_weight: Any, *, reset: bool) -> Source:
+def _checked_source(
+    estimator: BaseEstimator, X: Any, sample_weight: Any, errors: MeasurementErrors | None, *, reset: bool
+) -> Source:
     nan = nan_rule(estimator, fitted=not reset)
     names = None if reset else getattr(estimator, "feature_names_in_", None)
     feature_dim = None if reset else getattr(estimator, "feature_dim_", None)
     source = lazy_source(X, nan, None if names is None else list(map(str, names)), feature_dim)
     if source is None:
         rows = _array_source(estimator, X, sample_weight, reset=reset, holes=nan != "error")
-        return rows if nan == "error" else rows.with_nan(nan)
+        rows = rows if nan == "error" else rows.with_nan(nan)
+        return rows if errors is None else with_errors(rows, X, *errors)
     if nan == "error" and nan_rule_of(source) == "keep":
         # Only who asks for it takes holes.
         source = with_nan_rule(source, "error")
@@ -137,6 +173,8 @@ def _checked_source(estimator: BaseEstimator, X: Any, sample_weight: Any, *, res
     template = _template(source)
     _check_feature_names(estimator, template, reset=reset)
     _check_n_features(estimator, template, reset=reset)
+    if errors is not None:
+        source = with_errors(source, X, *errors)
     return source if sample_weight is None else with_weights(source, sample_weight)
 
 

@@ -109,10 +109,22 @@ class Moments:
             self, n_rows=n_rows, weight=weight, mean=mean, squares=squares, scatter=scatter_or_none
         )
 
-    def with_partial_rows(self, rows: NDArray[Any], weights: Array | None) -> Moments:
-        """Return the moments of these rows too, of which some have a NaN where nothing was observed."""
+    def with_partial_rows(
+        self, rows: NDArray[Any], weights: Array | None, inexact: NDArray[np.bool_] | None = None
+    ) -> Moments:
+        """Return the moments of these rows too, of which some are known in part.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n, n_features)
+            A NaN was not observed.
+        weights : ndarray of shape (n,), or None
+        inexact : ndarray of shape (n,), bool, optional
+            Which rows were measured with an error.
+        """
         holes = np.isnan(rows)
         whole, told = ~holes.any(axis=1), ~holes.all(axis=1)
+        whole = whole if inexact is None else whole & ~inexact
         partial = told & ~whole
         moments = self
         if whole.all():

@@ -231,7 +231,7 @@ def _answers(model: Any, source: Source, outputs: Sequence[str]) -> dict[str, An
     if "anomaly" in outputs and "log_density" not in names:
         names.append("log_density")
     return {
-        name: imputation(model, source.dtype) if name == IMPUTED else prediction(model, name, source.dtype)
+        name: imputation(model, source.dtype) if name == IMPUTED else prediction(model, name, source)
         for name in names
     }
 

@@ -24,6 +24,7 @@ from dask_gmm.data.parquet.reader import ParquetReader
 from dask_gmm.data.patient_reader import PatientReader
 from dask_gmm.data.rows import NanRule, check_nan_rule
 from dask_gmm.data.source import SAMPLE_WEIGHT, Answer, Chunk
+from dask_gmm.data.splitting import MeasuredSource, split_source
 from dask_gmm.storage.fingerprint import extended, of_parts
 from dask_gmm.storage.location import Location
 
@@ -35,7 +36,9 @@ def read_parquet(
     storage_options: Mapping[str, Any] | None = None,
     *,
     nan: NanRule = "error",
-) -> ParquetSource:
+    errors: Sequence[str] | None = None,
+    correlations: Mapping[tuple[str, str], str] | None = None,
+) -> ParquetSource | MeasuredSource:
     """Rows in Parquet files, read row group by row group in every pass.
 
     Only footers are read here. Files follow the natural order of their paths: ``part.2`` before ``part.10``.
@@ -60,9 +63,16 @@ def read_parquet(
         Whether rows with a null or NaN are an error, or count for nothing. Predictions keep their positions,
         with label -1 and NaN elsewhere.
 
+    errors : sequence of str, optional
+        The columns of the features' standard errors, one for each feature in their order. 0 is an exact
+        value, inf a missing one.
+    correlations : mapping of (str, str) to str, optional
+        Columns of the correlations between the errors of two features, by these:
+        ``{("ra", "dec"): "ra_dec_corr"}``.
+
     Returns
     -------
-    ParquetSource
+    ParquetSource, or MeasuredSource with errors
         To be given to ``fit`` and the predictions.
 
     Raises
@@ -76,6 +86,10 @@ def read_parquet(
         damaged footer, an encrypted column; the message names the file and row group. A folder in which a
         log says which files count, unless it is Delta's: Iceberg, Hudi, Spark's streaming output.
     """
+    if errors is not None:
+        return _measured(url, columns, filters, storage_options, nan, errors, correlations or {})
+    if correlations is not None:
+        raise ValueError("correlations are of errors: give these, too.")
     urls = [os.fspath(item) for item in ([url] if isinstance(url, (str, os.PathLike)) else url)]
     found = find_files(urls, dict(storage_options or {}))
     store, files = found.store, found.files
@@ -85,6 +99,23 @@ def read_parquet(
     row_filter = None if filters is None else RowFilter.of(filters, schema)
     chosen, pieces = plan(store, files, chosen, row_filter, nan)
     return ParquetSource(store, files, chosen, row_filter, pieces, nan)
+
+
+def _measured(
+    url: Any,
+    columns: Any,
+    filters: Any,
+    storage_options: Mapping[str, Any] | None,
+    nan: NanRule,
+    errors: Sequence[str],
+    correlations: Mapping[tuple[str, str], str],
+) -> MeasuredSource:
+    """Return rows with the errors that stand in columns of the same files."""
+    if columns is None or isinstance(columns, str) or len(columns) != len(errors):
+        raise ValueError(f"errors names a column for each of columns; got {errors} for {columns}.")
+    wide = [*columns, *errors, *correlations.values()]
+    source = read_parquet(url, wide, filters, storage_options, nan="keep")
+    return split_source(source, len(columns), list(correlations), nan)
 
 
 class ParquetSource(BaseSource):

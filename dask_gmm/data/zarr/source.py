@@ -18,6 +18,7 @@ from dask_gmm.data.patient_reader import PatientReader
 from dask_gmm.data.rows import NanRule, check_nan_rule, normal_feature_axis
 from dask_gmm.data.sample_grid import SampleGrid, cell_shape_lcm
 from dask_gmm.data.source import Answer, Chunk, working_dtype
+from dask_gmm.data.splitting import MeasuredSource, split_source
 from dask_gmm.data.zarr.left_out import MissingChunks
 from dask_gmm.data.zarr.reader import ZarrReader
 from dask_gmm.data.zarr.stored_array import StoredArray
@@ -34,7 +35,9 @@ def from_zarr(
     nan: NanRule = "error",
     missing_chunks: MissingChunks = "auto",
     decode: bool = True,
-) -> ZarrSource:
+    errors: Sequence[str] | None = None,
+    correlations: Mapping[tuple[str, str], str] | None = None,
+) -> ZarrSource | MeasuredSource:
     """Return the rows of a Zarr array, or of several arrays on one grid, without reading any.
 
     Packed numbers are unpacked as the CF conventions and xarray do it: ``scale_factor``, ``add_offset`` and
@@ -68,9 +71,15 @@ def from_zarr(
     decode : bool, default=True
         False reads the numbers as they are stored, whatever the attributes say.
 
+    errors : sequence of str, optional
+        Where `component` is a sequence, the arrays of standard errors, one for each. 0 is an exact value, inf
+        a missing one.
+    correlations : mapping of (str, str) to str, optional
+        Arrays of the correlations between the errors of two components, by these.
+
     Returns
     -------
-    ZarrSource
+    ZarrSource, or MeasuredSource with errors
 
     Raises
     ------
@@ -85,6 +94,19 @@ def from_zarr(
     """
     if missing_chunks not in ("auto", "error", "fill"):
         raise ValueError(f'missing_chunks must be "auto", "error" or "fill", got {missing_chunks!r}.')
+    if errors is not None:
+        if component is None or isinstance(component, str) or len(component) != len(errors):
+            raise ValueError(f"errors names an array for each component, in their order; got {errors}.")
+        pairs = correlations or {}
+        wide = from_zarr(
+            url,
+            [*component, *errors, *pairs.values()],
+            storage_options,
+            nan="keep",
+            missing_chunks=missing_chunks,
+            decode=decode,
+        )
+        return split_source(wide, len(component), list(pairs), nan)
     names = [component] if component is None or isinstance(component, str) else list(component)
     if not names:
         raise ValueError("component is an empty list; name the arrays that are the features.")
@@ -149,7 +171,9 @@ class ZarrSource(BaseSource):
     @classmethod
     def from_array(cls, array: zarr.Array[Any], feature_axis: int = -1, nan: NanRule = "error") -> ZarrSource:
         """Return the rows of an open array."""
-        return from_zarr(array, feature_axis=feature_axis, nan=nan)
+        source = from_zarr(array, feature_axis=feature_axis, nan=nan)
+        assert isinstance(source, ZarrSource)
+        return source
 
     @cached_property
     def chunks(self) -> Sequence[Chunk]:

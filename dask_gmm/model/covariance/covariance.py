@@ -173,8 +173,12 @@ class Covariance(ABC):
         """
 
     @abstractmethod
-    def matrix_precision(self, factors: Array, k: int, n_features: int) -> Array:
-        """Return component `k`'s precision as a matrix of shape (n_features, n_features)."""
+    def as_matrices(self, covariances: Array, n_components: int, n_features: int) -> Array:
+        """Return covariances, or precisions, as matrices of shape (n_components, n_features, n_features)."""
+
+    @abstractmethod
+    def second_of_matrices(self, packed: Array) -> Array:
+        """Return second moments from sums of r v v^T, shape (n_components, d (d + 1) / 2)."""
 
     # --- M-step -----------------------------------------------------------------------------------------
 

@@ -102,9 +102,11 @@ class Full(QuadraticOrCentred):
     ) -> tuple[Array, Array, Array]:
         return conditioned_matrices(covariances, left, known, deviations)
 
-    def matrix_precision(self, factors: Array, k: int, n_features: int) -> Array:
-        precision: Array = factors[k] @ factors[k].T
-        return precision
+    def as_matrices(self, covariances: Array, n_components: int, n_features: int) -> Array:
+        return covariances
+
+    def second_of_matrices(self, packed: Array) -> Array:
+        return packed
 
     def with_holes(self, components: Components) -> MatricesWithHoles:
         return MatricesWithHoles(components, self.pooled)

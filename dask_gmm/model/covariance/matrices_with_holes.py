@@ -41,20 +41,31 @@ class MatricesWithHoles:
         )
 
     def sums(self, kernel_sums: Array, origins: Array) -> Sums:
-        n_features = self._means.shape[1]
-        nk, first = kernel_sums[:, 0], kernel_sums[:, 1 : n_features + 1]
-        second = kernel_sums[:, n_features + 1 :]
-        distances = self._means - origins
-        if distances.any():
-            moved = first[:, :, np.newaxis] * distances[:, np.newaxis, :]
-            outer = distances[:, :, np.newaxis] * distances[:, np.newaxis, :]
-            moved = moved + moved.transpose(0, 2, 1) + nk[:, np.newaxis, np.newaxis] * outer
-            second = second + pack(moved)
-            first = first + nk[:, np.newaxis] * distances
+        nk, first, second = recentred(kernel_sums, self._means, origins)
         return Sums(nk, first, self._pooled(second), np.zeros(0))
 
     def fill(self, rows: NDArray[Any]) -> Array:
         return self.kernel.fill(rows)
+
+
+def recentred(sums: Array, means: Array, origins: Array) -> tuple[Array, Array, Array]:
+    """Return sums of 1, v and v v^T (packed) about other points.
+
+    Parameters
+    ----------
+    sums : ndarray of shape (n_components, 1 + d + d (d + 1) / 2)
+    means, origins : ndarray of shape (n_components, d)
+        What they are about, and what they are to be about.
+    """
+    d = means.shape[1]
+    nk, first, second = sums[:, 0], sums[:, 1 : d + 1], sums[:, d + 1 :]
+    distances = means - origins
+    if not distances.any():
+        return nk, first, second
+    moved = first[:, :, np.newaxis] * distances[:, np.newaxis, :]
+    outer = distances[:, :, np.newaxis] * distances[:, np.newaxis, :]
+    moved = moved + moved.transpose(0, 2, 1) + nk[:, np.newaxis, np.newaxis] * outer
+    return nk, first + nk[:, np.newaxis] * distances, second + pack(moved)
 
 
 def _inflation(factors: Array) -> float:

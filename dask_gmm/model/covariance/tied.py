@@ -90,8 +90,11 @@ class Tied(QuadraticOrCentred):
         log_density, moves, matrices = conditioned_matrices(many, left, known, deviations)
         return log_density, moves, matrices[0]
 
-    def matrix_precision(self, factors: Array, k: int, n_features: int) -> Array:
-        return self.precisions(factors)
+    def as_matrices(self, covariances: Array, n_components: int, n_features: int) -> Array:
+        return np.tile(covariances, (n_components, 1, 1))
+
+    def second_of_matrices(self, packed: Array) -> Array:
+        return self.pooled(packed)
 
     def with_holes(self, components: Components) -> MatricesWithHoles:
         factors = np.tile(components.factors, (len(components.means), 1, 1))

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dask_gmm.model.covariance.parts import NotPositiveDefiniteError, SingleRows, Sums
+from dask_gmm.model.covariance.triangles import triangle
 from dask_gmm.model.covariance.two_kernels import KAPPA_DOUBLE, QuadraticOrCentred
 from dask_gmm.model.covariance.variances_with_holes import VariancesWithHoles
 from dask_gmm.model.kernels.components import Components
@@ -59,8 +60,14 @@ class Variances(QuadraticOrCentred):
         moves = np.zeros((len(deviations), len(left)))
         return -0.5 * terms.sum(axis=1), moves, self.selected(covariances, left)
 
-    def matrix_precision(self, factors: Array, k: int, n_features: int) -> Array:
-        return np.diag(self.by_feature(factors, n_features)[k] ** 2)
+    def as_matrices(self, covariances: Array, n_components: int, n_features: int) -> Array:
+        matrices: Array = self.by_feature(covariances, n_features)[:, :, np.newaxis] * np.eye(n_features)
+        return matrices
+
+    def second_of_matrices(self, packed: Array) -> Array:
+        n_features = round((np.sqrt(8 * packed.shape[1] + 1) - 1) / 2)
+        rows, columns = triangle(n_features)
+        return self.of_squares(packed[:, rows == columns])
 
     def holes_shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
         return (n_components, n_features)

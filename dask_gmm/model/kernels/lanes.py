@@ -15,7 +15,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from dask_gmm.model.kernels.vectors import Array
+from dask_gmm.model.kernels.vectors import Array, shuffle
 
 #: Rows that go through the same steps together.
 LANES = 8
@@ -83,3 +83,30 @@ scale = _step(2, lambda builder, a, b: builder.fmul(a, b))
 add_product = _step(3, lambda builder, a, b, c: _fused(builder, a, b, c, minus=False))
 #: ``a = a - b c``
 subtract_product = _step(3, lambda builder, a, b, c: _fused(builder, a, b, c, minus=True))
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def set_scaled(_: Any, out: Any, o: Any, factor: Any, a: Any, i: Any) -> Any:
+    """``out = factor a``, for a number that all rows share."""
+    return _scaled(out, o, factor, a, i, add=False)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def add_scaled(_: Any, out: Any, o: Any, factor: Any, a: Any, i: Any) -> Any:
+    """``out = out + factor a``, for a number that all rows share."""
+    return _scaled(out, o, factor, a, i, add=True)
+
+
+def _scaled(out: Any, o: Any, factor: Any, a: Any, i: Any, *, add: bool) -> Any:
+    def generate(context: Any, builder: Any, _: Any, values: Any) -> Any:
+        to, one = Array(context, builder, out, values[0]), Array(context, builder, a, values[3])
+        undefined = ir.Constant(_VECTOR, ir.Undefined)
+        first = builder.insert_element(undefined, values[2], ir.Constant(ir.IntType(32), 0))
+        spread = shuffle(builder, first, undefined, [0] * LANES)
+        product = builder.fmul(spread, one.load(values[4], LANES), flags=_FUSED)
+        if add:
+            product = builder.fadd(to.load(values[1], LANES), product, flags=_FUSED)
+        to.store(product, values[1])
+        return context.get_dummy_value()
+
+    return types.void(out, o, types.float64, a, i), generate

@@ -20,7 +20,7 @@ from dask_gmm.model.density import Density
 from dask_gmm.model.draws import choose, draw_conditionally
 from dask_gmm.model.moments import Moments
 from dask_gmm.model.observation.complete import COMPLETE, CompleteKernel
-from dask_gmm.model.observation.observation import Kernel, Observation, Observed
+from dask_gmm.model.observation.observation import Kernel, Observation, Observed, Part
 from dask_gmm.model.statistics import Statistics, Totals
 
 Array = NDArray[np.float64]
@@ -37,25 +37,6 @@ class Holes(Observation):
 
     def kernel(self, density: Density, dtype: np.dtype[Any]) -> HolesKernel:
         return HolesKernel(density, COMPLETE.kernel(density, dtype))
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """Some of the rows."""
-
-    rows: NDArray[Any]
-    weights: Array | None
-    columns: dict[str, Array]
-
-    @classmethod
-    def of(cls, observed: Observed, which: NDArray[np.bool_]) -> _Part:
-        weights = None if observed.weights is None else observed.weights[which]
-        return cls(observed.rows[which], weights, {})
-
-    @property
-    def totals(self) -> tuple[float, int]:
-        """Their weight and number."""
-        return float(len(self.rows)) if self.weights is None else float(self.weights.sum()), len(self.rows)
 
 
 class HolesKernel:
@@ -93,10 +74,10 @@ class HolesKernel:
             return
         any_hole, empty = _kinds(holes)
         if not any_hole.all():
-            self._add_complete(statistics, _Part.of(observed, ~any_hole))
+            self._add_complete(statistics, Part.of(observed, ~any_hole))
         partial = any_hole & ~empty
         if partial.any():
-            part = _Part.of(observed, partial)
+            part = Part.of(observed, partial)
             log_likelihood, sums = self._with_holes.kernel.statistics(part.rows, part.weights)
             for name, added in self._with_holes.sums(sums, self.origins)._asdict().items():
                 own = getattr(statistics, name)
@@ -162,14 +143,16 @@ class HolesKernel:
         if holes is None:
             return
         resp = np.empty((len(out), self.density.n_components))
-        self.responsibilities(_Part(observed.rows.astype(np.float64), None, {}), resp)
+        self.responsibilities(Part(observed.rows.astype(np.float64), None, {}), resp)
         components = choose(resp, seeds)
-        structure, factors = self.density.structure, self.density.precisions_cholesky
+        structure, means = self.density.structure, self.density.means
+        precisions = structure.as_matrices(
+            structure.precisions(self.density.precisions_cholesky), *means.shape
+        )
         for k in np.unique(components):
             here = np.flatnonzero((components == k) & holes.any(axis=1))
-            precision = structure.matrix_precision(factors, int(k), self.density.n_features)
             rows = observed.rows[here].astype(np.float64)
-            out[here] = draw_conditionally(rows, self.density.means[k], precision, seeds[here])
+            out[here] = draw_conditionally(rows, means[k], precisions[k], seeds[here])
 
     def _write(self, observed: Observed, out: NDArray[Any], name: str, of_nothing: Any) -> None:
         holes = _holes(observed.rows)
@@ -183,7 +166,7 @@ class HolesKernel:
         ):
             if which.any():
                 part = np.empty((int(which.sum()), *out.shape[1:]), dtype=out.dtype)
-                write(_Part.of(observed, which), part)
+                write(Part.of(observed, which), part)
                 out[which] = part
         out[empty] = of_nothing
 

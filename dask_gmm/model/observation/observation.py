@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -36,6 +37,26 @@ class Observed(Protocol):
 
     @property
     def columns(self) -> Mapping[str, Array]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some of the rows, without their columns."""
+
+    rows: NDArray[Any]
+    weights: Array | None
+    columns: Mapping[str, Array]
+
+    @classmethod
+    def of(cls, observed: Observed, which: NDArray[np.bool_]) -> Part:
+        """Take some rows."""
+        weights = None if observed.weights is None else observed.weights[which]
+        return cls(observed.rows[which], weights, {})
+
+    @property
+    def totals(self) -> tuple[float, int]:
+        """Their weight and number."""
+        return float(len(self.rows)) if self.weights is None else float(self.weights.sum()), len(self.rows)
 
 
 class Kernel(Protocol):

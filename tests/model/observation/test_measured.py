@@ -1,0 +1,245 @@
+"""Rows with errors: the numbers of a row-by-row textbook, and of the plain mixture where there are none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.special import logsumexp
+from scipy.stats import multivariate_normal
+
+from dask_gmm.model.covariance import covariance_types
+from dask_gmm.model.density import Density
+from dask_gmm.model.estimation.likelihood import MAXIMUM_LIKELIHOOD
+from dask_gmm.model.moments import Moments
+from dask_gmm.model.observation.holes import HOLES
+from dask_gmm.model.observation.measured import MEASURED
+from dask_gmm.model.parameters import Parameters
+from dask_gmm.model.statistics import Statistics
+from tests.model.kernel_contract import KernelContract
+from tests.model.mixtures import Weighted, mixture, rows_of
+
+TYPES = pytest.mark.parametrize("covariance_type", covariance_types())
+DOUBLE = np.dtype(np.float64)
+
+
+class TestMeasuredRows(KernelContract):
+    """Without errors beside them, rows are exact."""
+
+    def kernel(self, density, dtype):
+        return MEASURED.kernel(density, dtype)
+
+    def summed(self, kernel, parts):
+        return summed(kernel, parts)
+
+
+def summed(kernel, parts):
+    density = kernel.density
+    more = MEASURED.more_shape(density)
+    statistics = Statistics.zero(density.covariance_type, density.n_components, density.n_features, more)
+    moments = Moments.zero(density.n_features, scatter=True)
+    for rows, weights, *columns in parts:
+        own = columns[0] if columns else {}
+        kernel.accumulate(statistics, Weighted(rows, weights, own))
+        inexact = np.array([own[f"error {j}"] for j in range(rows.shape[1])]).T > 0 if own else None
+        moments = moments.with_partial_rows(rows, weights, None if inexact is None else inexact.any(axis=1))
+    return kernel.completed(statistics, moments)
+
+
+def columns_of(errors, correlations=None):
+    columns = {f"error {j}": errors[:, j].copy() for j in range(errors.shape[1])}
+    for (i, j), values in (correlations or {}).items():
+        columns[f"correlation {i} {j}"] = values
+    return columns
+
+
+def textbook(parameters, rows, errors, correlations=None):
+    """Return each row's log-joint, expected distance from the means, and its covariance."""
+    structure = parameters.structure
+    (n, d), k_all = rows.shape, parameters.n_components
+    matrices = structure.as_matrices(parameters.covariances, k_all, d)
+    joint, expected, spread = np.zeros((n, k_all)), np.zeros((k_all, n, d)), np.zeros((k_all, n, d, d))
+    for i, row in enumerate(rows):
+        here = np.flatnonzero(~np.isnan(row) & np.isfinite(errors[i]))
+        noise = np.diag(np.where(np.isfinite(errors[i]), errors[i], 0.0) ** 2)
+        for (a, b), values in (correlations or {}).items():
+            noise[a, b] = noise[b, a] = values[i] * errors[i, a] * errors[i, b]
+        for k in range(k_all):
+            total = (matrices[k] + noise)[np.ix_(here, here)]
+            away = (row - parameters.means[k])[here]
+            log = multivariate_normal(np.zeros(len(here)), total).logpdf(away) if len(here) else 0.0
+            joint[i, k] = np.log(parameters.weights[k]) + log
+            slope = np.linalg.solve(total, matrices[k][here]).T if len(here) else np.zeros((d, 0))
+            expected[k, i] = slope @ away
+            spread[k, i] = matrices[k] - slope @ matrices[k][here]
+    return joint, expected, spread
+
+
+def textbook_step(parameters, rows, errors, weights=None, correlations=None):
+    joint, expected, spread = textbook(parameters, rows, errors, correlations)
+    bound = logsumexp(joint, axis=1)
+    factor = np.ones(len(rows)) if weights is None else weights
+    r = np.exp(joint - bound[:, np.newaxis]) * factor[:, np.newaxis]
+    nk = r.sum(axis=0)
+    shift = np.einsum("nk,knd->kd", r, expected) / nk[:, np.newaxis]
+    away = expected - shift[:, np.newaxis]
+    sums = np.einsum("nk,kni,knj->kij", r, away, away) + np.einsum("nk,knij->kij", r, spread)
+    kind = parameters.covariance_type
+    if kind == "full":
+        covariances = sums / nk[:, np.newaxis, np.newaxis]
+    elif kind == "tied":
+        covariances = sums.sum(axis=0) / nk.sum()
+    else:
+        variances = np.diagonal(sums, axis1=1, axis2=2) / nk[:, np.newaxis]
+        covariances = variances if kind == "diag" else variances.mean(axis=1)
+    found = Parameters.from_covariances(kind, nk / nk.sum(), parameters.means + shift, covariances)
+    return bound @ factor / factor.sum(), found
+
+
+def step(parameters, rows, errors, weights=None, correlations=None, parts=1):
+    kernel = MEASURED.kernel(Density.of(parameters), DOUBLE)
+    blocks = []
+    for part in np.array_split(np.arange(len(rows)), parts):
+        own = {pair: values[part] for pair, values in (correlations or {}).items()}
+        columns = columns_of(errors[part], own)
+        blocks.append((rows[part], None if weights is None else weights[part], columns))
+    statistics = summed(kernel, blocks)
+    return statistics.mean_log_likelihood, MAXIMUM_LIKELIHOOD.maximize(
+        parameters, statistics, kernel.origins, reg_covar=0.0, dtype=DOUBLE
+    )
+
+
+def assert_same(found, expected, rtol=1e-10):
+    for name in ("weights", "means", "covariances"):
+        assert_allclose(getattr(found, name), getattr(expected, name), rtol=rtol, atol=rtol)
+
+
+def noisy(covariance_type, n=250, d=3, seed=0, distance=2.0):
+    parameters = mixture(covariance_type, distance, n_features=d)
+    rng = np.random.default_rng(seed)
+    errors = rng.uniform(0.2, 1.5, size=(n, d))
+    return parameters, rows_of(parameters, n) + errors * rng.normal(size=(n, d)), errors
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("correlated", [False, True])
+@TYPES
+def test_iterates_of_the_textbook(covariance_type, weighted, correlated):
+    parameters, rows, errors = noisy(covariance_type)
+    rng = np.random.default_rng(1)
+    weights = rng.uniform(size=250) if weighted else None
+    correlations = {(0, 1): rng.uniform(-0.6, 0.6, 250), (1, 2): rng.uniform(-0.6, 0.6, 250)}
+    correlations = correlations if correlated else None
+    ours = theirs = parameters
+    for _ in range(5):
+        bound, theirs = textbook_step(theirs, rows, errors, weights, correlations)
+        found, ours = step(ours, rows, errors, weights, correlations, parts=3)
+        assert found == pytest.approx(bound, rel=1e-11)
+        assert_same(ours, theirs)
+
+
+@pytest.mark.parametrize("d", [1, 2, 5, 12])
+def test_any_number_of_features(d):
+    parameters, rows, errors = noisy("full", 80, d)
+    bound, expected = textbook_step(parameters, rows, errors)
+    found, ours = step(parameters, rows, errors)
+    assert found == pytest.approx(bound, rel=1e-11)
+    assert_same(ours, expected, 1e-9)
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "tied"])
+def test_holes_and_errors_together(covariance_type):
+    parameters, rows, errors = noisy(covariance_type)
+    rng = np.random.default_rng(2)
+    rows[rng.random(rows.shape) < 0.2] = np.nan
+    rows = np.where(np.isnan(rows).all(axis=1, keepdims=True), 0.0, rows)
+    bound, expected = textbook_step(parameters, rows, errors)
+    found, ours = step(parameters, rows, errors)
+    assert found == pytest.approx(bound, rel=1e-11)
+    assert_same(ours, expected)
+    infinite = np.where(np.isnan(rows), np.inf, errors)
+    again, same = step(parameters, np.nan_to_num(rows, nan=123.0), infinite)
+    assert again == pytest.approx(bound, rel=1e-12)
+    assert_same(same, ours, 1e-12)
+
+
+@TYPES
+def test_no_errors_are_the_mixture_itself(covariance_type):
+    """To the last bit, with holes or without."""
+    parameters, rows, errors = noisy(covariance_type)
+    rows[::3, 1] = np.nan
+    kernel, plain = (one.kernel(Density.of(parameters), DOUBLE) for one in (MEASURED, HOLES))
+    found = summed(kernel, [(rows, None, columns_of(np.zeros_like(errors)))])
+    expected = summed(plain, [(rows, None)])
+    for name in ("nk", "first", "second"):
+        assert_array_equal(getattr(found, name), getattr(expected, name))
+
+
+@TYPES
+def test_small_errors_hardly_matter(covariance_type):
+    parameters, rows, errors = noisy(covariance_type)
+    _, expected = step(parameters, rows, np.zeros_like(errors))
+    _, found = step(parameters, rows, 1e-9 * errors)
+    assert_same(found, expected, 1e-9)
+
+
+@TYPES
+def test_predictions(covariance_type):
+    parameters, rows, errors = noisy(covariance_type)
+    errors[:100] = 0.0
+    joint, expected, _ = textbook(parameters, rows, errors)
+    resp = np.exp(joint - logsumexp(joint, axis=1, keepdims=True))
+    kernel, block = MEASURED.kernel(Density.of(parameters), DOUBLE), Weighted(rows, None, columns_of(errors))
+    density, own, labels = np.empty(250), np.empty((250, 4)), np.empty(250, np.int64)
+    kernel.log_density(block, density)
+    kernel.responsibilities(block, own)
+    kernel.labels(block, labels)
+    assert_allclose(density, logsumexp(joint, axis=1), rtol=1e-10)
+    assert_allclose(own, resp, atol=1e-10)
+    assert_array_equal(labels, joint.argmax(axis=1))
+    clean = np.empty_like(rows)
+    kernel.denoise(block, clean)
+    assert_array_equal(clean[:100], rows[:100])
+    truth = np.einsum("nk,knd->nd", resp, parameters.means[:, np.newaxis] + expected)
+    assert_allclose(clean[100:], truth[100:], rtol=1e-9, atol=1e-9)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.sampled_from(covariance_types()), st.integers(0, 10**6), st.integers(1, 6))
+def test_the_bound_never_falls_in_any_chunks(covariance_type, seed, parts):
+    rng = np.random.default_rng(seed)
+    parameters, rows, errors = noisy(covariance_type, 120, 3, seed)
+    errors[rng.random(errors.shape) < 0.3] = 0.0
+    errors[rng.random(120) < 0.3] = 0.0
+    rows[rng.random(rows.shape) < 0.1] = np.nan
+    rows[0] = rows_of(parameters, 1)[0]
+    bound, once = step(parameters, rows, errors)
+    again, same = step(parameters, rows, errors, parts=parts)
+    assert again == pytest.approx(bound, rel=1e-12)
+    assert_same(same, once, 1e-11)
+    assert step(once, rows, errors)[0] > bound - 1e-12
+
+
+@TYPES
+def test_an_offset_costs_no_digits(covariance_type):
+    parameters, rows, errors = noisy(covariance_type)
+    rows, offset = np.round(rows * 2**20) / 2**20, 2.0**20
+    _, near = step(parameters, rows, errors)
+    _, far = step(replace(parameters, means=parameters.means + offset), rows + offset, errors)
+    assert_allclose(far.covariances, near.covariances, rtol=1e-8, atol=1e-8)
+
+
+@TYPES
+def test_weights_are_repetitions(covariance_type):
+    parameters, rows, errors = noisy(covariance_type)
+    weights = np.random.default_rng(1).integers(0, 4, size=250)
+    bound, found = step(parameters, rows, errors, weights.astype(float))
+    expected_bound, expected = step(
+        parameters, np.repeat(rows, weights, axis=0), np.repeat(errors, weights, axis=0)
+    )
+    assert bound == pytest.approx(expected_bound, rel=1e-12)
+    assert_same(found, expected, 1e-11)
