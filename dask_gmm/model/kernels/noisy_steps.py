@@ -1,9 +1,9 @@
 """The two halves of a step for eight rows with errors, written out for a number of features.
 
 All numbers of a row stay in registers from its covariance to its log-joint: T = V + S is factorized as
-L D L^T with a unit triangle, so that there is a division and no root a feature. The same steps in loops, through
-memory, take three times as long; so these are built in LLVM's language. Places are flat offsets counted in
-elements.
+L D L^T with a unit triangle, so that there is a division and no root a feature. The same steps in loops,
+through memory, take three times as long; so these are built in LLVM's language. Places are flat offsets
+counted in elements.
 """
 
 from __future__ import annotations
@@ -74,6 +74,23 @@ def _triangle(a: int, b: int) -> int:
     return a * (a + 1) // 2 + b
 
 
+def _factorize(v: _Lanes, t: list[list[Any]]) -> list[Any]:
+    """Replace a matrix by its unit triangle, and return the inverse pivots."""
+    d = len(t)
+    inverse = []
+    for b in range(d):
+        inverse.append(v.builder.fdiv(v.constant(1.0), t[b][b]))
+        for a in range(b + 1, d):
+            factor = v.times(t[a][b], inverse[b])
+            for c in range(b + 1, a + 1):
+                # Lines up to a are not divided yet.
+                t[a][c] = v.minus(t[a][c], factor, t[c][b][1] if c < a else t[a][b])
+            t[a][b] = (factor, t[a][b])
+        for a in range(b + 1, d):
+            t[a][b] = t[a][b][0]
+    return inverse
+
+
 @intrinsic  # type: ignore[untyped-decorator]
 def density_step(
     _: Any,
@@ -115,17 +132,7 @@ def density_step(
             ]
             for a in range(d)
         ]
-        inverse = []
-        for b in range(d):
-            inverse.append(builder.fdiv(v.constant(1.0), t[b][b]))
-            for a in range(b + 1, d):
-                factor = v.times(t[a][b], inverse[b])
-                for c in range(b + 1, a + 1):
-                    # Lines up to a are not divided yet.
-                    t[a][c] = v.minus(t[a][c], factor, t[c][b][1] if c < a else t[a][b])
-                t[a][b] = (factor, t[a][b])
-            for a in range(b + 1, d):
-                t[a][b] = t[a][b][0]
+        inverse = _factorize(v, t)
         solved: list[Any] = []
         for a in range(d):
             u = builder.fsub(rows.load(a), v.spread(means.element(index(a))))
