@@ -30,12 +30,14 @@ if TYPE_CHECKING:
     from dask_gmm.data.parquet import read_parquet
     from dask_gmm.data.xarray import from_xarray
     from dask_gmm.data.zarr.source import from_zarr
+    from dask_gmm.mixture.bayesian_gaussian_mixture import BayesianGaussianMixture
     from dask_gmm.mixture.gaussian_mixture import GaussianMixture
     from dask_gmm.mixture.gaussian_mixture_ic import GaussianMixtureIC
     from dask_gmm.writing import write_predictions
 
 __all__ = [
     "AsynchronousClientError",
+    "BayesianGaussianMixture",
     "CheckpointError",
     "ChunkTooLargeError",
     "ClusterError",
@@ -65,6 +67,7 @@ __all__ = [
 
 # Imported when they are first used: every `dask` command loads this package for its sub-command.
 _MODULES = {
+    "BayesianGaussianMixture": "mixture.bayesian_gaussian_mixture",
     "GaussianMixture": "mixture.gaussian_mixture",
     "GaussianMixtureIC": "mixture.gaussian_mixture_ic",
     "from_array": "data.dask_array",

@@ -10,6 +10,7 @@ import click
 
 from dask_gmm import __version__
 from dask_gmm.cli.options import (
+    BAYESIAN,
     CLUSTER,
     ESTIMATOR,
     LOG,
@@ -90,7 +91,7 @@ def _run(module: str, job: str, given: Mapping[str, Any]) -> None:
 @click.argument("source")
 @click.option("--n-components", type=int, required=True, help="Number of components.")
 @click.option("--out", required=True, help="The model file to write, local or a URL.")
-@options(OVERWRITE, *ESTIMATOR, *STEPS, WEIGHT, *SOURCE, *CLUSTER, LOG)
+@options(OVERWRITE, *ESTIMATOR, BAYESIAN, *STEPS, WEIGHT, *SOURCE, *CLUSTER, LOG)
 def fit(**given: Any) -> None:
     """Fit a mixture to SOURCE: a Zarr array or group, or Parquet files, local or a URL."""
     _run("fit_job", "fit", given)

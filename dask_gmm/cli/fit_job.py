@@ -19,6 +19,7 @@ from dask_gmm.cli.progress import PassReport
 from dask_gmm.cli.sources import load_array, open_source, open_weights
 from dask_gmm.cli.steps import Model, fit_steps, number_or_share
 from dask_gmm.cli.where import cluster
+from dask_gmm.mixture.bayesian_gaussian_mixture import BayesianGaussianMixture
 from dask_gmm.mixture.gaussian_mixture import GaussianMixture
 from dask_gmm.mixture.validation import known_rows
 from dask_gmm.storage.redaction import public_url
@@ -54,7 +55,7 @@ def fit(given: Mapping[str, Any], log: Log) -> dict[str, Any]:
     return {**told, "seconds": perf_counter() - began}
 
 
-def make_estimator(given: Mapping[str, Any]) -> GaussianMixture:
+def make_estimator(given: Mapping[str, Any]) -> GaussianMixture | BayesianGaussianMixture:
     """Return the estimator with the parameters of the options.
 
     Raises
@@ -66,9 +67,11 @@ def make_estimator(given: Mapping[str, Any]) -> GaussianMixture:
     parameters |= {"n_components": given["n_components"], "cache": CACHE[given["cache"]]}
     parameters |= {"nan": given["nan"] or "error"}
     parameters |= {name: load_array(given[name]) for name in _ARRAYS if given[name] is not None}
+    if given["bayesian"]:
+        return _bayesian(parameters)
     if given["warm_start"] is None:
         return GaussianMixture(**{**parameters, "warm_start": False})
-    estimator = Model.load(given["warm_start"]).mixture
+    estimator: GaussianMixture = Model.load(given["warm_start"]).mixture
     for name, there in (
         ("n_components", len(estimator.weights_)),
         ("covariance_type", estimator.covariance_type),
@@ -79,6 +82,26 @@ def make_estimator(given: Mapping[str, Any]) -> GaussianMixture:
             )
     estimator.set_params(**{**parameters, "warm_start": True})
     return estimator
+
+
+def _bayesian(parameters: Mapping[str, Any]) -> BayesianGaussianMixture:
+    """Return a Bayesian mixture with those of the parameters that it has.
+
+    Raises
+    ------
+    click.UsageError
+        Others were given.
+    """
+    known = BayesianGaussianMixture().get_params(deep=False)
+    defaults = GaussianMixture().get_params(deep=False)
+    for name, value in parameters.items():
+        if name not in known and value is not None and value != defaults[name]:
+            raise click.UsageError(f"--{name.replace('_', '-')} is no option of a Bayesian mixture.")
+    if parameters["warm_start"] is not None:
+        raise click.UsageError("--warm-start is for mixtures without --bayesian.")
+    return BayesianGaussianMixture(
+        **{name: value for name, value in parameters.items() if name in known and name != "warm_start"}
+    )
 
 
 def check_folder(url: str) -> None:
@@ -108,7 +131,7 @@ def check_model_place(url: str, overwrite: bool) -> None:
         raise click.UsageError(f"There is a file at {public_url(url)}: give --overwrite to replace it.")
 
 
-def description(estimator: GaussianMixture) -> dict[str, Any]:
+def description(estimator: GaussianMixture | BayesianGaussianMixture) -> dict[str, Any]:
     """Return a description of a fitted estimator, for JSON."""
     names = getattr(estimator, "feature_names_in_", None)
     bound = float(estimator.lower_bound_)

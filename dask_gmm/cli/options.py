@@ -165,6 +165,10 @@ SOURCE = (
     ),
 )
 
+BAYESIAN = Option(
+    "bayesian", bool, False, "Fit a Bayesian mixture, which uses as many of the components as it needs."
+)
+
 #: What is done to the rows before they are fitted; the model file carries it.
 STEPS = (
     Option("standardize", bool, False, "Divide by standard deviations first; the model file carries it."),

@@ -11,7 +11,6 @@ from sklearn.pipeline import Pipeline, make_pipeline
 
 from dask_gmm.cli.sources import open_source
 from dask_gmm.data.source import Source
-from dask_gmm.mixture.gaussian_mixture import GaussianMixture
 from dask_gmm.preprocessing import PCA, StandardScaler, load_pipeline, save_pipeline, to_sklearn
 
 Step = StandardScaler | PCA
@@ -24,11 +23,11 @@ class Model:
     Attributes
     ----------
     steps : tuple of StandardScaler or PCA
-    mixture : GaussianMixture
+    mixture : GaussianMixture or BayesianGaussianMixture
     """
 
     steps: tuple[Step, ...]
-    mixture: GaussianMixture
+    mixture: Any
 
     @classmethod
     def load(cls, url: str) -> Model:

@@ -56,6 +56,8 @@ def _advance(run: Run, settings: FitSettings, expectation: Expectation, passes: 
         if run.method.on_trial:
             return run.undo_trial(number, stopping)
         return Collapse(run.number, error)
+    origins, density = expectation.kernel.origins, expectation.kernel.density
+    objective = settings.estimation.objective_after(objective, statistics, origins, density, maximized)
     return run.advance(objective, maximized, number, stopping)
 
 

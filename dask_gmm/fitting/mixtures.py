@@ -11,9 +11,10 @@ import numpy as np
 from dask_gmm.fitting.accelerate.surrogate import SurrogateSteps
 from dask_gmm.fitting.em import Run
 from dask_gmm.fitting.init.on_sample import EngineOf
-from dask_gmm.fitting.init.restarts import find_starts, new_run
+from dask_gmm.fitting.init.restarts import find_starts, informed, new_run
 from dask_gmm.fitting.loop import Candidate, Keeper, iterate, state_of
 from dask_gmm.fitting.passes import Observer, Passes
+from dask_gmm.fitting.row_sample import Sampling
 from dask_gmm.fitting.settings import FitSettings, WarmStart
 from dask_gmm.fitting.state import FitState
 from dask_gmm.fitting.state_checks import check_state
@@ -80,10 +81,11 @@ def _saved(passes: Passes, settings: Sequence[FitSettings], keeper: Keeper) -> l
     if saved is None:
         return None
     _LOGGER.info("Going on from the checkpoint, after %d passes.", len(saved.records))
-    candidates = [Candidate(*pair) for pair in zip(settings, saved.restarts, strict=True)]
     passes.moments, passes.records, passes.sampling = saved.moments, saved.records, saved.sampling
     if passes.comparison is not None:
         passes.comparison.first = saved.checksums
+    known = settings if passes.moments is None else informed(passes, settings)
+    candidates = [Candidate(*pair) for pair in zip(known, saved.restarts, strict=True)]
     if not (keeper.data_known or any(candidate.active for candidate in candidates)):
         # No pass would see other rows.
         passes.check_rows()
@@ -97,6 +99,11 @@ def _begun(
     engine_of: EngineOf,
 ) -> list[Candidate]:
     """Return the candidates before their first iteration: where earlier fits ended, or at starts."""
+    if any(one.warm is not None and one.estimation.has_prior for one in settings):
+        if passes.rows.sample is None:
+            # A prior may be of the moments of all rows, and no start asks for them.
+            passes.survey(Sampling(1, 0, passes.rows.n_rows))
+        settings = informed(passes, settings)
     cold = [pair for pair in zip(settings, random_states, strict=True) if pair[0].warm is None]
     found: Iterator[Candidate] = iter(())
     if cold:

@@ -182,6 +182,20 @@ class Passes:
         # What `sampling` draws, while it is needed; another process draws it again.
         self.sample: Sample | None = None
 
+    def known_moments(self) -> Moments:
+        """Return the moments of all rows, which a pass told or which are those of all rows in memory.
+
+        For these it goes by the rows in one piece, whatever a pass told since.
+        """
+        sample = self.rows.sample
+        if sample is None:
+            assert self.moments is not None
+            return self.moments
+        zero = Moments.zero(self.rows.n_features, scatter=self.scatter)
+        if self._holes:
+            return zero.with_partial_rows(sample.rows, sample.weights)
+        return zero.with_rows(sample.rows, sample.weights)
+
     def check_coverage(self, sample: Sample) -> None:
         """Refuse holes that leave nothing to fit, where all rows are in memory to start from.
 

@@ -74,7 +74,7 @@ class FitSettings:
     @property
     def needs_scatter(self) -> bool:
         """Whether the first pass has to gather the scatter of all rows."""
-        return covariance_structure(self.start.covariance_type).needs_scatter
+        return self.estimation.has_prior or covariance_structure(self.start.covariance_type).needs_scatter
 
     def value_bytes(self, n_features: int) -> int:
         """Return the size of what an E-step computes, for all restarts that share a pass."""

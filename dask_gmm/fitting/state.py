@@ -22,7 +22,7 @@ from dask_gmm.fitting.methods import Accelerated, BeforeSurrogateStep, Method, P
 from dask_gmm.fitting.passes import PassRecord
 from dask_gmm.fitting.row_sample import Sampling
 from dask_gmm.model.moments import Moments
-from dask_gmm.model.parameters import Parameters
+from dask_gmm.model.parameters import Parameters, Posterior
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -68,6 +68,7 @@ _CLASSES: dict[str, Any] = {
         PassRecord,
         Moments,
         Parameters,
+        Posterior,
         Sampling,
         Checksums,
     )

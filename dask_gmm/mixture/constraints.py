@@ -25,6 +25,10 @@ SHARED = (
     "accelerate",
     "nan",
     "missing",
+    "mean_prior",
+    "mean_precision_prior",
+    "covariance_prior",
+    "degrees_of_freedom_prior",
 )
 
 GAUSSIAN_MIXTURE: Constraints = {
@@ -48,6 +52,30 @@ GAUSSIAN_MIXTURE: Constraints = {
     "nan": [StrOptions({"error", "drop"})],
     "missing": [StrOptions({"error", "em"})],
     "contamination": [Interval(Real, 0.0, 0.5, closed="right"), None],
+}
+
+_PRIORS: Constraints = {
+    "mean_precision_prior": [None, Interval(Real, 0.0, None, closed="neither")],
+    "mean_prior": [None, "array-like"],
+    "degrees_of_freedom_prior": [None, Interval(Real, 0.0, None, closed="neither")],
+    "covariance_prior": [None, "array-like", Interval(Real, 0.0, None, closed="neither")],
+}
+
+BAYESIAN_GAUSSIAN_MIXTURE: Constraints = {
+    **{
+        name: constraint
+        for name, constraint in GAUSSIAN_MIXTURE.items()
+        if name not in ("weights_init", "means_init", "precisions_init", "accelerate", "contamination")
+    },
+    "weight_concentration_prior_type": [StrOptions({"dirichlet_process", "dirichlet_distribution"})],
+    "weight_concentration_prior": [None, Interval(Real, 0.0, None, closed="neither")],
+    **_PRIORS,
+}
+
+GAUSSIAN_MIXTURE = {
+    **GAUSSIAN_MIXTURE,
+    **{name: [*constraint, StrOptions({"auto"})] for name, constraint in _PRIORS.items()},
+    "mean_precision_prior": [None, StrOptions({"auto"}), Interval(Real, 0.0, None, closed="left")],
 }
 
 GAUSSIAN_MIXTURE_IC: Constraints = {

@@ -25,7 +25,8 @@ from dask_gmm.fitting.mixtures import fit_mixtures
 from dask_gmm.fitting.passes import Passes, PassRecord
 from dask_gmm.fitting.settings import FitSettings, WarmStart
 from dask_gmm.mixture.fit_rows import engine_in_memory, rows_of, start_bytes, start_rows
-from dask_gmm.mixture.fitted import ESTIMATION
+from dask_gmm.model.estimation.estimation import Estimation
+from dask_gmm.model.estimation.likelihood import MAXIMUM_LIKELIHOOD
 from dask_gmm.model.observation.complete import COMPLETE
 from dask_gmm.model.observation.observation import Observation
 from dask_gmm.reporting.callbacks import FitReport
@@ -113,6 +114,7 @@ def mixture_settings(
     criterion: str = "bic",
     warm: WarmStart | None = None,
     observation: Observation = COMPLETE,
+    estimation: Estimation = MAXIMUM_LIKELIHOOD,
 ) -> FitSettings:
     """Return the settings of one mixture to fit to `source`; the arguments are those of `FitSettings`."""
     return FitSettings(
@@ -126,7 +128,7 @@ def mixture_settings(
         accelerate=accelerate,
         criterion=criterion,
         observation=observation,
-        estimation=ESTIMATION,
+        estimation=estimation,
         warm=warm,
     )
 

@@ -10,17 +10,16 @@ from numpy.typing import NDArray
 
 from dask_gmm.data.abilities import HasErrors
 from dask_gmm.data.source import Source
+from dask_gmm.mixture.priors import fitted_posterior
 from dask_gmm.model.covariance import covariance_structure
 from dask_gmm.model.density import Density
-from dask_gmm.model.estimation.likelihood import MAXIMUM_LIKELIHOOD
+from dask_gmm.model.estimation.variational import expected_density
 from dask_gmm.model.observation.complete import COMPLETE
 from dask_gmm.model.observation.holes import HOLES
 from dask_gmm.model.observation.measured import MEASURED
 from dask_gmm.model.observation.observation import Observation
 from dask_gmm.model.parameters import Parameters
 
-#: What the estimators maximize, in fits and predictions alike.
-ESTIMATION = MAXIMUM_LIKELIHOOD
 _OBSERVATIONS: Mapping[str, Observation] = {"error": COMPLETE, "em": HOLES}
 
 #: The parameters of a mixture, of which an estimator has an attribute each.
@@ -107,7 +106,8 @@ def fitted_parameters(estimator: FittedMixture) -> Parameters:
                 f"{name} has shape {array.shape}, but means_ of shape {means.shape} and covariance_type="
                 f"{covariance_type!r} need {shapes[name]}. Set both again, or fit again."
             )
-    return Parameters(covariance_type, weights, means, covariances, factors)
+    posterior = fitted_posterior(estimator)
+    return Parameters(covariance_type, weights, means, covariances, factors, posterior)
 
 
 def attribute_shapes(covariance_type: str, means: NDArray[Any]) -> dict[str, tuple[int, ...]]:
@@ -128,4 +128,5 @@ def attribute_shapes(covariance_type: str, means: NDArray[Any]) -> dict[str, tup
 
 def fitted_density(estimator: FittedMixture) -> Density:
     """Return what evaluates rows under a fitted estimator."""
-    return ESTIMATION.density(fitted_parameters(estimator))
+    parameters = fitted_parameters(estimator)
+    return Density.of(parameters) if parameters.posterior is None else expected_density(parameters)

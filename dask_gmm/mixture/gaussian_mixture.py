@@ -110,6 +110,12 @@ class GaussianMixture(
         by EM to what was (Ghahramani and Jordan, 1994), which is right where values are missing at random,
         and predictions are by what a row has. A row without any value counts for nothing. Several restarts
         are worth their time: there are more local optima than in complete data.
+    mean_prior, mean_precision_prior, covariance_prior, degrees_of_freedom_prior : default=None
+        A conjugate prior of each component, by the names of `BayesianGaussianMixture`; the fit is then to the
+        mode of the posterior, and components cannot collapse. 'auto' for any of them, or None beside others
+        that are given, takes what the package mclust does (Fraley and Raftery, 2007): the mean of the rows,
+        a precision of 0.01 rows, the covariance of the rows over ``n_components ** (2 / n_features)``, and
+        ``n_features + 2`` degrees of freedom. `reg_covar` should be 0 with it.
     contamination : float, default=None
         Share of the rows, above 0 and at most 0.5, that are to count as anomalies: the fit makes one more
         pass to find the log density below which they lie, `threshold_`.
@@ -204,6 +210,10 @@ class GaussianMixture(
         nan: NanRule = "error",
         missing: Literal["error", "em"] = "error",
         contamination: float | None = None,
+        mean_prior: Any = None,
+        mean_precision_prior: Any = None,
+        covariance_prior: Any = None,
+        degrees_of_freedom_prior: Any = None,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -225,6 +235,10 @@ class GaussianMixture(
         self.nan = nan
         self.missing = missing
         self.contamination = contamination
+        self.mean_prior = mean_prior
+        self.mean_precision_prior = mean_precision_prior
+        self.covariance_prior = covariance_prior
+        self.degrees_of_freedom_prior = degrees_of_freedom_prior
 
     @with_callbacks  # type: ignore[untyped-decorator]
     def fit(

@@ -25,6 +25,7 @@ from dask_gmm.mixture.fitted import observation_of
 from dask_gmm.mixture.gaussian_mixture import GaussianMixture
 from dask_gmm.mixture.model_selection import candidate_grid, results_table, warn_of_candidates
 from dask_gmm.mixture.predict import PredictingMixin
+from dask_gmm.mixture.priors import estimation_of
 from dask_gmm.mixture.repr import ShownMixin
 from dask_gmm.mixture.validation import start_settings, training_source
 from dask_gmm.reporting.callbacks import FitReport
@@ -120,6 +121,10 @@ class GaussianMixtureIC(
         accelerate: bool = False,
         nan: NanRule = "error",
         missing: Literal["error", "em"] = "error",
+        mean_prior: Any = None,
+        mean_precision_prior: Any = None,
+        covariance_prior: Any = None,
+        degrees_of_freedom_prior: Any = None,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -136,6 +141,10 @@ class GaussianMixtureIC(
         self.accelerate = accelerate
         self.nan = nan
         self.missing = missing
+        self.mean_prior = mean_prior
+        self.mean_precision_prior = mean_precision_prior
+        self.covariance_prior = covariance_prior
+        self.degrees_of_freedom_prior = degrees_of_freedom_prior
 
     @with_callbacks  # type: ignore[untyped-decorator]
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
@@ -226,6 +235,9 @@ def fit_spec(
             accelerate=estimator.accelerate,
             criterion=estimator.criterion,
             observation=observation_of(estimator, source),
+            estimation=estimation_of(
+                _OfCandidate(estimator, n_components, covariance_type), source.n_features
+            ),
         )
         for covariance_type, n_components in grid
     )
@@ -237,6 +249,17 @@ def fit_spec(
         checkpoint=estimator.checkpoint,
         compared=True,
     )
+
+
+class _OfCandidate:
+    """The prior of one candidate: that of the estimator, for its number of components and covariance type."""
+
+    def __init__(self, estimator: GaussianMixtureIC, n_components: int, covariance_type: str) -> None:
+        self.n_components, self.covariance_type = n_components, covariance_type
+        self.mean_prior = estimator.mean_prior
+        self.mean_precision_prior = estimator.mean_precision_prior
+        self.covariance_prior = estimator.covariance_prior
+        self.degrees_of_freedom_prior = estimator.degrees_of_freedom_prior
 
 
 def _seed(random_state: Any) -> int:

@@ -30,6 +30,12 @@ _PLAIN: Mapping[str, Callable[[Any], Any]] = {
 PIPELINE = "Pipeline"
 _BOUNDS = ("lower_bound_", "lower_bounds_")
 
+#: Of a Bayesian mixture: its posterior, and the prior that was used.
+_POSTERIOR = (
+    *("weight_concentration_", "mean_precision_", "degrees_of_freedom_", "weight_concentration_prior_"),
+    *("mean_prior_", "mean_precision_prior_", "degrees_of_freedom_prior_", "covariance_prior_"),
+)
+
 #: Every attribute that a fit sets.
 FITTED = (*_PLAIN, *PARAMETER_ATTRIBUTES, *_BOUNDS)
 
@@ -58,9 +64,10 @@ def state_of(estimator: BaseEstimator) -> tuple[dict[str, Any], Arrays]:
     arrays |= {name: np.asarray(getattr(estimator, name)) for name in PARAMETER_ATTRIBUTES}
     for name in _BOUNDS:
         arrays[name] = np.asarray(getattr(estimator, name), dtype=estimator.weights_.dtype)
+    arrays |= {name: np.asarray(getattr(estimator, name)) for name in _POSTERIOR if hasattr(estimator, name)}
     _check_consistent(parameters, attributes, arrays)
     header = {
-        "estimator": "GaussianMixture",
+        "estimator": type(estimator).__name__,
         "release": dask_gmm.__version__,
         "parameters": parameters,
         "attributes": attributes,
@@ -78,7 +85,7 @@ def estimator_of(cls: type[Estimator], header: Mapping[str, Any], arrays: Arrays
     """
     if header["estimator"] == PIPELINE:
         raise ValueError("it holds steps before the mixture: use dask_gmm.preprocessing.load_pipeline")
-    if header["estimator"] != "GaussianMixture":
+    if header["estimator"] != cls.__name__:
         raise ValueError(f"it holds a {header['estimator']}")
     parameters, attributes = header["parameters"], header["attributes"]
     _check_consistent(parameters, attributes, arrays)
@@ -91,9 +98,31 @@ def estimator_of(cls: type[Estimator], header: Mapping[str, Any], arrays: Arrays
     fitted |= {name: arrays[name] for name in PARAMETER_ATTRIBUTES}
     fitted |= {"lower_bound_": arrays["lower_bound_"][()], "lower_bounds_": list(arrays["lower_bounds_"])}
     fitted["covariance_type_"] = parameters["covariance_type"]
+    fitted |= _posterior(arrays)
     for name, value in fitted.items():
         setattr(estimator, name, value)
     return estimator
+
+
+def _posterior(arrays: Arrays) -> dict[str, Any]:
+    """Return the attributes of a Bayesian mixture, none of another.
+
+    Raises
+    ------
+    ValueError
+        They do not belong to the means.
+    """
+    if "weight_concentration_" not in arrays:
+        return {}
+    found: dict[str, Any] = {name: arrays[name][()] for name in _POSTERIOR}
+    n_components = len(arrays["means_"])
+    concentration = arrays["weight_concentration_"]
+    shapes = (concentration.shape, arrays["mean_precision_"].shape, arrays["degrees_of_freedom_"].shape)
+    if shapes[0] not in ((n_components,), (2, n_components)) or shapes[1] != (n_components,):
+        raise ValueError(f"its posterior has shapes {shapes} for {n_components} components")
+    if concentration.ndim > 1:
+        found["weight_concentration_"] = tuple(concentration)
+    return found
 
 
 def _check_consistent(parameters: Mapping[str, Any], attributes: Mapping[str, Any], arrays: Arrays) -> None:

@@ -12,11 +12,12 @@ from dask_gmm.data.source import Source
 from dask_gmm.engine.cache import Cache
 from dask_gmm.mixture.fit import FitSpec, mixture_settings
 from dask_gmm.mixture.fitted import observation_of
+from dask_gmm.mixture.priors import WithPriors, estimation_of
 from dask_gmm.mixture.validation import start_settings
 from dask_gmm.mixture.warm_start import Continued, warm_start
 
 
-class MixtureParameters(Continued, Protocol):
+class MixtureParameters(Continued, WithPriors, Protocol):
     """The parameters of a `GaussianMixture`, by their names."""
 
     n_components: int
@@ -75,6 +76,7 @@ def fit_spec(estimator: MixtureParameters, source: Source, features: Mapping[str
         n_init=estimator.n_init,
         accelerate=estimator.accelerate,
         observation=observation_of(estimator, source),
+        estimation=estimation_of(estimator, source.n_features),
         warm=warm_start(estimator, start, source.n_features, features) if continues else None,
     )
     return FitSpec(

@@ -15,6 +15,24 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
+class Posterior:
+    """What a variational posterior says besides means and covariances.
+
+    Attributes
+    ----------
+    weight_concentration : ndarray of shape (n_components,), or (2, n_components)
+        Of a Dirichlet distribution; or the two parameters of each break of a stick.
+    mean_precision : ndarray of shape (n_components,)
+        How many rows each mean is worth.
+    degrees_of_freedom : ndarray of shape (n_components,), or () where covariances are shared
+    """
+
+    weight_concentration: Array
+    mean_precision: Array
+    degrees_of_freedom: Array
+
+
+@dataclass(frozen=True, slots=True)
 class Parameters:
     """A Gaussian mixture, in float64 whatever the data are.
 
@@ -29,6 +47,8 @@ class Parameters:
         Of the shape that the covariance type gives, see `dask_gmm.model.covariance`.
     precisions_cholesky : ndarray
         The factors P with P P^T the precision, which the covariance type makes of its covariances.
+    posterior : Posterior or None
+        Where the mixture is a variational posterior.
     """
 
     covariance_type: str
@@ -36,6 +56,7 @@ class Parameters:
     means: Array
     covariances: Array
     precisions_cholesky: Array
+    posterior: Posterior | None = None
 
     @property
     def structure(self) -> Covariance:

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 import dask_gmm
 from dask_gmm.errors import ModelFileError
+from dask_gmm.mixture.bayesian_gaussian_mixture import BayesianGaussianMixture
 from dask_gmm.mixture.gaussian_mixture import GaussianMixture
 from dask_gmm.mixture.model_file import PIPELINE, estimator_of, state_of
 from dask_gmm.preprocessing.pca import PCA
@@ -23,8 +24,13 @@ from dask_gmm.storage.location import Location
 from dask_gmm.storage.retries import patiently
 
 Step = StandardScaler | PCA
+Mixture = GaussianMixture | BayesianGaussianMixture
 Url = str | os.PathLike[str]
 
+_MIXTURES: Mapping[str, type[Mixture]] = {
+    "GaussianMixture": GaussianMixture,
+    "BayesianGaussianMixture": BayesianGaussianMixture,
+}
 _STEPS: Mapping[str, type[Step]] = {"StandardScaler": StandardScaler, "PCA": PCA}
 # Attributes that make a step what it is, by their kind. A file decides about values only.
 _ARRAYS = (
@@ -65,7 +71,7 @@ def save_pipeline(pipeline: Pipeline, url: Url, *, storage_options: Mapping[str,
         plain, own = _state_of_step(step)
         told.append(plain)
         arrays |= {f"steps.{number}.{name}": array for name, array in own.items()}
-    content = pack({**header, "estimator": PIPELINE, "steps": told}, arrays)
+    content = pack({**header, "estimator": PIPELINE, "mixture": header["estimator"], "steps": told}, arrays)
     location = Location.of(url, storage_options)
     patiently(lambda: write_atomically(location, content), f"{location} cannot be written")
 
@@ -94,8 +100,10 @@ def load_pipeline(url: Url, *, storage_options: Mapping[str, Any] | None = None)
         told: Sequence[Mapping[str, Any]] = header.get("steps", ())
         steps = [_step_of(plain, _own(arrays, number)) for number, plain in enumerate(told)]
         if header["estimator"] == PIPELINE:
-            header = {**header, "estimator": "GaussianMixture"}
-        model = estimator_of(GaussianMixture, header, arrays)
+            header = {**header, "estimator": header.get("mixture", "GaussianMixture")}
+        if header["estimator"] not in _MIXTURES:
+            raise ValueError(f"it holds a {header['estimator']}")
+        model = estimator_of(_MIXTURES[header["estimator"]], header, arrays)
         _check_widths(steps, model)
     except MALFORMED as error:
         raise ModelFileError(
@@ -161,7 +169,7 @@ def _own(arrays: Arrays, number: int) -> Arrays:
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
-def _check_widths(steps: Sequence[Step], model: GaussianMixture) -> None:
+def _check_widths(steps: Sequence[Step], model: Mixture) -> None:
     """Refuse steps that do not follow each other."""
     widths = [(step.n_features_in_, getattr(step, "n_components_", step.n_features_in_)) for step in steps]
     for (_, out), (following, _) in pairwise([*widths, (int(model.n_features_in_), 0)]):

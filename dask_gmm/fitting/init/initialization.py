@@ -71,7 +71,13 @@ def given_start(settings: StartSettings) -> Parameters:
     return _with_given_parts(settings, None)
 
 
-def find_start(sample: Sample, settings: StartSettings, random_state: np.random.RandomState) -> Parameters:
+def find_start(
+    sample: Sample,
+    settings: StartSettings,
+    random_state: np.random.RandomState,
+    *,
+    well_conditioned: bool = True,
+) -> Parameters:
     """Return initial parameters.
 
     Parameters
@@ -82,6 +88,8 @@ def find_start(sample: Sample, settings: StartSettings, random_state: np.random.
         Given parts replace what is found.
     random_state : RandomState
         Drawn from in scikit-learn's order.
+    well_conditioned : bool
+        Whether covariances have to be positive definite; with a prior they become so.
 
     Raises
     ------
@@ -114,6 +122,10 @@ def find_start(sample: Sample, settings: StartSettings, random_state: np.random.
             settings, Parameters(covariance_type, weights, means, covariances, covariances)
         )
     check_size(covariances)
+    if not well_conditioned:
+        return _with_given_parts(
+            settings, Parameters(covariance_type, weights, means, covariances, covariances)
+        )
     found = well_defined(covariance_type, weights, means, covariances, sample.rows.dtype)
     return _with_given_parts(settings, found)
 

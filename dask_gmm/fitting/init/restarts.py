@@ -23,6 +23,7 @@ from dask_gmm.fitting.methods import BeforeSurrogateStep, PlainEM
 from dask_gmm.fitting.passes import Passes
 from dask_gmm.fitting.row_sample import Sample, Sampling
 from dask_gmm.fitting.settings import N_RACERS, FitSettings
+from dask_gmm.model.estimation.likelihood import MAXIMUM_LIKELIHOOD
 from dask_gmm.model.parameters import Parameters
 
 # Sampled rows for each free parameter on which many restarts are tried ...
@@ -56,17 +57,28 @@ def find_starts(
     engine_of : callable
         Gives an engine for rows in memory.
     """
-    if all(one.start.given for one in settings):
+    given = all(one.start.given for one in settings)
+    if given and not any(one.estimation.has_prior for one in settings):
         return [Candidate(one, _given_restarts(one)) for one in settings]
     sample, sampling, complete = _drawn(passes, settings, random_states[0])
+    settings = informed(passes, settings)
+    weight = passes.known_moments().all_weight
     candidates = []
     for one, random_state in zip(settings, random_states, strict=True):
-        if complete and one.start.init_params != "sample":
-            restarts = _restarts(sample, one, random_state, one.n_init)
+        if one.start.given:
+            restarts = _given_restarts(one)
+        elif complete and one.start.init_params != "sample":
+            restarts = _restarts(sample, one, random_state, one.n_init, weight)
         else:
-            restarts = _sampled_restarts(sample, sampling, one, random_state, engine_of)
+            restarts = _sampled_restarts(sample, sampling, one, random_state, engine_of, weight)
         candidates.append(Candidate(one, restarts))
     return candidates
+
+
+def informed(passes: Passes, settings: Sequence[FitSettings]) -> list[FitSettings]:
+    """Return the settings whose estimations know the moments of all rows."""
+    moments = passes.known_moments()
+    return [replace(one, estimation=one.estimation.informed(moments)) for one in settings]
 
 
 def _drawn(
@@ -91,7 +103,7 @@ def _drawn(
     return sample, sampling, passes.moments.all_rows == len(sample.rows) <= budget
 
 
-def _given_restarts(settings: FitSettings) -> tuple[Run, ...]:
+def _given_restarts(settings: FitSettings) -> tuple[Run | Collapse, ...]:
     start = given_start(settings.start)
     return tuple(new_run(number, settings, start) for number in range(settings.n_init))
 
@@ -102,28 +114,35 @@ def _sampled_restarts(
     settings: FitSettings,
     random_state: np.random.RandomState,
     engine_of: EngineOf,
+    weight: float,
 ) -> tuple[Run | Collapse, ...]:
     """Return the restarts that are fitted to the sample and race on all rows."""
     sample, sampling = sample_for(settings, sample, sampling)
     n_free = settings.start.n_free(sample.rows.shape[1])
     if settings.start.partly_given or len(sample.rows) < _LEAST_ROWS_PER_PARAMETER * n_free:
         # EM would leave the parts that were given, or fit the sample rather than the data.
-        return _restarts(sample, settings, random_state, settings.n_init)
+        return _restarts(sample, settings, random_state, settings.n_init, weight)
     few = sample.narrowed(replace(sampling, limit=min(sampling.limit, _ROWS_TO_EXPLORE * n_free)))
-    begun = _restarts(few, settings, random_state, _EXPLORERS * settings.n_init)
-    quick = replace(settings, tol=_EXPLORING_TOL, accelerate=False)
+    # What the sample tells of is where rows are; what is estimated of them, all rows decide.
+    on_sample = (
+        settings if settings.estimation.is_likelihood else replace(settings, estimation=MAXIMUM_LIKELIHOOD)
+    )
+    begun = _restarts(few, on_sample, random_state, _EXPLORERS * settings.n_init, weight)
+    quick = replace(on_sample, tol=_EXPLORING_TOL, accelerate=False)
     explored = _fitted(few, quick, [run.parameters for run in begun if isinstance(run, Run)], engine_of)
     best = _distinct(explored)[: N_RACERS * settings.n_init if settings.max_iter else 1]
-    thorough = replace(settings, tol=_SAMPLE_TOL, accelerate=True)
+    thorough = replace(on_sample, tol=_SAMPLE_TOL, accelerate=True)
     fitted = _distinct(_fitted(sample, thorough, [run.parameters for run in best], engine_of))
     racers = fitted[: settings.n_racers]
     if not racers:
-        return _restarts(sample, settings, random_state, settings.n_init)
+        return _restarts(sample, settings, random_state, settings.n_init, weight)
     return tuple(
         replace(
-            new_run(number, settings, run.parameters),
+            new_run(number, settings, settings.estimation.started(run.parameters, weight)),
             racing=True,
-            method=BeforeSurrogateStep(settings.accelerate),
+            method=(
+                BeforeSurrogateStep(settings.accelerate) if settings.estimation.is_likelihood else PlainEM()
+            ),
         )
         for number, run in enumerate(racers)
     )
@@ -139,12 +158,20 @@ def _distinct(runs: Sequence[Run]) -> list[Run]:
 
 
 def _restarts(
-    sample: Sample, settings: FitSettings, random_state: np.random.RandomState, n_restarts: int
+    sample: Sample,
+    settings: FitSettings,
+    random_state: np.random.RandomState,
+    n_restarts: int,
+    weight: float,
 ) -> tuple[Run | Collapse, ...]:
     restarts: list[Run | Collapse] = []
     for number in range(n_restarts):
         try:
-            restarts.append(new_run(number, settings, find_start(sample, settings.start, random_state)))
+            estimation = settings.estimation
+            found = find_start(
+                sample, settings.start, random_state, well_conditioned=not estimation.has_prior
+            )
+            restarts.append(new_run(number, settings, estimation.started(found, weight)))
         except CollapsedComponentError as error:
             restarts.append(Collapse(number, error))
     return tuple(restarts)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dask_gmm.model.covariance.conjugate import Conjugate
 from dask_gmm.model.covariance.parts import SingleRows, Sums, WithHoles
 from dask_gmm.model.kernels.components import Components
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 
-class Covariance(ABC):
+class Covariance(Conjugate):
     """The rules of one covariance type. Stateless; get one from `covariance_structure`.
 
     Three kinds of arrays belong to a type, each of a shape of its own: *covariances*, the parameters that are

@@ -80,3 +80,26 @@ class Diag(Variances):
 
     def spread_lengths(self, weights: Array, origin: Array, n_features: int) -> Array:
         return np.repeat(np.sqrt(2.0) * np.sqrt(weights), n_features)
+
+    # --- priors ---
+
+    def scale_of(self, covariance: Array, *, equal: bool) -> Array:
+        variances = np.diagonal(covariance)
+        return np.full(len(variances), variances.mean()) if equal else variances.copy()
+
+    def scatter(self, spread: Array, nk: Array, distances: Array, shares: Array) -> Array:
+        scatter: Array = nk[:, np.newaxis] * (spread + shares[:, np.newaxis] * distances**2)
+        return scatter
+
+    def prior_counts(self, n_components: int, n_features: int, of_means: bool) -> tuple[float, float]:
+        return 2.0 + of_means, 1.0
+
+    def scatter_copies(self, n_components: int, n_features: int) -> float:
+        return 1.0
+
+    def over(self, numerators: Array, divisors: Array) -> Array:
+        variances: Array = numerators / divisors[:, np.newaxis]
+        return variances
+
+    def volumes_and_traces(self, factors: Array, scale: Array, n_features: int) -> tuple[Array, Array]:
+        return -2.0 * np.log(factors).sum(axis=1), (scale * factors**2).sum(axis=1)

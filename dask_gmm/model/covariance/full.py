@@ -165,3 +165,35 @@ class Full(QuadraticOrCentred):
     def spread_lengths(self, weights: Array, origin: Array, n_features: int) -> Array:
         lengths: Array = np.outer(np.sqrt(weights), triangle_lengths(n_features)).ravel()
         return lengths
+
+    # --- priors ---
+
+    def scale_of(self, covariance: Array, *, equal: bool) -> Array:
+        return covariance
+
+    def scatter(self, spread: Array, nk: Array, distances: Array, shares: Array) -> Array:
+        outer = distances[:, :, np.newaxis] * distances[:, np.newaxis, :]
+        scatter: Array = nk[:, np.newaxis, np.newaxis] * (spread + shares[:, np.newaxis, np.newaxis] * outer)
+        return scatter
+
+    def occupation(self, nk: Array) -> Array:
+        return nk
+
+    def prior_counts(self, n_components: int, n_features: int, of_means: bool) -> tuple[float, float]:
+        return n_features + 2.0, 1.0
+
+    def scatter_copies(self, n_components: int, n_features: int) -> float:
+        return 1.0
+
+    def over(self, numerators: Array, divisors: Array) -> Array:
+        covariances: Array = numerators / divisors[:, np.newaxis, np.newaxis]
+        return covariances
+
+    def with_reg_covar(self, covariances: Array, reg_covar: float) -> Array:
+        covariances = covariances.copy()
+        add_to_diagonals(covariances, reg_covar)
+        return covariances
+
+    def volumes_and_traces(self, factors: Array, scale: Array, n_features: int) -> tuple[Array, Array]:
+        volumes = -2.0 * self.log_det(factors, len(factors), n_features)
+        return volumes, np.einsum("ij,kij->k", scale, self.precisions(factors))

@@ -90,3 +90,25 @@ class Spherical(Variances):
     def spread_lengths(self, weights: Array, origin: Array, n_features: int) -> Array:
         lengths: Array = np.sqrt(2.0 * n_features) * np.sqrt(weights)
         return lengths
+
+    # --- priors ---
+
+    def scale_of(self, covariance: Array, *, equal: bool) -> Array:
+        return np.asarray(np.diagonal(covariance).mean())
+
+    def scatter(self, spread: Array, nk: Array, distances: Array, shares: Array) -> Array:
+        scatter: Array = nk * (spread + shares * (distances**2).mean(axis=1))
+        return scatter
+
+    def prior_counts(self, n_components: int, n_features: int, of_means: bool) -> tuple[float, float]:
+        return 2.0 + n_features * of_means, float(n_features)
+
+    def scatter_copies(self, n_components: int, n_features: int) -> float:
+        return float(n_features)
+
+    def over(self, numerators: Array, divisors: Array) -> Array:
+        variances: Array = numerators / divisors
+        return variances
+
+    def volumes_and_traces(self, factors: Array, scale: Array, n_features: int) -> tuple[Array, Array]:
+        return -2.0 * np.log(factors), scale * factors**2

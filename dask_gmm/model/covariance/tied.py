@@ -159,3 +159,35 @@ class Tied(QuadraticOrCentred):
 
     def spread_lengths(self, weights: Array, origin: Array, n_features: int) -> Array:
         return triangle_lengths(n_features)
+
+    # --- priors ---
+
+    def scale_of(self, covariance: Array, *, equal: bool) -> Array:
+        return covariance
+
+    def scatter(self, spread: Array, nk: Array, distances: Array, shares: Array) -> Array:
+        between = (nk * shares * distances.T) @ distances
+        scatter: Array = (spread * nk.sum() + between) / len(nk)
+        return scatter
+
+    def occupation(self, nk: Array) -> Array:
+        return np.asarray(nk.sum() / len(nk))
+
+    def prior_counts(self, n_components: int, n_features: int, of_means: bool) -> tuple[float, float]:
+        return n_features + 1.0 + n_components * of_means, float(n_components)
+
+    def scatter_copies(self, n_components: int, n_features: int) -> float:
+        return float(n_components)
+
+    def over(self, numerators: Array, divisors: Array) -> Array:
+        covariances: Array = numerators / divisors
+        return covariances
+
+    def with_reg_covar(self, covariances: Array, reg_covar: float) -> Array:
+        covariances = covariances.copy()
+        add_to_diagonals(covariances, reg_covar)
+        return covariances
+
+    def volumes_and_traces(self, factors: Array, scale: Array, n_features: int) -> tuple[Array, Array]:
+        volumes = -2.0 * self.log_det(factors, 1, n_features)
+        return volumes, np.array([(scale * self.precisions(factors)).sum()])

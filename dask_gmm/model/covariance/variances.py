@@ -86,6 +86,13 @@ class Variances(QuadraticOrCentred):
     def of_squares(self, squares: Array) -> Array:
         """Return second moments from sums of squares of each feature, shape (n_components, n_features)."""
 
+    def occupation(self, nk: Array) -> Array:
+        return nk
+
+    def with_reg_covar(self, covariances: Array, reg_covar: float) -> Array:
+        variances: Array = covariances + reg_covar
+        return variances
+
     def of_single_rows_exactly(self, start: SingleRows, reg_covar: float) -> Array:
         return np.full(self.shape(*start.rows.shape), reg_covar)
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dask_gmm.model.density import Density
+from dask_gmm.model.moments import Moments
 from dask_gmm.model.parameters import Parameters
 from dask_gmm.model.statistics import Statistics
 
@@ -21,6 +22,39 @@ class Estimation(ABC):
     and `maximize` are asked centrally, once per pass. `maximize` must never lower the objective but for what
     `reg_covar` adds: stopping, races and rejected steps rely on it.
     """
+
+    #: Whether covariances have a prior, so that they are positive definite whatever the rows; it may take the
+    #: scatter of all rows to know it.
+    has_prior: bool = False
+    #: Whether the objective is a likelihood per row, perhaps with a prior, whose gradient EM's steps are.
+    is_likelihood: bool = True
+
+    def informed(self, moments: Moments) -> Estimation:
+        """Return the estimation that knows the moments of all rows, before the first iteration."""
+        return self
+
+    def started(self, parameters: Parameters, weight: float) -> Parameters:
+        """Return the parameters to begin with.
+
+        Parameters
+        ----------
+        parameters : Parameters
+            Those of the start: shares, means and covariances of clusters.
+        weight : float
+            Sum of the weights of all rows.
+        """
+        return parameters
+
+    def objective_after(
+        self,
+        objective: float,
+        statistics: Statistics,
+        origins: Array,
+        density: Density,
+        maximized: Parameters,
+    ) -> float:
+        """Return the objective once the next parameters are known; as it is if it does not need them."""
+        return objective
 
     @abstractmethod
     def density(self, parameters: Parameters) -> Density:
