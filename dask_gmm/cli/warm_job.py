@@ -46,6 +46,7 @@ _KERNELS = (
     (quadratic, _SINGLE, _DOUBLE),
     (centred, _DOUBLE, _DOUBLE),
     (centred, _SINGLE, _DOUBLE),
+    (centred, _SINGLE, _SINGLE),
     (settled, _DOUBLE, _SINGLE),
     (settled, _SINGLE, _SINGLE),
 )

@@ -30,8 +30,9 @@ from dask_gmm.model.kernels.quadratic import Features
 
 Array = NDArray[np.float64]
 
-# With fewer components than this share of the features, the centred kernel is the faster one: measured.
-_FEATURES_A_COMPONENT = 12
+# With fewer components than this share of the features the centred kernel is the faster one; in float32 with
+# so many features, too, as others are not accurate enough where components are apart: measured.
+_FEATURES_A_COMPONENT, _MANY_FEATURES = 12, 128
 
 
 class Full(QuadraticOrCentred):
@@ -90,8 +91,9 @@ class Full(QuadraticOrCentred):
     def centred_factors(self, factors: Array, n_components: int, n_features: int) -> Array:
         return factors
 
-    def prefers_centred(self, n_components: int, n_features: int) -> bool:
-        return _FEATURES_A_COMPONENT * n_components <= n_features
+    def prefers_centred(self, n_components: int, n_features: int, *, single: bool) -> bool:
+        few = _FEATURES_A_COMPONENT * n_components <= n_features
+        return few or (single and n_features >= _MANY_FEATURES)
 
     def selected(self, covariances: Array, features: Sequence[int]) -> Array:
         chosen: Array = covariances[:, features][:, :, features]

@@ -81,19 +81,27 @@ class QuadraticOrCentred(Covariance):
     def centred_factors(self, factors: Array, n_components: int, n_features: int) -> Array:
         """Return the factors as `CentredKernel` takes them."""
 
-    def prefers_centred(self, n_components: int, n_features: int) -> bool:
-        """Whether the centred kernel is the faster one in float64."""
+    def prefers_centred(self, n_components: int, n_features: int, *, single: bool) -> bool:
+        """Whether the centred kernel is the faster one, in float32 or in float64."""
         return False
 
     def kernel(self, components: Components, dtype: np.dtype[Any]) -> Prepared:
         double = np.dtype(np.float64)
         with np.errstate(over="ignore"):
             distance = self._kappa(components)
-        centred = dtype == double and self.prefers_centred(*components.means.shape)
-        if distance >= KAPPA_DOUBLE or centred:
-            return self._centred(components)
-        precise_enough = dtype == np.float32 and distance < _KAPPA_SINGLE and self._of_usual_size(components)
+        single = dtype == np.float32 and self._of_usual_size(components)
+        if self.prefers_centred(*components.means.shape, single=single):
+            # Deviations from each mean lose nothing in the rows' own precision, however far the means are.
+            return self._centred(components, dtype if single else double)
+        if distance >= KAPPA_DOUBLE:
+            return self._centred(components, double)
+        precise_enough = single and self._kappa_single(components) < _KAPPA_SINGLE
         return self._quadratic(components, dtype if precise_enough else double)
+
+    def _kappa_single(self, components: Components) -> float:
+        """Return what float32 products may cancel, in units of a component: rounding errors that add up."""
+        with np.errstate(over="ignore"):
+            return self._kappa(components)
 
     def _kappa(self, components: Components) -> float:
         """Return the largest squared distance of a component from the mixture's mean, in its own units.
@@ -123,11 +131,11 @@ class QuadraticOrCentred(Covariance):
         far = partial(self._centred_kernel, components)
         return Prepared(kernel, origins, far, form.second_of_scatter, quick)
 
-    def _centred(self, components: Components) -> Prepared:
-        """Return each component about its own mean, in float64."""
-        kernel = self._centred_kernel(components)
-        return Prepared(kernel, components.means, lambda: kernel)
+    def _centred(self, components: Components, dtype: np.dtype[Any]) -> Prepared:
+        """Return each component about its own mean, with products in `dtype`."""
+        kernel = self._centred_kernel(components, dtype)
+        return Prepared(kernel, components.means, partial(self._centred_kernel, components))
 
-    def _centred_kernel(self, components: Components) -> CentredKernel:
+    def _centred_kernel(self, components: Components, dtype: Any = np.float64) -> CentredKernel:
         factors = self.centred_factors(components.factors, *components.means.shape)
-        return CentredKernel(components.means, factors, components.peaks)
+        return CentredKernel(components.means, factors, components.peaks, dtype)

@@ -69,6 +69,12 @@ class Variances(QuadraticOrCentred):
         rows, columns = triangle(n_features)
         return self.of_squares(packed[:, rows == columns])
 
+    def _kappa_single(self, components: Components) -> float:
+        # Features do not mix: what each of them loses is random, and adds up as its root.
+        with np.errstate(over="ignore"):
+            whitened = self.whitened_moves(components.means - components.centre, components.factors)
+            return float(np.sqrt((whitened**4).sum(axis=1)).max())
+
     def holes_shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
         return (n_components, n_features)
 
