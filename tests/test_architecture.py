@@ -26,6 +26,7 @@ FLOORS = (
     {"checkpointing", "reporting"},
     {"mixture"},
     {"preprocessing"},
+    {"plotting"},
     # For old pickles, `selection`.
     {"writing", "selection"},
     {"cli"},

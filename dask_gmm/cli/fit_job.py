@@ -26,6 +26,7 @@ from dask_gmm.storage.redaction import public_url
 
 #: What the option `cache` stands for.
 CACHE: Mapping[str, Any] = {"auto": "auto", "all": True, "none": False}
+_PRIORS = ("mean_prior", "mean_precision_prior", "covariance_prior", "degrees_of_freedom_prior")
 _ARRAYS = ("weights_init", "means_init", "precisions_init")
 
 
@@ -67,6 +68,7 @@ def make_estimator(given: Mapping[str, Any]) -> GaussianMixture | BayesianGaussi
     parameters |= {"n_components": given["n_components"], "cache": CACHE[given["cache"]]}
     parameters |= {"nan": given["nan"] or "error"}
     parameters |= {name: load_array(given[name]) for name in _ARRAYS if given[name] is not None}
+    parameters |= given_priors(given)
     if given["bayesian"]:
         return _bayesian(parameters)
     if given["warm_start"] is None:
@@ -82,6 +84,29 @@ def make_estimator(given: Mapping[str, Any]) -> GaussianMixture | BayesianGaussi
             )
     estimator.set_params(**{**parameters, "warm_start": True})
     return estimator
+
+
+def given_priors(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of the options of priors: 'auto', numbers, or the arrays of files.
+
+    Raises
+    ------
+    click.UsageError
+        Another text.
+    """
+    return {name: _prior(name, given[name]) for name in _PRIORS if given[name] is not None}
+
+
+def _prior(name: str, text: str) -> Any:
+    if text == "auto":
+        return text
+    if text.endswith(".npy"):
+        return load_array(text)
+    try:
+        return float(text)
+    except ValueError:
+        option = "--" + name.replace("_", "-")
+        raise click.UsageError(f"{option} {text}: give auto, a number, or a .npy file.") from None
 
 
 def _bayesian(parameters: Mapping[str, Any]) -> BayesianGaussianMixture:

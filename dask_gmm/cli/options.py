@@ -83,6 +83,15 @@ ESTIMATOR = (
     ),
     Option("accelerate", bool, False, "Fewer passes to a small --tol, maybe to another optimum."),
     Option(
+        "mean_prior",
+        str,
+        None,
+        "Where means are expected: auto, or a .npy file.",
+    ),
+    Option("mean_precision_prior", str, None, "Rows that the prior of a mean is worth: auto, or a number."),
+    Option("covariance_prior", str, None, "Scale of the covariances' prior: auto, a number, or a .npy file."),
+    Option("degrees_of_freedom_prior", str, None, "Of the covariances' prior: auto, or a number."),
+    Option(
         "contamination", float, None, "Share of anomalies; one more pass finds the log density below which."
     ),
 )
@@ -97,6 +106,10 @@ _AS_FITTED = (
     "checkpoint",
     "accelerate",
     "missing",
+    "mean_prior",
+    "mean_precision_prior",
+    "covariance_prior",
+    "degrees_of_freedom_prior",
 )
 
 #: The parameters of `GaussianMixtureIC`, with its defaults.

@@ -11,7 +11,7 @@ import click
 import numpy as np
 
 from dask_gmm.cli.display import Display
-from dask_gmm.cli.fit_job import CACHE, check_model_place, description
+from dask_gmm.cli.fit_job import CACHE, check_model_place, description, given_priors
 from dask_gmm.cli.log import Log
 from dask_gmm.cli.options import SELECT
 from dask_gmm.cli.progress import PassReport
@@ -37,6 +37,7 @@ def select(given: Mapping[str, Any], log: Log) -> dict[str, Any]:
     }
     if given["pca"] is not None:
         number_or_share(given["pca"])
+    parameters |= given_priors(given)
     estimator = GaussianMixtureIC(**parameters)
     source = open_source(given["source"], given)
     weights = open_weights(given)

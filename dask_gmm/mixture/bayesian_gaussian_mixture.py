@@ -234,8 +234,10 @@ class BayesianGaussianMixture(
         found = {**attributes(candidate.best), "history_": done.history(0)}
         estimation = candidate.settings.estimation
         assert isinstance(estimation, Variational)
-        used = candidate.best.parameters.weights * (done.weight or 1.0) >= _LEAST_ROWS
-        found |= {**prior_attributes(estimation), "n_effective_components_": int(np.sum(used))}
+        prior = prior_attributes(estimation)
+        # What a component's mean is worth beyond its prior are its rows.
+        n_rows = np.asarray(found["mean_precision_"], dtype=float) - prior["mean_precision_prior_"]
+        found |= {**prior, "n_effective_components_": int((n_rows >= _LEAST_ROWS).sum())}
         set_fitted(self, found)
         report.fit_done(candidate.best, done.records)
         return source

@@ -1,0 +1,60 @@
+"""What all displays share: axes to draw on, colours that everybody can tell apart, names of features."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dask_gmm.mixture.fitted import fitted_parameters
+
+#: Okabe and Ito, Color Universal Design (2008), without yellow, which fades on white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+#: More components than this are told apart by their numbers, not by colours.
+MOST_COLOURS = len(COLOURS)
+
+
+def axes_of(ax: Any, **figure: Any) -> tuple[Any, Any]:
+    """Return figure and axes to draw on; new ones where none are given.
+
+    Raises
+    ------
+    ImportError
+        matplotlib is not installed.
+    """
+    if ax is not None:
+        return ax.figure, ax
+    try:
+        from matplotlib import pyplot
+    except ImportError as error:
+        raise ImportError("Displays need matplotlib: pip install 'dask-gmm[plot]'.") from error
+    made: tuple[Any, Any] = pyplot.subplots(layout="constrained", **figure)
+    return made
+
+
+def names_of(estimator: Any) -> list[str]:
+    """Return the names of the features a mixture was fitted to, or x0, x1, ..."""
+    names = getattr(estimator, "feature_names_in_", None)
+    n_features = int(estimator.n_features_in_)
+    return [f"x{j}" for j in range(n_features)] if names is None else [str(name) for name in names]
+
+
+def position_of(feature: int | str, names: list[str]) -> int:
+    """Return the number of a feature.
+
+    Raises
+    ------
+    ValueError
+        There is no such feature.
+    """
+    if isinstance(feature, str) and feature in names:
+        return names.index(feature)
+    if not isinstance(feature, str) and 0 <= int(feature) < len(names):
+        return int(feature)
+    raise ValueError(f"There is no feature {feature!r}; the features are {names}.")
+
+
+def matrices_of(estimator: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return the covariance matrix of each component, shape (n_components, n_features, n_features)."""
+    mixture = fitted_parameters(estimator)
+    return mixture.structure.as_matrices(mixture.covariances, mixture.n_components, mixture.n_features)
