@@ -156,6 +156,16 @@ def convert(**given: Any) -> None:
     _run("model_jobs", "convert", given)
 
 
+@gmm.command(short_help="Write a page about a model.", epilog=EXIT_CODES)
+@click.argument("model")
+@click.argument("source", required=False)
+@click.option("--out", required=True, help="The HTML file to write, local or a URL.")
+@options(OVERWRITE, *SOURCE, *CLUSTER, LOG)
+def report(**given: Any) -> None:
+    """Write one HTML page about MODEL: its components, its fit, pictures; with SOURCE of its rows, too."""
+    _run("report_job", "report", given)
+
+
 @gmm.command(short_help="Print what a fit would need.", epilog=EXIT_CODES)
 @click.argument("source")
 @click.option("--n-components", type=int, required=True, help="Number of components.")

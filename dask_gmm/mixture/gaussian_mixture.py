@@ -148,7 +148,7 @@ class GaussianMixture(
         off by some 6e-5 of the rows at a share of 0.005. Only where `contamination` is given.
     history_ : History
         Bounds, gains, estimates of what is left to gain, seconds and bytes of every iteration:
-        ``history_.to_frame()``. Not saved with a model.
+        ``history_.to_frame()``.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features_in_,)

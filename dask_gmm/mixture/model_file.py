@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 import dask_gmm
+from dask_gmm.fitting.history import History
+from dask_gmm.fitting.state import from_plain, to_plain
 from dask_gmm.mixture.fitted import PARAMETER_ATTRIBUTES, attribute_shapes, check_type_kept
 from dask_gmm.model.covariance import covariance_structure, covariance_types
 from dask_gmm.storage.container import Arrays
@@ -66,6 +68,8 @@ def state_of(estimator: BaseEstimator) -> tuple[dict[str, Any], Arrays]:
         arrays[name] = np.asarray(getattr(estimator, name), dtype=estimator.weights_.dtype)
     arrays |= {name: np.asarray(getattr(estimator, name)) for name in _POSTERIOR if hasattr(estimator, name)}
     _check_consistent(parameters, attributes, arrays)
+    if hasattr(estimator, "history_"):
+        attributes["history_"] = to_plain(estimator.history_, {})
     header = {
         "estimator": type(estimator).__name__,
         "release": dask_gmm.__version__,
@@ -99,9 +103,27 @@ def estimator_of(cls: type[Estimator], header: Mapping[str, Any], arrays: Arrays
     fitted |= {"lower_bound_": arrays["lower_bound_"][()], "lower_bounds_": list(arrays["lower_bounds_"])}
     fitted["covariance_type_"] = parameters["covariance_type"]
     fitted |= _posterior(arrays)
+    if "history_" in attributes:
+        fitted["history_"] = _history(attributes["history_"])
     for name, value in fitted.items():
         setattr(estimator, name, value)
     return estimator
+
+
+def _history(plain: Any) -> History:
+    """Return what a fit went through.
+
+    Raises
+    ------
+    ArithmeticError, AttributeError, LookupError, TypeError, ValueError
+        Something else.
+    """
+    history = from_plain(plain, {})
+    if not isinstance(history, History):
+        raise TypeError(f"its history is a {type(history).__name__}")
+    # Everything that is shown of it can be shown.
+    history.to_dicts(all_restarts=True)
+    return history
 
 
 def _posterior(arrays: Arrays) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from dask_gmm.plotting.corner import MixtureCornerDisplay
 from dask_gmm.plotting.correlations import CovarianceDisplay
 from dask_gmm.plotting.ellipses import MixtureDisplay
 from dask_gmm.plotting.entropies import ResponsibilityDisplay
+from dask_gmm.plotting.report import write_report
 from dask_gmm.plotting.selection_display import SelectionDisplay
 
 __all__ = [
@@ -14,4 +15,5 @@ __all__ = [
     "MixtureDisplay",
     "ResponsibilityDisplay",
     "SelectionDisplay",
+    "write_report",
 ]
