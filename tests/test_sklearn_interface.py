@@ -93,7 +93,7 @@ def test_attributes(make_rows, covariance_type):
     X = make_rows()
     parameters = {"n_components": 3, "covariance_type": covariance_type, "random_state": 0}
     ours, theirs = vars(GaussianMixture(**parameters).fit(X)), vars(Reference(**parameters).fit(X))
-    assert ours.keys() - theirs.keys() == OWN_PARAMETERS | {"history_", "covariance_type_"}
+    assert ours.keys() - theirs.keys() == OWN_PARAMETERS | {"history_", "covariance_type_", "statistics_"}
     for name in theirs:
         assert type(ours[name]) is type(theirs[name]), name
         assert np.shape(ours[name]) == np.shape(theirs[name]), name

@@ -11,6 +11,7 @@ import numpy as np
 from dask_gmm.errors import CollapsedComponentError
 from dask_gmm.fitting.methods import BeforeSurrogateStep, Method, PlainEM
 from dask_gmm.fitting.stopping import Stopping
+from dask_gmm.model.kept_statistics import KeptStatistics
 from dask_gmm.model.parameters import Parameters
 
 Ending = Literal["converged", "max_iter", "stopped", "outrun"]
@@ -70,6 +71,9 @@ class Run:
         The next pass decides which of the racing restarts go on; the others end as 'outrun'.
     method : Method
         How it climbs, and what it does with the next pass.
+    kept : KeptStatistics or None
+        The statistics of the last pass that was not undone, whose M-step is where EM leads from there; None
+        before the first pass, and where those of more rows could not be added.
     """
 
     number: int
@@ -79,6 +83,7 @@ class Run:
     ending: Ending | None = None
     racing: bool = False
     method: Method = _PLAIN_EM
+    kept: KeptStatistics | None = None
 
     @property
     def n_iter(self) -> int:

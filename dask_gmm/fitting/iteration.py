@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from dask_gmm.errors import CollapsedComponentError
 from dask_gmm.fitting.em import Collapse, Run
@@ -10,6 +11,7 @@ from dask_gmm.fitting.passes import Expectation, Passes
 from dask_gmm.fitting.row_sample import Sampling
 from dask_gmm.fitting.settings import FitSettings
 from dask_gmm.fitting.stopping import Stopping
+from dask_gmm.model.kept_statistics import KeptStatistics, adds_up
 
 
 def advance_together(
@@ -58,7 +60,9 @@ def _advance(run: Run, settings: FitSettings, expectation: Expectation, passes: 
         return Collapse(run.number, error)
     origins, density = expectation.kernel.origins, expectation.kernel.density
     objective = settings.estimation.objective_after(objective, statistics, origins, density, maximized)
-    return run.advance(objective, maximized, number, stopping)
+    kept = KeptStatistics(run.parameters, origins, statistics)
+    following = run.advance(objective, maximized, number, stopping)
+    return replace(following, kept=kept if adds_up(statistics) else None)
 
 
 def passes_left(passes: Passes, runs: Sequence[Run], settings: Sequence[FitSettings]) -> int | None:

@@ -153,6 +153,8 @@ class Passes:
         Fewer rows are an error.
     holes : bool
         Whether a NaN is a value that was not observed.
+    appended : bool
+        Whether others were fitted before these rows: then any number of them will do, with any holes.
     """
 
     def __init__(
@@ -164,6 +166,7 @@ class Passes:
         scatter: bool,
         least_rows: int,
         holes: bool = False,
+        appended: bool = False,
     ) -> None:
         self.rows = rows
         self._engine = engine
@@ -171,6 +174,7 @@ class Passes:
         self.scatter = scatter
         self._least_rows = least_rows
         self._holes = holes
+        self._appended = appended
         self.coverage: Coverage | None = None
         # With the restarts, this is all that is known between two passes.
         self.moments: Moments | None = None
@@ -299,10 +303,13 @@ class Passes:
         return Survey(self.rows.n_features, self.scatter, sampling, checked=checked, holes=self._holes)
 
     def _learn(self, surveyed: Surveyed, sampling: Sampling | None) -> None:
-        if surveyed.coverage is not None:
+        if surveyed.coverage is not None and not self._appended:
             surveyed.coverage.check(self.rows.feature_names)
             self.coverage = surveyed.coverage
-        check_enough_rows(surveyed.moments.all_rows, self.rows.n_features, self._least_rows)
+        if not self._appended:
+            check_enough_rows(surveyed.moments.all_rows, self.rows.n_features, self._least_rows)
+        elif not surveyed.moments.all_rows:
+            raise DataError("X has no rows, or none that says anything: there is nothing to add.")
         if not surveyed.moments.all_weight > 0:
             raise DataError("sample_weight is zero for every row: there is nothing to fit.")
         check_squares(surveyed.moments)

@@ -22,8 +22,10 @@ from dask_gmm.fitting.history import History
 from dask_gmm.fitting.methods import Accelerated, BeforeSurrogateStep, Method, PlainEM, SurrogateTrial
 from dask_gmm.fitting.passes import PassRecord
 from dask_gmm.fitting.row_sample import Sampling
+from dask_gmm.model.kept_statistics import KeptStatistics
 from dask_gmm.model.moments import Moments
 from dask_gmm.model.parameters import Parameters, Posterior
+from dask_gmm.model.statistics import Statistics, Totals
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -73,6 +75,9 @@ _CLASSES: dict[str, Any] = {
         Sampling,
         Checksums,
         History,
+        KeptStatistics,
+        Statistics,
+        Totals,
     )
 }
 

@@ -21,6 +21,7 @@ from dask_gmm.fitting.methods import Accelerated
 from dask_gmm.fitting.row_sample import Sampling
 from dask_gmm.fitting.settings import FitSettings
 from dask_gmm.fitting.state import FitState
+from dask_gmm.model.kept_statistics import KeptStatistics
 from dask_gmm.model.moments import Moments
 from dask_gmm.model.parameters import Parameters
 
@@ -119,6 +120,30 @@ def _check_run(run: Run, settings: FitSettings, n_features: int, n_passes: int) 
     _check(len(run.iterations) <= settings.max_iter, "there are more iterations than max_iter")
     if isinstance(run.method, Accelerated):
         _check_acceleration(run.method.state)
+    if run.kept is not None:
+        _check_parameters(run.kept.parameters, settings, n_features)
+        check_kept(run.kept)
+
+
+def check_kept(kept: KeptStatistics) -> None:
+    """Check the sums that a fit keeps against the parameters that are kept with them.
+
+    Raises
+    ------
+    ValueError
+        What is wrong.
+    """
+    parameters, statistics = kept.parameters, kept.statistics
+    means = parameters.means.shape
+    _check_array("origins", kept.origins, means)
+    _check_array("nk", statistics.nk, means[:1])
+    _check_array("first", statistics.first, means)
+    _check_array("second", statistics.second, parameters.structure.second_shape(*means))
+    shape = statistics.more.shape if statistics.more.size else (0,)
+    _check(shape in ((0,), parameters.structure.holes_shape(*means)), "what else is summed has another shape")
+    _check(bool((statistics.nk >= 0.0).all()), "a sum of responsibilities is below zero")
+    totals = statistics.totals
+    _check(totals.n_rows > 0 and 0.0 < totals.weight < np.inf, "sums are of no rows")
 
 
 def _check_parameters(parameters: Parameters, settings: FitSettings, n_features: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,20 +12,40 @@ from dask_gmm.errors import DataError
 from dask_gmm.fitting.em import Run
 from dask_gmm.fitting.init.initialization import StartSettings
 from dask_gmm.mixture.fitted import PARAMETER_ATTRIBUTES, PARAMETERS
+from dask_gmm.model.parameters import Parameters
+
+# What not every fit sets, so that each has to forget it.
+_OPTIONAL = (
+    "feature_names_in_",
+    "feature_dim_",
+    "nan_",
+    "threshold_",
+    "statistics_",
+    "update_",
+    "n_samples_seen_",
+    "_stream",
+)
 
 
 def fitted_attributes(run: Run, dtype: np.dtype[Any]) -> dict[str, Any]:
     """Return the attributes that a run gives, numbers in the dtype of the rows."""
-    parameters = run.parameters
     bounds = list(_of_dtype(np.array(run.lower_bounds), dtype))
     return {
-        # A parameter may be set to something else afterwards; what was fitted stays.
-        "covariance_type_": parameters.covariance_type,
-        **{f"{name}_": _of_dtype(getattr(parameters, name), dtype) for name in PARAMETERS},
+        **parameter_attributes(run.parameters, dtype),
         "converged_": run.converged,
         "n_iter_": run.n_iter,
         "lower_bound_": bounds[-1] if bounds else -np.inf,
         "lower_bounds_": bounds,
+        **({} if run.kept is None else {"statistics_": run.kept}),
+    }
+
+
+def parameter_attributes(parameters: Parameters, dtype: np.dtype[Any]) -> dict[str, Any]:
+    """Return the attributes that say what a mixture is, numbers in `dtype`."""
+    return {
+        # A parameter may be set to something else afterwards; what was fitted stays.
+        "covariance_type_": parameters.covariance_type,
+        **{f"{name}_": _of_dtype(getattr(parameters, name), dtype) for name in PARAMETERS},
     }
 
 
@@ -40,8 +60,15 @@ def given_parts(start: StartSettings) -> dict[str, Any]:
     return {name: part for name, part in parts.items() if part is not None}
 
 
-def set_fitted(estimator: object, attributes: Mapping[str, Any]) -> None:
+def set_fitted(estimator: object, attributes: Mapping[str, Any], keep: Collection[str] = ()) -> None:
     """Set what a fit found: all of it, or nothing.
+
+    Parameters
+    ----------
+    estimator : GaussianMixture or GaussianMixtureIC
+    attributes : mapping
+    keep : collection of str
+        Attributes that stay although `attributes` does not have them, as when rows are added.
 
     Raises
     ------
@@ -50,8 +77,9 @@ def set_fitted(estimator: object, attributes: Mapping[str, Any]) -> None:
     """
     _check_held(attributes)
     # Rows without names, and fits without a threshold, forget those of an earlier fit.
-    for name in ("feature_names_in_", "feature_dim_", "nan_", "threshold_"):
-        vars(estimator).pop(name, None)
+    for name in _OPTIONAL:
+        if name not in keep:
+            vars(estimator).pop(name, None)
     for name, value in attributes.items():
         setattr(estimator, name, value)
 

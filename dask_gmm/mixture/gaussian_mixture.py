@@ -25,6 +25,7 @@ from dask_gmm.mixture.predict import PredictingMixin
 from dask_gmm.mixture.repr import ShownMixin
 from dask_gmm.mixture.specification import fit_spec
 from dask_gmm.mixture.summarize import threshold_of
+from dask_gmm.mixture.update import UpdatingMixin
 from dask_gmm.mixture.validation import MeasurementErrors, training_source
 from dask_gmm.reporting.callbacks import FitReport
 from dask_gmm.reporting.verbose import Verbose
@@ -35,6 +36,7 @@ class GaussianMixture(
     CallbackSupportMixin,  # type: ignore[misc]
     PredictingMixin,
     ImputingMixin,
+    UpdatingMixin,
     PersistenceMixin,
     DensityMixin,  # type: ignore[misc]
     BaseEstimator,  # type: ignore[misc]
@@ -149,6 +151,10 @@ class GaussianMixture(
     history_ : History
         Bounds, gains, estimates of what is left to gain, seconds and bytes of every iteration:
         ``history_.to_frame()``.
+    statistics_ : KeptStatistics
+        The sums of the last pass and the parameters before the last M-step, to which `update` adds new rows.
+    update_ : Update
+        What the last `update` found: ``update_.drift`` tells whether its rows are like those before.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features_in_,)
