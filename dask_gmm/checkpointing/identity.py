@@ -16,7 +16,9 @@ from dask_gmm.fitting.settings import WarmStart
 from dask_gmm.storage.fingerprint import of_array, of_parts
 
 # They change what a fit tells or where rows are kept, not where it goes.
-_WITHOUT_EFFECT = frozenset({"cache", "checkpoint", "verbose", "verbose_interval"})
+_WITHOUT_EFFECT = frozenset(
+    {"cache", "checkpoint", "verbose", "verbose_interval", "step_exponent", "step_offset"}
+)
 #: Parameters that came later, with their defaults.
 _LATER_DEFAULTS: Mapping[str, Any] = {"nan": "error", "contamination": None}
 # A list of chunks is what earlier releases know them by. More than this take too long to list.

@@ -52,6 +52,8 @@ GAUSSIAN_MIXTURE: Constraints = {
     "nan": [StrOptions({"error", "drop"})],
     "missing": [StrOptions({"error", "em"})],
     "contamination": [Interval(Real, 0.0, 0.5, closed="right"), None],
+    "step_exponent": [Interval(Real, 0.5, 1.0, closed="right")],
+    "step_offset": [Interval(Real, 0.0, None, closed="left")],
 }
 
 _PRIORS: Constraints = {

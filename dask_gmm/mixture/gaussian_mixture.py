@@ -20,6 +20,7 @@ from dask_gmm.mixture.endings import warn_of_ending
 from dask_gmm.mixture.fit import run_fit
 from dask_gmm.mixture.fitted import observation_of
 from dask_gmm.mixture.impute import ImputingMixin
+from dask_gmm.mixture.partial_fit import StreamingMixin
 from dask_gmm.mixture.persistence import PersistenceMixin
 from dask_gmm.mixture.predict import PredictingMixin
 from dask_gmm.mixture.repr import ShownMixin
@@ -37,6 +38,7 @@ class GaussianMixture(
     PredictingMixin,
     ImputingMixin,
     UpdatingMixin,
+    StreamingMixin,
     PersistenceMixin,
     DensityMixin,  # type: ignore[misc]
     BaseEstimator,  # type: ignore[misc]
@@ -121,6 +123,12 @@ class GaussianMixture(
     contamination : float, default=None
         Share of the rows, above 0 and at most 0.5, that are to count as anomalies: the fit makes one more
         pass to find the log density below which they lie, `threshold_`.
+    step_exponent : float, default=0.7
+        Of `partial_fit`, above 0.5 and at most 1: the t-th batch after the first has the share
+        ``(t + step_offset) ** -step_exponent`` in the statistics. The smaller it is, the sooner earlier
+        batches are forgotten; with 1 and an offset of 1 all batches count the same.
+    step_offset : float, default=2
+        Of `partial_fit`, not below 0: the larger it is, the less the first batches after the start count.
 
     Attributes
     ----------
@@ -155,6 +163,8 @@ class GaussianMixture(
         The sums of the last pass and the parameters before the last M-step, to which `update` adds new rows.
     update_ : Update
         What the last `update` found: ``update_.drift`` tells whether its rows are like those before.
+    n_samples_seen_ : int
+        Rows of all batches, after `partial_fit`.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -220,6 +230,8 @@ class GaussianMixture(
         mean_precision_prior: Any = None,
         covariance_prior: Any = None,
         degrees_of_freedom_prior: Any = None,
+        step_exponent: float = 0.7,
+        step_offset: float = 2,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -245,6 +257,8 @@ class GaussianMixture(
         self.mean_precision_prior = mean_precision_prior
         self.covariance_prior = covariance_prior
         self.degrees_of_freedom_prior = degrees_of_freedom_prior
+        self.step_exponent = step_exponent
+        self.step_offset = step_offset
 
     @with_callbacks  # type: ignore[untyped-decorator]
     def fit(
