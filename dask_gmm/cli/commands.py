@@ -106,6 +106,21 @@ def select(**given: Any) -> None:
     _run("select_job", "select", given)
 
 
+@gmm.command(short_help="Add new rows to a model.", epilog=EXIT_CODES)
+@click.argument("model")
+@click.argument("source")
+@click.option("--out", required=True, help="The model file to write, local or a URL.")
+@click.option("--passes", type=click.IntRange(1), default=1, show_default=True, help="Passes over SOURCE.")
+@options(OVERWRITE, WEIGHT, *SOURCE, *CLUSTER, LOG)
+def update(**given: Any) -> None:
+    """Add the rows of SOURCE, which are new, to those that MODEL was fitted to; these are not read again.
+
+    The result is EM's next step on all rows together. It says by how much the log-likelihood of a new row
+    differs from that of an old one: the drift, in nats.
+    """
+    _run("update_job", "update", given)
+
+
 @gmm.command(short_help="Write labels, densities or anomalies.", epilog=EXIT_CODES)
 @click.argument("source")
 @click.argument("model")

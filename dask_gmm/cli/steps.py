@@ -35,12 +35,12 @@ class Model:
         *steps, mixture = [step for _, step in load_pipeline(url).steps]
         return cls(tuple(steps), mixture)
 
-    def save(self, url: str) -> None:
-        """Write a model file."""
+    def save(self, url: str, *, with_statistics: bool | None = None) -> None:
+        """Write a model file; see `GaussianMixture.save`."""
         if self.steps:
-            save_pipeline(self._pipeline, url)
+            save_pipeline(self._pipeline, url, with_statistics=with_statistics)
         else:
-            self.mixture.save(url)
+            self.mixture.save(url, with_statistics=with_statistics)
 
     def open(self, given: Mapping[str, Any]) -> Source:
         """Return the rows of SOURCE as the mixture takes them."""

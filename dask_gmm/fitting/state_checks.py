@@ -21,9 +21,12 @@ from dask_gmm.fitting.methods import Accelerated
 from dask_gmm.fitting.row_sample import Sampling
 from dask_gmm.fitting.settings import FitSettings
 from dask_gmm.fitting.state import FitState
+from dask_gmm.model.covariance import covariance_structure
 from dask_gmm.model.kept_statistics import KeptStatistics
 from dask_gmm.model.moments import Moments
 from dask_gmm.model.parameters import Parameters
+from dask_gmm.model.running_sums import RunningSums
+from dask_gmm.model.statistics import Statistics
 
 
 @cache
@@ -114,14 +117,14 @@ def _is_of(value: Any, hint: Any) -> bool:
 
 def _check_run(run: Run, settings: FitSettings, n_features: int, n_passes: int) -> None:
     for parameters in (run.parameters, *run.method.held):
-        _check_parameters(parameters, settings, n_features)
+        check_parameters(parameters, *_mixture_of(settings), n_features)
     for iteration in run.iterations:
         _check(0 <= iteration.pass_number < n_passes, "an iteration is of a pass that was never made")
     _check(len(run.iterations) <= settings.max_iter, "there are more iterations than max_iter")
     if isinstance(run.method, Accelerated):
         _check_acceleration(run.method.state)
     if run.kept is not None:
-        _check_parameters(run.kept.parameters, settings, n_features)
+        check_parameters(run.kept.parameters, *_mixture_of(settings), n_features)
         check_kept(run.kept)
 
 
@@ -135,29 +138,54 @@ def check_kept(kept: KeptStatistics) -> None:
     """
     parameters, statistics = kept.parameters, kept.statistics
     means = parameters.means.shape
-    _check_array("origins", kept.origins, means)
-    _check_array("nk", statistics.nk, means[:1])
-    _check_array("first", statistics.first, means)
-    _check_array("second", statistics.second, parameters.structure.second_shape(*means))
+    check_sums(parameters.covariance_type, means, kept.origins, statistics)
     shape = statistics.more.shape if statistics.more.size else (0,)
     _check(shape in ((0,), parameters.structure.holes_shape(*means)), "what else is summed has another shape")
-    _check(bool((statistics.nk >= 0.0).all()), "a sum of responsibilities is below zero")
     totals = statistics.totals
     _check(totals.n_rows > 0 and 0.0 < totals.weight < np.inf, "sums are of no rows")
 
 
-def _check_parameters(parameters: Parameters, settings: FitSettings, n_features: int) -> None:
-    start = settings.start
-    _check(parameters.covariance_type == start.covariance_type, "a mixture is of another covariance type")
-    shape = parameters.structure.shape(start.n_components, n_features)
-    _check_array("weights", parameters.weights, (start.n_components,))
-    _check_array("means", parameters.means, (start.n_components, n_features))
+def check_sums(
+    covariance_type: str, means: tuple[int, ...], origins: NDArray[np.float64], sums: Statistics | RunningSums
+) -> None:
+    """Check the shapes and values of sums about `origins`, of a mixture whose means have a shape.
+
+    Raises
+    ------
+    ValueError
+        What is wrong.
+    """
+    _check_array("origins", origins, means)
+    _check_array("nk", sums.nk, means[:1])
+    _check_array("first", sums.first, means)
+    _check_array("second", sums.second, covariance_structure(covariance_type).second_shape(*means))
+    _check(bool((sums.nk >= 0.0).all()), "a sum of responsibilities is below zero")
+
+
+def _mixture_of(settings: FitSettings) -> tuple[str, int]:
+    return settings.start.covariance_type, settings.start.n_components
+
+
+def check_parameters(
+    parameters: Parameters, covariance_type: str, n_components: int, n_features: int
+) -> None:
+    """Check that parameters make a mixture of this covariance type and size.
+
+    Raises
+    ------
+    ValueError
+        What is wrong.
+    """
+    _check(parameters.covariance_type == covariance_type, "a mixture is of another covariance type")
+    shape = parameters.structure.shape(n_components, n_features)
+    _check_array("weights", parameters.weights, (n_components,))
+    _check_array("means", parameters.means, (n_components, n_features))
     _check_array("covariances", parameters.covariances, shape)
-    factor_shape = parameters.structure.factor_shape(start.n_components, n_features)
+    factor_shape = parameters.structure.factor_shape(n_components, n_features)
     _check_array("precisions_cholesky", parameters.precisions_cholesky, factor_shape)
     _check(bool((parameters.weights >= 0.0).all()), "a weight is below zero")
     with np.errstate(all="ignore"):
-        log_det = parameters.structure.log_det(parameters.precisions_cholesky, start.n_components, n_features)
+        log_det = parameters.structure.log_det(parameters.precisions_cholesky, n_components, n_features)
     _check(bool(np.isfinite(log_det).all()), "a covariance is not positive definite")
 
 

@@ -13,6 +13,7 @@ import dask_gmm
 from dask_gmm.fitting.history import History
 from dask_gmm.fitting.state import from_plain, to_plain
 from dask_gmm.mixture.fitted import PARAMETER_ATTRIBUTES, attribute_shapes, check_type_kept
+from dask_gmm.mixture.sums_file import loaded_sums, sums_of
 from dask_gmm.model.covariance import covariance_structure, covariance_types
 from dask_gmm.storage.container import Arrays
 
@@ -42,8 +43,15 @@ _POSTERIOR = (
 FITTED = (*_PLAIN, *PARAMETER_ATTRIBUTES, *_BOUNDS)
 
 
-def state_of(estimator: BaseEstimator) -> tuple[dict[str, Any], Arrays]:
+def state_of(estimator: BaseEstimator, with_statistics: bool | None = None) -> tuple[dict[str, Any], Arrays]:
     """Return what goes into the file of a fitted estimator.
+
+    Parameters
+    ----------
+    estimator : GaussianMixture
+    with_statistics : bool, optional
+        Whether the file carries the sums that `update` and `partial_fit` go on from; without it, where they
+        have less than 16 MiB.
 
     Returns
     -------
@@ -70,6 +78,7 @@ def state_of(estimator: BaseEstimator) -> tuple[dict[str, Any], Arrays]:
     _check_consistent(parameters, attributes, arrays)
     if hasattr(estimator, "history_"):
         attributes["history_"] = to_plain(estimator.history_, {})
+    arrays |= sums_of(estimator, with_statistics)
     header = {
         "estimator": type(estimator).__name__,
         "release": dask_gmm.__version__,
@@ -105,6 +114,7 @@ def estimator_of(cls: type[Estimator], header: Mapping[str, Any], arrays: Arrays
     fitted |= _posterior(arrays)
     if "history_" in attributes:
         fitted["history_"] = _history(attributes["history_"])
+    fitted |= loaded_sums(fitted["covariance_type_"], arrays)
     for name, value in fitted.items():
         setattr(estimator, name, value)
     return estimator

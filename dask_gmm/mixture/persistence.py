@@ -35,7 +35,13 @@ class PersistenceMixin:
 
     covariance_type_: str
 
-    def save(self, url: Url, *, storage_options: Mapping[str, Any] | None = None) -> None:
+    def save(
+        self,
+        url: Url,
+        *,
+        storage_options: Mapping[str, Any] | None = None,
+        with_statistics: bool | None = None,
+    ) -> None:
         """Write the fitted estimator to one file, as a whole or not at all.
 
         The file holds the constructor's parameters and the fitted attributes to the last bit, with a
@@ -47,6 +53,9 @@ class PersistenceMixin:
             A local path, or any URL that fsspec can write to. A file that is there is replaced.
         storage_options : mapping, optional
             For the fsspec file system.
+        with_statistics : bool, optional
+            Whether the file carries the sums over the rows that `update` adds to and `partial_fit` goes on
+            from, where there are any. Without it, where they have less than 16 MiB.
 
         Raises
         ------
@@ -70,7 +79,7 @@ class PersistenceMixin:
         True
         """
         check_is_fitted(self)
-        content = pack(*state_of(self))
+        content = pack(*state_of(self, with_statistics))
         location = Location.of(url, storage_options)
         patiently(lambda: write_atomically(location, content), f"{location} cannot be written")
 

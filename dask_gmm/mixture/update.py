@@ -60,6 +60,7 @@ class UpdatingMixin:
     """The method that adds rows to a fitted mixture."""
 
     statistics_: KeptStatistics
+    update_: Update
     means_: NDArray[Any]
     cache: Cache
 

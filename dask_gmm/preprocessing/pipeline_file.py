@@ -40,7 +40,13 @@ _ARRAYS = (
 _NUMBERS = ("n_features_in_", "n_components_", "n_samples_")
 
 
-def save_pipeline(pipeline: Pipeline, url: Url, *, storage_options: Mapping[str, Any] | None = None) -> None:
+def save_pipeline(
+    pipeline: Pipeline,
+    url: Url,
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+    with_statistics: bool | None = None,
+) -> None:
     """Write a fitted pipeline that ends in a mixture to one model file, as a whole or not at all.
 
     Parameters
@@ -51,6 +57,8 @@ def save_pipeline(pipeline: Pipeline, url: Url, *, storage_options: Mapping[str,
         A local path, or any URL that fsspec can write to. A file that is there is replaced.
     storage_options : mapping, optional
         For the fsspec file system.
+    with_statistics : bool, optional
+        As in `GaussianMixture.save`.
 
     Raises
     ------
@@ -65,7 +73,7 @@ def save_pipeline(pipeline: Pipeline, url: Url, *, storage_options: Mapping[str,
             f"The pipeline ends in a {type(last).__name__}; a model file holds a GaussianMixture."
         )
     check_is_fitted(last)
-    header, arrays = state_of(last)
+    header, arrays = state_of(last, with_statistics)
     told = []
     for number, step in enumerate(steps):
         plain, own = _state_of_step(step)
