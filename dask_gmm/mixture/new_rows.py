@@ -25,9 +25,15 @@ def settings_of(estimator: MixtureParameters, source: Source) -> FitSettings:
     Raises
     ------
     ValueError
-        With `warm_start`, parameters that do not fit the fitted mixture.
+        With `warm_start`, parameters that do not fit the fitted mixture. Or a prior that is to be taken from
+        all rows, of which these are some.
     """
     (settings,) = fit_spec(estimator, source, {}).mixtures
+    if settings.estimation.asks_rows:
+        raise ValueError(
+            "A prior is to be taken from all rows, but these are some of them. Give numbers for mean_prior, "
+            "covariance_prior and degrees_of_freedom_prior, or fit all rows again."
+        )
     return settings
 
 

@@ -69,7 +69,8 @@ def loaded_sums(covariance_type: str, arrays: Arrays) -> dict[str, Any]:
 
 
 def _kept(covariance_type: str, shape: tuple[int, int], arrays: Arrays) -> KeptStatistics:
-    parameters = Parameters(covariance_type, *(_floats(arrays, _KEPT + name) for name in _OF_PARAMETERS))
+    weights, means, covariances, factors = (_floats(arrays, _KEPT + name) for name in _OF_PARAMETERS)
+    parameters = Parameters(covariance_type, weights, means, covariances, factors)
     log_likelihood, weight = map(float, _floats(arrays, _KEPT + "totals"))
     totals = Totals(log_likelihood, weight, int(arrays[_KEPT + "n_rows"][()]))
     nk, first, second, more = (_floats(arrays, _KEPT + name) for name in (*_SUMS, "more"))

@@ -128,7 +128,9 @@ class UpdatingMixin:
             done = append_rows(over, kept, settings, int(passes), dtype)
         found = {
             **parameter_attributes(done.parameters, dtype),
-            "lower_bound_": dtype.type(done.kept.statistics.mean_log_likelihood),
+            "lower_bound_": dtype.type(
+                settings.estimation.objective(done.kept.parameters, done.kept.statistics)
+            ),
             "statistics_": done.kept,
             "update_": _note(kept, done),
         }

@@ -399,3 +399,29 @@ def test_one_from_before_there_were_sums_loads(tmp_path, rows, monkeypatch):
     assert not hasattr(resumed, "statistics_")
     with pytest.raises(ValueError, match="update needs the sums"):
         resumed.update(rows[OLD:])
+
+
+PRIOR = {
+    "mean_prior": np.full(3, 101.0),
+    "mean_precision_prior": 5.0,
+    "covariance_prior": np.eye(3),
+    "degrees_of_freedom_prior": 9.0,
+}
+
+
+def test_a_prior_of_numbers_is_that_of_all_rows(rows):
+    gm = fitted(rows[:OLD], **PRIOR)
+    expected = em_step(gm.statistics_.parameters, rows, **PRIOR)
+    gm.update(rows[OLD:])
+    np.testing.assert_allclose(gm.means_, expected.means_, rtol=1e-12)
+    np.testing.assert_allclose(gm.covariances_, expected.covariances_, rtol=1e-9)
+    assert gm.partial_fit(rows[OLD:]).n_samples_seen_ == 3500
+
+
+@pytest.mark.parametrize("method", ["update", "partial_fit"])
+def test_a_prior_from_the_rows_is_not_taken_from_some_of_them(rows, method):
+    gm = fitted(rows[:OLD], mean_precision_prior=5.0)
+    means = gm.means_.copy()
+    with pytest.raises(ValueError, match="covariance_prior and degrees_of_freedom_prior, or fit all"):
+        getattr(gm, method)(rows[OLD:])
+    np.testing.assert_array_equal(gm.means_, means)

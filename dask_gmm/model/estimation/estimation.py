@@ -29,6 +29,11 @@ class Estimation(ABC):
     #: Whether the objective is a likelihood per row, perhaps with a prior, whose gradient EM's steps are.
     is_likelihood: bool = True
 
+    @property
+    def asks_rows(self) -> bool:
+        """Whether it takes something from all rows before their first pass; see `informed`."""
+        return False
+
     def informed(self, moments: Moments) -> Estimation:
         """Return the estimation that knows the moments of all rows, before the first iteration."""
         return self

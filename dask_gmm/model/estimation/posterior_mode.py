@@ -33,6 +33,10 @@ class PosteriorMode(Estimation):
     prior: Prior
     has_prior = True
 
+    @property
+    def asks_rows(self) -> bool:
+        return self.prior.asks_rows
+
     def informed(self, moments: Moments) -> PosteriorMode:
         return replace(self, prior=self.prior.informed(moments, len(moments.mean) + 2.0))
 

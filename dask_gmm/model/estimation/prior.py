@@ -61,6 +61,11 @@ class Prior:
         )
 
     @property
+    def asks_rows(self) -> bool:
+        """Whether something of it is still to be taken from the rows."""
+        return self.mean is None or self.degrees_of_freedom is None or self.scale is None
+
+    @property
     def complete(self) -> tuple[Array, float, float, Array]:
         """Mean, its precision, degrees of freedom and scale, once the prior is informed."""
         assert self.mean is not None
