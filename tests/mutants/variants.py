@@ -486,3 +486,73 @@ def a_failed_fit_leaves_traces():
         return wrong
 
     put("mixture.gaussian_mixture:GaussianMixture._fit", make)
+
+
+# --- rows that come later -----------------------------------------------------------------------------
+
+
+@noticed_by("mixture/test_update.py::test_an_update_is_ems_step_on_all_rows")
+def new_rows_evaluated_by_the_fitted_mixture():
+    def make(step):
+        def wrong(passes, before, settings, n_passes, dtype):
+            fitted = settings.estimation.maximize(
+                before.parameters,
+                before.statistics,
+                before.origins,
+                reg_covar=settings.start.reg_covar,
+                dtype=dtype,
+            )
+            return step(passes, replace(before, parameters=fitted), settings, n_passes, dtype)
+
+        return wrong
+
+    put("fitting.append:append_rows", make)
+
+
+@noticed_by("mixture/test_update.py::test_updates_after_more_passes_begin_where_the_last_pass_was")
+def each_pass_adds_the_new_rows_again():
+    from dask_gmm.fitting.append import Appended
+
+    def make(step):
+        def wrong(passes, before, settings, n_passes, dtype):
+            first = step(passes, before, settings, 1, dtype)
+            done = first
+            for _ in range(n_passes - 1):
+                done = step(passes, replace(done.kept, parameters=done.parameters), settings, 1, dtype)
+            return Appended(done.parameters, done.kept, first.totals)
+
+        return wrong
+
+    put("fitting.append:append_rows", make)
+
+
+@noticed_by("mixture/test_update.py::test_what_is_kept_makes_the_fitted_mixture")
+def sums_of_an_undone_step_are_kept():
+    from dask_gmm.model.kept_statistics import KeptStatistics
+
+    def make(advance):
+        def wrong(run, settings, expectation, passes):
+            after = advance(run, settings, expectation, passes)
+            kept = KeptStatistics(run.parameters, expectation.kernel.origins, expectation.statistics)
+            return replace(after, kept=kept) if hasattr(after, "kept") else after
+
+        return wrong
+
+    put("fitting.iteration:_advance", make)
+
+
+@noticed_by("mixture/test_partial_fit.py::test_one_step_by_its_definition")
+def a_batch_about_its_own_origins():
+    put("model.running_sums:recentred", lambda f: lambda statistics, *rest: statistics)
+
+
+@noticed_by("mixture/test_partial_fit.py::test_one_step_by_its_definition")
+def a_batch_counts_by_its_rows():
+    def make(step):
+        def wrong(self, batch, parameters, origins, size):
+            share = size * batch.totals.weight / (batch.totals.weight + self.weight)
+            return step(self, batch, parameters, origins, share)
+
+        return wrong
+
+    put("model.running_sums:RunningSums.step", make)
