@@ -18,7 +18,6 @@ from dask_gmm.fitting.accelerate.coordinates import Coordinates
 from dask_gmm.fitting.accelerate.lbfgs import Acceleration
 from dask_gmm.fitting.checksums import Checksums
 from dask_gmm.fitting.em import Collapse, Iteration, Run
-from dask_gmm.fitting.history import History
 from dask_gmm.fitting.methods import Accelerated, BeforeSurrogateStep, Method, PlainEM, SurrogateTrial
 from dask_gmm.fitting.passes import PassRecord
 from dask_gmm.fitting.row_sample import Sampling
@@ -74,7 +73,6 @@ _CLASSES: dict[str, Any] = {
         Posterior,
         Sampling,
         Checksums,
-        History,
         KeptStatistics,
         Statistics,
         Totals,

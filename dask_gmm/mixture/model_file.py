@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 import dask_gmm
-from dask_gmm.fitting.history import History
-from dask_gmm.fitting.state import from_plain, to_plain
 from dask_gmm.mixture.fitted import PARAMETER_ATTRIBUTES, attribute_shapes, check_type_kept
+from dask_gmm.mixture.history_file import history_arrays, loaded_history
 from dask_gmm.mixture.sums_file import loaded_sums, sums_of
 from dask_gmm.model.covariance import covariance_structure, covariance_types
 from dask_gmm.storage.container import Arrays
@@ -77,7 +76,7 @@ def state_of(estimator: BaseEstimator, with_statistics: bool | None = None) -> t
     arrays |= {name: np.asarray(getattr(estimator, name)) for name in _POSTERIOR if hasattr(estimator, name)}
     _check_consistent(parameters, attributes, arrays)
     if hasattr(estimator, "history_"):
-        attributes["history_"] = to_plain(estimator.history_, {})
+        arrays |= history_arrays(estimator.history_)
     arrays |= sums_of(estimator, with_statistics)
     header = {
         "estimator": type(estimator).__name__,
@@ -112,28 +111,13 @@ def estimator_of(cls: type[Estimator], header: Mapping[str, Any], arrays: Arrays
     fitted |= {"lower_bound_": arrays["lower_bound_"][()], "lower_bounds_": list(arrays["lower_bounds_"])}
     fitted["covariance_type_"] = parameters["covariance_type"]
     fitted |= _posterior(arrays)
-    if "history_" in attributes:
-        fitted["history_"] = _history(attributes["history_"])
+    history = loaded_history(arrays)
+    if history is not None:
+        fitted["history_"] = history
     fitted |= loaded_sums(fitted["covariance_type_"], arrays)
     for name, value in fitted.items():
         setattr(estimator, name, value)
     return estimator
-
-
-def _history(plain: Any) -> History:
-    """Return what a fit went through.
-
-    Raises
-    ------
-    ArithmeticError, AttributeError, LookupError, TypeError, ValueError
-        Something else.
-    """
-    history = from_plain(plain, {})
-    if not isinstance(history, History):
-        raise TypeError(f"its history is a {type(history).__name__}")
-    # Everything that is shown of it can be shown.
-    history.to_dicts(all_restarts=True)
-    return history
 
 
 def _posterior(arrays: Arrays) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 from dask_gmm import GaussianMixture
 from dask_gmm.errors import ModelFileError
+from dask_gmm.mixture.history_file import history_arrays, loaded_history
 from dask_gmm.mixture.model_file import FITTED
 from dask_gmm.model.covariance import covariance_types
 from dask_gmm.storage.container import pack, unpack
@@ -265,10 +266,41 @@ def test_a_file_holds_no_pickle_and_no_rows(tmp_path, rows, fitted):
     content = (tmp_path / "model.gmm").read_bytes()
     assert b"numpy" not in content
     assert b"sklearn" not in content
-    # Two components in three features, and the sums over the rows, whatever the number of rows.
-    assert len(content) < 3500
+    # Two components in three features, and the sums over the rows, whatever the number of rows; and what
+    # each iteration and pass went through.
+    history = fitted.history_
+    told = 400 + 56 * sum(map(len, history.restarts)) + 16 * len(history.passes)
+    assert len(content) < 3500 + told
     fitted.save(tmp_path / "model.gmm", with_statistics=False)
-    assert (tmp_path / "model.gmm").stat().st_size < 2500
+    assert (tmp_path / "model.gmm").stat().st_size < 2500 + told
+
+
+def test_the_history_is_kept(tmp_path, rows):
+    fitted = GaussianMixture(2, n_init=3, random_state=0).fit(rows)
+    fitted.save(tmp_path / "model.gmm")
+    kept = GaussianMixture.load(tmp_path / "model.gmm").history_
+    pd.testing.assert_frame_equal(
+        kept.to_frame(all_restarts=True), fitted.history_.to_frame(all_restarts=True)
+    )
+    assert repr(kept) == repr(fitted.history_)
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "value"),
+    [
+        ("history_iterations", (0, 0), 1.0),
+        ("history_iterations", (0, 5), 1e9),
+        ("history_iterations", (0, 5), 0.5),
+        ("history_iterations", (0, 5), np.nan),
+        ("history_counts", (0,), 1),
+        ("history_counts", (1,), 10**12),
+    ],
+)
+def test_a_history_that_no_fit_has_is_refused(fitted, name, place, value):
+    arrays = history_arrays(fitted.history_)
+    arrays[name][place] = value
+    with pytest.raises(ValueError, match="restarts or passes that it does not have"):
+        loaded_history(arrays)
 
 
 def test_the_place_of_a_checkpoint_stays_out_of_the_file(tmp_path, fitted):
