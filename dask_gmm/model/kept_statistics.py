@@ -56,14 +56,14 @@ class KeptStatistics:
 
     def with_rows(self, parameters: Parameters, statistics: Statistics, origins: Array) -> KeptStatistics:
         """Return the sums of more rows: `statistics`, about `origins`, found by `parameters`."""
+        own, other = self.statistics, recentred(statistics, parameters.structure, origins, self.origins)
+        # Rows that were observed in another way have other sums besides: see `adds_up`.
+        more = own.more + other.more if own.more.shape == other.more.shape else np.zeros(0)
+        totals = replace(own.totals)
+        totals.add(other.totals)
         total = Statistics(
-            self.statistics.nk.copy(),
-            self.statistics.first.copy(),
-            self.statistics.second.copy(),
-            replace(self.statistics.totals),
-            self.statistics.more.copy(),
+            own.nk + other.nk, own.first + other.first, own.second + other.second, totals, more
         )
-        total.add(recentred(statistics, parameters.structure, origins, self.origins))
         return KeptStatistics(parameters, self.origins, total)
 
 

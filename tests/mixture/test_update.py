@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import zarr
+from distributed import Client, LocalCluster
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from zarr.storage import LocalStore, WrapperStore
 
@@ -250,6 +251,27 @@ def test_missing_values_whose_sums_do_not_add_up(rows, covariance_type):
     with pytest.raises(ValueError, match=f"with missing values cannot be added .*{covariance_type}"):
         whole.update(holes[OLD:])
     assert whole.update(rows[OLD:]).statistics_.statistics.totals.n_rows == len(rows)
+
+
+@pytest.mark.parametrize("first", ["error", "em"])
+def test_rows_observed_in_another_way(rows, assert_same_model, first):
+    gm = fitted(rows[:OLD], "diag", missing=first)
+    parameters = gm.statistics_.parameters
+    gm.update(rows[OLD:2000]).set_params(missing="em" if first == "error" else "error")
+    gm.update(rows[2000:2200]).update(rows[2200:])
+    assert_same_model(gm, em_step(parameters, rows, "diag"), rtol=1e-12)
+
+
+def test_a_cluster(rows, assert_same_model):
+    there, here = fitted(rows[:OLD]), fitted(rows[:OLD])
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
+        Client(cluster),
+    ):
+        there.update(da.from_array(rows[OLD:2000], chunks=(100, 3)), passes=2)
+        there.partial_fit(da.from_array(rows[2000:], chunks=(100, 3)))
+    here.update(rows[OLD:2000], passes=2).partial_fit(rows[2000:])
+    assert_same_model(there, here, rtol=1e-10)
 
 
 def test_measured_rows(rows, assert_same_model):
