@@ -42,6 +42,10 @@ class CovarianceContract:
         """Return the covariance matrix of each component."""
         raise NotImplementedError
 
+    def is_member(self, matrix: Array) -> bool:
+        """Return whether a matrix is one that the type has, for types whose arrays could hold others."""
+        return True
+
     def spoiled(self, covariances: Array, component: int, value: float) -> Array:
         """Return covariances of which one component's numbers are multiplied by `value`."""
         spoiled = covariances.copy()
@@ -199,6 +203,44 @@ class CovarianceContract:
                 step = length * rng.normal(size=size)
                 moved = self.structure.with_spreads(step / np.sqrt(len(step)), best)
                 assert expected_log_likelihood(moved) < highest + 1e-10 * abs(highest)
+        # Among many coordinates a random step rarely goes up where a few of them would.
+        for place in rng.permutation(size[0])[:40]:
+            for length in (-0.01, 0.01):
+                step = np.zeros(size)
+                step[place] = length
+                moved = self.structure.with_spreads(step, best)
+                assert expected_log_likelihood(moved) < highest + 1e-10 * abs(highest)
+
+    @pytest.mark.parametrize("shape", SHAPES)
+    def test_what_it_makes_are_its_matrices(self, shape: tuple[int, int]) -> None:
+        _, _, second, nk, shift = self.statistics(*shape)
+        estimate = self.structure.estimate(second, nk, shift, 0.1)
+        factors = self.structure.cholesky(estimate)
+        step = 0.3 * np.random.default_rng(5).normal(size=self.structure.spreads(factors, factors).shape)
+        moved = self.structure.inverse(self.structure.with_spreads(step, factors))
+        for matrix in (*self.matrices(estimate, *shape), *self.matrices(moved, *shape)):
+            assert self.is_member(matrix)
+
+    @pytest.mark.parametrize("n_rows", [0, 1, 3])
+    def test_moments_of_few_rows_are_no_error_of_the_m_step(self, n_rows: int) -> None:
+        """What it returns is positive definite with `reg_covar`; without, `cholesky` may refuse it."""
+        n_components, n_features = 2, 6
+        rows = np.random.default_rng(6).normal(size=(n_rows, n_features))
+        second = np.zeros(self.structure.second_shape(n_components, n_features))
+        nk = np.full(n_components, max(n_rows, 1e-15))
+        for k in range(n_components):
+            self.structure.add_second(second, rows, np.ones(n_rows), k)
+        shift = np.tile(rows.sum(axis=0) / nk[0], (n_components, 1))
+        try:
+            self.structure.cholesky(self.structure.estimate(second, nk, shift, 0.0))
+        except NotPositiveDefiniteError as error:
+            assert error.component in (None, 0, 1)  # noqa: PT017
+        self.structure.cholesky(self.structure.estimate(second, nk, shift, 1e-3))
+
+    def test_moments_that_are_not_finite_are_refused_as_covariances(self) -> None:
+        _, _, second, nk, shift = self.statistics(3, 4)
+        with np.errstate(invalid="ignore"), pytest.raises(NotPositiveDefiniteError):
+            self.structure.cholesky(self.structure.estimate(np.full_like(second, np.nan), nk, shift, 0.0))
 
     def test_reg_covar_is_added_to_the_variances(self) -> None:
         _, _, second, nk, shift = self.statistics(3, 4)

@@ -214,10 +214,16 @@ class Covariance(Conjugate):
         shift : ndarray of shape (n_components, n_features)
             New means minus origins: sum r (x - mean)^2 = sum r (x - origin)^2 - nk shift^2.
         reg_covar : float
-            Added to the variances.
+            Added to the variances of the maximum, which is found without it.
         previous : ndarray of shape `shape`, optional
-            The covariances by which the rows were evaluated, which the M-step of a model with latent factors
-            needs; None where there were none. The types of closed form do not look at it.
+            The covariances by which the rows were evaluated, `reg_covar` included, from which an iteration
+            starts, so that no step lowers the likelihood; None at a start. The types of closed form do not
+            look at it.
+
+        Notes
+        -----
+        Moments may be those of fewer rows than features, all zero, or not finite. They are no error here:
+        `cholesky` refuses what comes out, with its component.
         """
 
     @abstractmethod
