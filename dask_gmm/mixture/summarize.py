@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dask_gmm.data.source import Source
-from dask_gmm.engine.choose import choose_engine
+from dask_gmm.engine.one_pass import one_pass
 from dask_gmm.errors import DataError
 from dask_gmm.fitting.precision import arithmetic
 from dask_gmm.fitting.summary import LogDensities, Summarized, Summary
@@ -153,9 +152,7 @@ def checked_shares(shares: Sequence[float]) -> tuple[float, ...]:
 
 
 def _pass(reduction: LogDensities, source: Source) -> Summarized:
-    found: Summarized
-    with closing(choose_engine(source, cache=False)) as engine:
-        (found,) = engine.run([reduction])
+    found: Summarized = one_pass(source, reduction)
     if not found.log_density.weight > 0:
         raise DataError("X has no row of positive weight: there is nothing to summarize.")
     return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,20 +17,11 @@ from dask_gmm.data.dispatch import lazy_source
 from dask_gmm.data.imported import is_instance
 from dask_gmm.data.mapped import RowMap, RowMapping, map_source
 from dask_gmm.data.source import Answer, Block, Source
-from dask_gmm.engine.choose import choose_engine
-from dask_gmm.engine.reduction import Reduction
 
 
 def is_lazy(X: Any) -> bool:
     """Tell whether data are read chunk by chunk; whatever else there is, scikit-learn takes it."""
     return isinstance(X, str | os.PathLike) or lazy_source(X) is not None
-
-
-def one_pass(source: Source, reduction: Reduction[Any]) -> Any:
-    """Return the value of a reduction over all rows."""
-    with closing(choose_engine(source, cache=False)) as engine:
-        (value,) = engine.run([reduction])
-    return value
 
 
 def with_holes(source: Source) -> Source:

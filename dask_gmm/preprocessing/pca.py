@@ -16,13 +16,14 @@ from sklearn.utils.validation import check_is_fitted
 from dask_gmm.data.in_memory import ArraySource
 from dask_gmm.data.source import Source
 from dask_gmm.engine.blas import SingleBlasThread
+from dask_gmm.engine.one_pass import one_pass
 from dask_gmm.errors import DataError
-from dask_gmm.fitting.survey import Survey, Surveyed
+from dask_gmm.fitting.survey import Survey
 from dask_gmm.mixture.constraints import GAUSSIAN_MIXTURE, Constraints
 from dask_gmm.mixture.validation import prediction_source, training_source
 from dask_gmm.model.moments import Moments
 from dask_gmm.preprocessing.affine import Affine
-from dask_gmm.preprocessing.lazy import is_lazy, mapping_of, one_pass, set_features, transformed
+from dask_gmm.preprocessing.lazy import is_lazy, mapping_of, set_features, transformed
 
 # Data of more features than this scikit-learn decomposes otherwise; see its `svd_solver`.
 _MOST_FEATURES, _ROWS_PER_FEATURE = 1000, 10
@@ -254,5 +255,4 @@ class PCA(sklearn.decomposition.PCA):  # type: ignore[misc]
 
 
 def _moments_of(source: Source) -> Moments:
-    surveyed: Surveyed = one_pass(source, Survey(source.n_features, scatter=True, sampling=None))
-    return surveyed.moments
+    return one_pass(source, Survey(source.n_features, scatter=True, sampling=None)).moments

@@ -9,11 +9,12 @@ import sklearn.preprocessing
 from sklearn.preprocessing._data import _handle_zeros_in_scale, _is_constant_feature
 from sklearn.utils.validation import check_is_fitted
 
+from dask_gmm.engine.one_pass import one_pass
 from dask_gmm.errors import DataError
 from dask_gmm.mixture.validation import prediction_source, training_source
 from dask_gmm.preprocessing.affine import Affine
 from dask_gmm.preprocessing.feature_moments import FeatureMoments, FeatureSurvey
-from dask_gmm.preprocessing.lazy import is_lazy, mapping_of, one_pass, set_features, transformed, with_holes
+from dask_gmm.preprocessing.lazy import is_lazy, mapping_of, set_features, transformed, with_holes
 
 
 class StandardScaler(sklearn.preprocessing.StandardScaler):  # type: ignore[misc]
@@ -131,7 +132,7 @@ class StandardScaler(sklearn.preprocessing.StandardScaler):  # type: ignore[misc
             source, features = training_source(self, X, sample_weight, None)
         else:
             source, features = prediction_source(self, X, sample_weight), {}
-        moments: FeatureMoments = one_pass(with_holes(source), FeatureSurvey(source.n_features))
+        moments = one_pass(with_holes(source), FeatureSurvey(source.n_features))
         if not moments.weight.any():
             raise DataError("StandardScaler: X has no row of positive weight with a value.")
         if before is not None:

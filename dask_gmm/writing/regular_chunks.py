@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import closing
 
 from dask_gmm.data.abilities import Rechunkable
 from dask_gmm.data.aligned import AlignedSource
 from dask_gmm.data.recut import RecutRows
 from dask_gmm.data.sample_grid import SampleGrid
 from dask_gmm.data.source import Block, Source
-from dask_gmm.engine.choose import choose_engine
+from dask_gmm.engine.one_pass import one_pass
 
 
 def on_regular_grid(source: Source) -> tuple[Source, SampleGrid]:
@@ -48,9 +47,7 @@ def _row_counts(source: Source) -> list[int]:
     known = [chunk.n_rows for chunk in source.chunks if chunk.n_rows is not None]
     if len(known) == len(source.chunks):
         return known
-    counted: dict[int, int]
-    with closing(choose_engine(source, cache=False)) as engine:
-        (counted,) = engine.run([_CountRows()])
+    counted = one_pass(source, _CountRows())
     return [counted[index] for index in range(len(source.chunks))]
 
 
