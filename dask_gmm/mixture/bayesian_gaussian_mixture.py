@@ -10,7 +10,6 @@ import numpy as np
 import sklearn.mixture
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.callback import CallbackSupportMixin, with_callbacks
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from dask_gmm.data.rows import NanRule
@@ -21,14 +20,13 @@ from dask_gmm.fitting.em import Run
 from dask_gmm.mixture.attributes import fitted_attributes, set_fitted
 from dask_gmm.mixture.constraints import BAYESIAN_GAUSSIAN_MIXTURE, Constraints
 from dask_gmm.mixture.endings import warn_of_ending
-from dask_gmm.mixture.fit import FitSpec, mixture_settings, run_fit
-from dask_gmm.mixture.fitted import observation_of
+from dask_gmm.mixture.fit import FitSpec, run_fit
 from dask_gmm.mixture.persistence import PersistenceMixin
 from dask_gmm.mixture.predict import PredictingMixin
-from dask_gmm.mixture.priors import posterior_attributes, variational
+from dask_gmm.mixture.priors import posterior_attributes, prior_attributes, variational
 from dask_gmm.mixture.repr import ShownMixin
+from dask_gmm.mixture.specification import spec_of_one
 from dask_gmm.mixture.validation import MeasurementErrors, start_settings, training_source
-from dask_gmm.mixture.warm_start import warm_start
 from dask_gmm.model.estimation.variational import Variational
 from dask_gmm.reporting.callbacks import FitReport
 from dask_gmm.reporting.verbose import Verbose
@@ -250,35 +248,5 @@ class BayesianGaussianMixture(
             init_params=self.init_params,
             reg_covar=self.reg_covar,
         )
-        continues = self.warm_start and hasattr(self, "converged_")
-        settings = mixture_settings(
-            source,
-            start,
-            tol=self.tol,
-            max_iter=self.max_iter,
-            n_init=self.n_init,
-            accelerate=False,
-            observation=observation_of(self, source),
-            estimation=variational(self, source.n_features, per_row=not source.in_memory),
-            warm=warm_start(self, start, source.n_features, features) if continues else None,
-        )
-        return FitSpec(
-            mixtures=(settings,),
-            random_states=(check_random_state(self.random_state),),
-            parameters=self.get_params(deep=False),
-            cache=self.cache,
-            checkpoint=self.checkpoint,
-        )
-
-
-def prior_attributes(estimation: Variational) -> dict[str, Any]:
-    """Return the prior that a fit used, by scikit-learn's names."""
-    mean, precision, freedom, scale = estimation.prior.complete
-    concentration = estimation.concentration
-    return {
-        "weight_concentration_prior_": concentration,
-        "mean_prior_": mean,
-        "mean_precision_prior_": precision,
-        "degrees_of_freedom_prior_": freedom,
-        "covariance_prior_": scale if scale.ndim else float(scale),
-    }
+        estimation = variational(self, start, source.n_features, per_row=not source.in_memory)
+        return spec_of_one(self, source, features, start=start, estimation=estimation, accelerate=False)

@@ -31,7 +31,8 @@ SHARED = (
     "degrees_of_freedom_prior",
 )
 
-GAUSSIAN_MIXTURE: Constraints = {
+#: Of all estimators of one mixture.
+_ONE_MIXTURE: Constraints = {
     "n_components": [Interval(Integral, 1, None, closed="left")],
     "covariance_type": [StrOptions(set(covariance_types()))],
     "tol": [Interval(Real, 0.0, None, closed="left")],
@@ -39,21 +40,14 @@ GAUSSIAN_MIXTURE: Constraints = {
     "max_iter": [Interval(Integral, 0, None, closed="left")],
     "n_init": [Interval(Integral, 1, None, closed="left")],
     "init_params": [StrOptions({"kmeans", "random", "random_from_data", "k-means++", "sample"})],
-    "weights_init": ["array-like", None],
-    "means_init": ["array-like", None],
-    "precisions_init": ["array-like", None],
     "random_state": ["random_state"],
     "warm_start": ["boolean"],
     "verbose": ["verbose"],
     "verbose_interval": [Interval(Integral, 1, None, closed="left")],
     "cache": [StrOptions({"auto"}), "boolean"],
     "checkpoint": [str, os.PathLike, None],
-    "accelerate": ["boolean"],
     "nan": [StrOptions({"error", "drop"})],
     "missing": [StrOptions({"error", "em"})],
-    "contamination": [Interval(Real, 0.0, 0.5, closed="right"), None],
-    "step_exponent": [Interval(Real, 0.5, 1.0, closed="right")],
-    "step_offset": [Interval(Real, 0.0, None, closed="left")],
 }
 
 _PRIORS: Constraints = {
@@ -63,21 +57,24 @@ _PRIORS: Constraints = {
     "covariance_prior": [None, "array-like", Interval(Real, 0.0, None, closed="neither")],
 }
 
+GAUSSIAN_MIXTURE: Constraints = {
+    **_ONE_MIXTURE,
+    "weights_init": ["array-like", None],
+    "means_init": ["array-like", None],
+    "precisions_init": ["array-like", None],
+    "accelerate": ["boolean"],
+    "contamination": [Interval(Real, 0.0, 0.5, closed="right"), None],
+    "step_exponent": [Interval(Real, 0.5, 1.0, closed="right")],
+    "step_offset": [Interval(Real, 0.0, None, closed="left")],
+    **{name: [*constraint, StrOptions({"auto"})] for name, constraint in _PRIORS.items()},
+    "mean_precision_prior": [None, StrOptions({"auto"}), Interval(Real, 0.0, None, closed="left")],
+}
+
 BAYESIAN_GAUSSIAN_MIXTURE: Constraints = {
-    **{
-        name: constraint
-        for name, constraint in GAUSSIAN_MIXTURE.items()
-        if name not in ("weights_init", "means_init", "precisions_init", "accelerate", "contamination")
-    },
+    **_ONE_MIXTURE,
     "weight_concentration_prior_type": [StrOptions({"dirichlet_process", "dirichlet_distribution"})],
     "weight_concentration_prior": [None, Interval(Real, 0.0, None, closed="neither")],
     **_PRIORS,
-}
-
-GAUSSIAN_MIXTURE = {
-    **GAUSSIAN_MIXTURE,
-    **{name: [*constraint, StrOptions({"auto"})] for name, constraint in _PRIORS.items()},
-    "mean_precision_prior": [None, StrOptions({"auto"}), Interval(Real, 0.0, None, closed="left")],
 }
 
 GAUSSIAN_MIXTURE_IC: Constraints = {

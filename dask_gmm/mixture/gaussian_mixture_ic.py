@@ -219,27 +219,29 @@ def fit_spec(
     seed : int
         What each candidate draws from, so that none depends on the others.
     """
+    starts = (
+        start_settings(
+            source.n_features,
+            n_components=n_components,
+            covariance_type=covariance_type,
+            init_params=estimator.init_params,
+            reg_covar=estimator.reg_covar,
+        )
+        for covariance_type, n_components in grid
+    )
     mixtures = tuple(
         mixture_settings(
             source,
-            start_settings(
-                source.n_features,
-                n_components=n_components,
-                covariance_type=covariance_type,
-                init_params=estimator.init_params,
-                reg_covar=estimator.reg_covar,
-            ),
+            start,
             tol=None if isinstance(estimator.tol, str) else estimator.tol,
             max_iter=estimator.max_iter,
             n_init=estimator.n_init,
             accelerate=estimator.accelerate,
             criterion=estimator.criterion,
             observation=observation_of(estimator, source),
-            estimation=estimation_of(
-                _OfCandidate(estimator, n_components, covariance_type), source.n_features
-            ),
+            estimation=estimation_of(estimator, start, source.n_features),
         )
-        for covariance_type, n_components in grid
+        for start in starts
     )
     return FitSpec(
         mixtures=mixtures,
@@ -249,17 +251,6 @@ def fit_spec(
         checkpoint=estimator.checkpoint,
         compared=True,
     )
-
-
-class _OfCandidate:
-    """The prior of one candidate: that of the estimator, for its number of components and covariance type."""
-
-    def __init__(self, estimator: GaussianMixtureIC, n_components: int, covariance_type: str) -> None:
-        self.n_components, self.covariance_type = n_components, covariance_type
-        self.mean_prior = estimator.mean_prior
-        self.mean_precision_prior = estimator.mean_precision_prior
-        self.covariance_prior = estimator.covariance_prior
-        self.degrees_of_freedom_prior = estimator.degrees_of_freedom_prior
 
 
 def _seed(random_state: Any) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.utils import check_array
 
 from dask_gmm.fitting.em import Run
+from dask_gmm.fitting.init.initialization import StartSettings
 from dask_gmm.model.covariance import covariance_structure
 from dask_gmm.model.estimation.estimation import Estimation
 from dask_gmm.model.estimation.likelihood import MAXIMUM_LIKELIHOOD
@@ -26,8 +28,6 @@ _MEAN_PRECISION = 0.01
 class WithPriors(Protocol):
     """The parameters that say a prior; in `GaussianMixture` each may be 'auto'."""
 
-    n_components: int
-    covariance_type: str
     mean_prior: Any
     mean_precision_prior: Any
     covariance_prior: Any
@@ -41,7 +41,7 @@ class Bayesian(WithPriors, Protocol):
     weight_concentration_prior: float | None
 
 
-def estimation_of(estimator: WithPriors, n_features: int) -> Estimation:
+def estimation_of(estimator: WithPriors, start: StartSettings, n_features: int) -> Estimation:
     """Return what a `GaussianMixture` estimates: the likelihood's maximum, or with a prior the posterior's.
 
     Raises
@@ -57,20 +57,11 @@ def estimation_of(estimator: WithPriors, n_features: int) -> Estimation:
     )
     if all(part is None for part in given):
         return MAXIMUM_LIKELIHOOD
-    mean, precision, scale, freedom = (None if _is_auto(part) else part for part in given)
-    prior = Prior(
-        estimator.covariance_type,
-        estimator.n_components,
-        None if mean is None else _mean(mean, n_features),
-        _MEAN_PRECISION if precision is None else float(precision),
-        None if freedom is None else _freedom(float(freedom), n_features),
-        None if scale is None else _scale(scale, estimator.covariance_type, n_features),
-        shrunk=True,
-    )
-    return PosteriorMode(prior)
+    prior = _prior(estimator, start, n_features, _MEAN_PRECISION)
+    return PosteriorMode(replace(prior, shrunk=True))
 
 
-def variational(estimator: Bayesian, n_features: int, *, per_row: bool) -> Variational:
+def variational(estimator: Bayesian, start: StartSettings, n_features: int, *, per_row: bool) -> Variational:
     """Return what a `BayesianGaussianMixture` estimates.
 
     Raises
@@ -78,23 +69,25 @@ def variational(estimator: Bayesian, n_features: int, *, per_row: bool) -> Varia
     ValueError
         A prior of another shape, or out of range, in scikit-learn's words.
     """
-    mean, precision = estimator.mean_prior, estimator.mean_precision_prior
-    freedom, scale = estimator.degrees_of_freedom_prior, estimator.covariance_prior
-    prior = Prior(
-        estimator.covariance_type,
-        estimator.n_components,
-        None if mean is None else _mean(mean, n_features),
-        1.0 if precision is None else float(precision),
-        None if freedom is None else _freedom(float(freedom), n_features),
-        None if scale is None else _scale(scale, estimator.covariance_type, n_features),
-    )
     concentration = estimator.weight_concentration_prior
     return Variational(
-        prior,
-        1.0 / estimator.n_components if concentration is None else float(concentration),
+        _prior(estimator, start, n_features, 1.0),
+        1.0 / start.n_components if concentration is None else float(concentration),
         process=estimator.weight_concentration_prior_type == "dirichlet_process",
         per_row=per_row,
     )
+
+
+def prior_attributes(estimation: Variational) -> dict[str, Any]:
+    """Return the prior that a fit used, by scikit-learn's names."""
+    mean, precision, freedom, scale = estimation.prior.complete
+    return {
+        "weight_concentration_prior_": estimation.concentration,
+        "mean_prior_": mean,
+        "mean_precision_prior_": precision,
+        "degrees_of_freedom_prior_": freedom,
+        "covariance_prior_": scale if scale.ndim else float(scale),
+    }
 
 
 def posterior_attributes(run: Run, dtype: np.dtype[Any]) -> dict[str, Any]:
@@ -120,8 +113,25 @@ def fitted_posterior(estimator: Any) -> Posterior | None:
     )
 
 
-def _is_auto(part: Any) -> bool:
-    return isinstance(part, str) and part == "auto"
+def _prior(estimator: WithPriors, start: StartSettings, n_features: int, mean_precision: float) -> Prior:
+    """Return the prior that is given, with this precision of the mean where none is."""
+    mean, precision, scale, freedom = (
+        None if isinstance(part, str) and part == "auto" else part
+        for part in (
+            estimator.mean_prior,
+            estimator.mean_precision_prior,
+            estimator.covariance_prior,
+            estimator.degrees_of_freedom_prior,
+        )
+    )
+    return Prior(
+        start.covariance_type,
+        start.n_components,
+        None if mean is None else _mean(mean, n_features),
+        mean_precision if precision is None else float(precision),
+        None if freedom is None else _freedom(float(freedom), n_features),
+        None if scale is None else _scale(scale, start.covariance_type, n_features),
+    )
 
 
 def _mean(given: Any, n_features: int) -> Array:

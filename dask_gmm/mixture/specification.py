@@ -1,4 +1,4 @@
-"""What decides a fit, made of the parameters of a `GaussianMixture`."""
+"""What decides a fit, made of the parameters of an estimator of one mixture."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from sklearn.utils import check_random_state
 
 from dask_gmm.data.source import Source
 from dask_gmm.engine.cache import Cache
+from dask_gmm.fitting.init.initialization import StartSettings
 from dask_gmm.mixture.fit import FitSpec, mixture_settings
 from dask_gmm.mixture.fitted import observation_of
 from dask_gmm.mixture.priors import WithPriors, estimation_of
 from dask_gmm.mixture.validation import start_settings
 from dask_gmm.mixture.warm_start import Continued, warm_start
+from dask_gmm.model.estimation.estimation import Estimation
 
 
-class MixtureParameters(Continued, WithPriors, Protocol):
-    """The parameters of a `GaussianMixture`, by their names."""
+class OneMixture(Continued, Protocol):
+    """The parameters that all estimators of one mixture have, by their names."""
 
     n_components: int
     tol: float
@@ -26,18 +28,23 @@ class MixtureParameters(Continued, WithPriors, Protocol):
     max_iter: int
     n_init: int
     init_params: str
-    weights_init: Any
-    means_init: Any
-    precisions_init: Any
     random_state: Any
     warm_start: bool
     cache: Cache
     checkpoint: str | os.PathLike[str] | None
-    accelerate: bool
     missing: str
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return all of them."""
+
+
+class MixtureParameters(OneMixture, WithPriors, Protocol):
+    """The parameters of a `GaussianMixture`, by their names."""
+
+    weights_init: Any
+    means_init: Any
+    precisions_init: Any
+    accelerate: bool
 
 
 def fit_spec(estimator: MixtureParameters, source: Source, features: Mapping[str, Any]) -> FitSpec:
@@ -67,6 +74,28 @@ def fit_spec(estimator: MixtureParameters, source: Source, features: Mapping[str
         means_init=estimator.means_init,
         precisions_init=estimator.precisions_init,
     )
+    estimation = estimation_of(estimator, start, source.n_features)
+    return spec_of_one(
+        estimator, source, features, start=start, estimation=estimation, accelerate=estimator.accelerate
+    )
+
+
+def spec_of_one(
+    estimator: OneMixture,
+    source: Source,
+    features: Mapping[str, Any],
+    *,
+    start: StartSettings,
+    estimation: Estimation,
+    accelerate: bool,
+) -> FitSpec:
+    """Return what decides a fit of one mixture, from a start and to an end of its own.
+
+    Raises
+    ------
+    ValueError
+        A last fit that cannot be continued.
+    """
     continues = estimator.warm_start and hasattr(estimator, "converged_")
     settings = mixture_settings(
         source,
@@ -74,9 +103,9 @@ def fit_spec(estimator: MixtureParameters, source: Source, features: Mapping[str
         tol=estimator.tol,
         max_iter=estimator.max_iter,
         n_init=estimator.n_init,
-        accelerate=estimator.accelerate,
+        accelerate=accelerate,
         observation=observation_of(estimator, source),
-        estimation=estimation_of(estimator, source.n_features),
+        estimation=estimation,
         warm=warm_start(estimator, start, source.n_features, features) if continues else None,
     )
     return FitSpec(
