@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dask_gmm.data.checks import check_rows, check_weights
-from dask_gmm.data.source import SAMPLE_WEIGHT, Block
+from dask_gmm.data.source import Block
 from dask_gmm.model.density import Density
 from dask_gmm.model.observation.complete import COMPLETE
 from dask_gmm.model.observation.observation import Kernel, Observation
@@ -82,17 +82,17 @@ class LogLikelihood(Evaluation):
         log_density = np.empty(len(block.rows), dtype=block.rows.dtype)
         self.kernel.log_density(block, log_density)
         told = self.kernel.told(block)
+        weights = block.weights
         if told is not None:
-            weights = None if block.weights is None else block.weights[told]
-            block, log_density = replace(block, columns={}), log_density[told]
-            block = block if weights is None else replace(block, columns={SAMPLE_WEIGHT: weights})
+            log_density = log_density[told]
+            weights = None if weights is None else weights[told]
         n_rows = len(log_density)
-        if block.weights is None:
+        if weights is None:
             value.add(Totals(float(log_density.sum(dtype=np.float64)), float(n_rows), n_rows))
         else:
-            counted = block.weights > 0
-            total = float(block.weights[counted] @ log_density[counted])
-            value.add(Totals(total, float(block.weights.sum()), n_rows))
+            counted = weights > 0
+            total = float(weights[counted] @ log_density[counted])
+            value.add(Totals(total, float(weights.sum()), n_rows))
         return value
 
     def combine(self, values: Sequence[Totals]) -> Totals:

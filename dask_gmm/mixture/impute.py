@@ -15,7 +15,8 @@ from sklearn.utils.validation import check_is_fitted
 from dask_gmm.data.imported import is_instance
 from dask_gmm.data.source import Source
 from dask_gmm.errors import DataError
-from dask_gmm.mixture.fitted import PARAMETERS, fitted_parameters
+from dask_gmm.mixture.attributes import parameter_attributes
+from dask_gmm.mixture.fitted import fitted_parameters
 from dask_gmm.mixture.prediction import denoising, imputation
 from dask_gmm.mixture.validation import MeasurementErrors, imputed_source
 from dask_gmm.model.parameters import Parameters
@@ -105,7 +106,7 @@ class ImputingMixin:
         chosen = self._positions(features)
         whole = fitted_parameters(self)  # type: ignore[arg-type]
         covariances = whole.structure.selected(whole.covariances, chosen)
-        return self._of(whole.weights, whole.means[:, chosen], covariances, chosen)
+        return self._of(chosen, whole.covariance_type, whole.weights, whole.means[:, chosen], covariances)
 
     def condition(self, given: Mapping[Feature, float]) -> Self:
         """Return the mixture of all other features where some are known, as a fitted estimator.
@@ -151,19 +152,22 @@ class ImputingMixin:
         with np.errstate(divide="ignore"):
             log_weights = np.log(whole.weights) + log_density
         weights = np.exp(log_weights - log_weights.max())
-        return self._of(weights / weights.sum(), whole.means[:, left] + moves, covariances, left)
+        means = whole.means[:, left] + moves
+        return self._of(left, whole.covariance_type, weights / weights.sum(), means, covariances)
 
     def _of(
-        self, weights: NDArray[Any], means: NDArray[Any], covariances: NDArray[Any], chosen: Sequence[int]
+        self,
+        chosen: Sequence[int],
+        covariance_type: str,
+        weights: NDArray[Any],
+        means: NDArray[Any],
+        covariances: NDArray[Any],
     ) -> Self:
-        """Return a fitted estimator of these parameters."""
+        """Return a fitted estimator of some features."""
         mixture: Any = clone(self)
-        whole = fitted_parameters(self)  # type: ignore[arg-type]
-        found = Parameters.from_covariances(whole.covariance_type, weights, means, covariances)
         dtype = self.means_.dtype  # type: ignore[attr-defined]
-        for name in PARAMETERS:
-            setattr(mixture, f"{name}_", getattr(found, name).astype(dtype))
-        mixture.covariance_type_ = whole.covariance_type
+        found = Parameters.from_covariances(covariance_type, weights, means, covariances)
+        vars(mixture).update(parameter_attributes(found, dtype))
         mixture.n_features_in_ = len(chosen)
         if hasattr(self, "feature_names_in_"):
             mixture.feature_names_in_ = self.feature_names_in_[list(chosen)]

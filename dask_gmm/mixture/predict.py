@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from dask_gmm.data.source import Source
-from dask_gmm.engine.choose import choose_engine
+from dask_gmm.engine.one_pass import one_pass
 from dask_gmm.errors import DataError
 from dask_gmm.fitting.precision import arithmetic
 from dask_gmm.fitting.reductions import LogLikelihood
@@ -57,9 +56,7 @@ class PredictingMixin:
             dask dataframes a lazy Series or DataFrame with their index.
         """
         check_is_fitted(self)
-        return self._answer(
-            prediction_source(self, X, None, MeasurementErrors.given(X_err, X_corr)), "labels"
-        )
+        return self._answer(self._rows(X, None, X_err, X_corr), "labels")
 
     def predict_proba(self, X: Any, X_err: Any = None, X_corr: Any = None) -> Any:
         """Return the posterior probability of each component for each row.
@@ -77,9 +74,7 @@ class PredictingMixin:
             dask dataframes a lazy Series or DataFrame with their index.
         """
         check_is_fitted(self)
-        return self._answer(
-            prediction_source(self, X, None, MeasurementErrors.given(X_err, X_corr)), "probabilities"
-        )
+        return self._answer(self._rows(X, None, X_err, X_corr), "probabilities")
 
     def score_samples(self, X: Any, X_err: Any = None, X_corr: Any = None) -> Any:
         """Return the log density of each row, in nats.
@@ -97,9 +92,10 @@ class PredictingMixin:
             dask dataframes a lazy Series or DataFrame with their index.
         """
         check_is_fitted(self)
-        return self._answer(
-            prediction_source(self, X, None, MeasurementErrors.given(X_err, X_corr)), "log_density"
-        )
+        return self._answer(self._rows(X, None, X_err, X_corr), "log_density")
+
+    def _rows(self, X: Any, sample_weight: Any, X_err: Any, X_corr: Any) -> Source:
+        return prediction_source(self, X, sample_weight, MeasurementErrors.given(X_err, X_corr))
 
     def _answer(self, source: Source, quantity: Quantity) -> Any:
         return source.apply(prediction(self, quantity, source))
@@ -123,7 +119,7 @@ class PredictingMixin:
         float
         """
         check_is_fitted(self)
-        source = prediction_source(self, X, sample_weight, MeasurementErrors.given(X_err, X_corr))
+        source = self._rows(X, sample_weight, X_err, X_corr)
         if source.in_memory and sample_weight is None and not observation_of(self, source).takes_holes:
             # By definition; for float32 rows rounded as `score_samples` is.
             values = np.asarray(self._answer(source, "log_density"))
@@ -195,8 +191,7 @@ class PredictingMixin:
         float
         """
         check_is_fitted(self)
-        errors = MeasurementErrors.given(X_err, X_corr)
-        totals = self._totals(prediction_source(self, X, sample_weight, errors))
+        totals = self._totals(self._rows(X, sample_weight, X_err, X_corr))
         return -2 * totals.log_likelihood + self._n_parameters() * math.log(totals.weight)
 
     def aic(self, X: Any, sample_weight: Any = None, X_err: Any = None, X_corr: Any = None) -> float:
@@ -217,15 +212,12 @@ class PredictingMixin:
         float
         """
         check_is_fitted(self)
-        errors = MeasurementErrors.given(X_err, X_corr)
-        totals = self._totals(prediction_source(self, X, sample_weight, errors))
+        totals = self._totals(self._rows(X, sample_weight, X_err, X_corr))
         return -2 * totals.log_likelihood + 2 * self._n_parameters()
 
     def _totals(self, source: Source) -> Totals:
-        totals: Totals
         work = LogLikelihood(fitted_density(self), arithmetic(source.dtype), observation_of(self, source))
-        with closing(choose_engine(source, cache=False)) as engine:
-            (totals,) = engine.run([work])
+        totals = one_pass(source, work)
         if not totals.weight > 0:
             raise DataError("X has no row of positive weight: there is nothing to score.")
         return totals

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dask_gmm.fitting.row_sample import Sample
-from dask_gmm.model.covariance import covariance_structure
 from dask_gmm.model.density import Density
 from dask_gmm.model.estimation.likelihood import MAXIMUM_LIKELIHOOD
 from dask_gmm.model.observation.holes import HOLES
@@ -66,12 +65,9 @@ def _filled(sample: Sample) -> Array:
     # In units of each feature, so that one small number keeps the covariance positive definite.
     scaled = (rows - mean) / np.sqrt(variance)
     d = rows.shape[1]
-    structure = covariance_structure("full")
-    parameters = Parameters(
-        "full", np.ones(1), np.zeros((1, d)), np.eye(d)[np.newaxis], structure.cholesky(np.eye(d)[np.newaxis])
-    )
+    parameters = Parameters.from_covariances("full", np.ones(1), np.zeros((1, d)), np.eye(d)[np.newaxis])
     dtype = np.dtype(np.float64)
-    observed = _Rows(scaled, sample.weights)
+    observed = replace(sample, rows=scaled)
     for _ in range(_STEPS):
         kernel = HOLES.kernel(Density.of(parameters), dtype)
         statistics = Statistics.zero("full", 1, d, HOLES.more_shape(kernel.density))
@@ -83,11 +79,3 @@ def _filled(sample: Sample) -> Array:
     HOLES.kernel(Density.of(parameters), dtype).impute(observed, out)
     filled: Array = np.where(np.isnan(rows), mean + out * np.sqrt(variance), rows)
     return filled
-
-
-class _Rows:
-    """Rows as kernels take them."""
-
-    def __init__(self, rows: Array, weights: Array | None) -> None:
-        self.rows, self.weights = rows, weights
-        self.columns: dict[str, Array] = {}
