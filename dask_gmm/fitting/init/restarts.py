@@ -62,21 +62,22 @@ def find_starts(
         return [Candidate(one, _given_restarts(one)) for one in settings]
     sample, sampling, complete = _drawn(passes, settings, random_states[0])
     settings = informed(passes, settings)
-    weight = passes.known_moments().all_weight
     candidates = []
     for one, random_state in zip(settings, random_states, strict=True):
         if one.start.given:
             restarts = _given_restarts(one)
         elif complete and one.start.init_params != "sample":
-            restarts = _restarts(sample, one, random_state, one.n_init, weight)
+            restarts = _restarts(sample, one, random_state, one.n_init)
         else:
-            restarts = _sampled_restarts(sample, sampling, one, random_state, engine_of, weight)
+            restarts = _sampled_restarts(sample, sampling, one, random_state, engine_of)
         candidates.append(Candidate(one, restarts))
     return candidates
 
 
 def informed(passes: Passes, settings: Sequence[FitSettings]) -> list[FitSettings]:
-    """Return the settings whose estimations know the moments of all rows."""
+    """Return the settings whose estimations know the moments of all rows, where any has a prior of them."""
+    if not any(one.estimation.has_prior for one in settings):
+        return list(settings)
     moments = passes.known_moments()
     return [replace(one, estimation=one.estimation.informed(moments)) for one in settings]
 
@@ -114,20 +115,19 @@ def _sampled_restarts(
     settings: FitSettings,
     random_state: np.random.RandomState,
     engine_of: EngineOf,
-    weight: float,
 ) -> tuple[Run | Collapse, ...]:
     """Return the restarts that are fitted to the sample and race on all rows."""
     sample, sampling = sample_for(settings, sample, sampling)
     n_free = settings.start.n_free(sample.rows.shape[1])
     if settings.start.partly_given or len(sample.rows) < _LEAST_ROWS_PER_PARAMETER * n_free:
         # EM would leave the parts that were given, or fit the sample rather than the data.
-        return _restarts(sample, settings, random_state, settings.n_init, weight)
+        return _restarts(sample, settings, random_state, settings.n_init)
     few = sample.narrowed(replace(sampling, limit=min(sampling.limit, _ROWS_TO_EXPLORE * n_free)))
     # What the sample tells of is where rows are; what is estimated of them, all rows decide.
     on_sample = (
         settings if settings.estimation.is_likelihood else replace(settings, estimation=MAXIMUM_LIKELIHOOD)
     )
-    begun = _restarts(few, on_sample, random_state, _EXPLORERS * settings.n_init, weight)
+    begun = _restarts(few, on_sample, random_state, _EXPLORERS * settings.n_init)
     quick = replace(on_sample, tol=_EXPLORING_TOL, accelerate=False)
     explored = _fitted(few, quick, [run.parameters for run in begun if isinstance(run, Run)], engine_of)
     best = _distinct(explored)[: N_RACERS * settings.n_init if settings.max_iter else 1]
@@ -135,10 +135,10 @@ def _sampled_restarts(
     fitted = _distinct(_fitted(sample, thorough, [run.parameters for run in best], engine_of))
     racers = fitted[: settings.n_racers]
     if not racers:
-        return _restarts(sample, settings, random_state, settings.n_init, weight)
+        return _restarts(sample, settings, random_state, settings.n_init)
     return tuple(
         replace(
-            new_run(number, settings, settings.estimation.started(run.parameters, weight)),
+            new_run(number, settings, settings.estimation.started(run.parameters)),
             racing=True,
             method=(
                 BeforeSurrogateStep(settings.accelerate) if settings.estimation.is_likelihood else PlainEM()
@@ -158,11 +158,7 @@ def _distinct(runs: Sequence[Run]) -> list[Run]:
 
 
 def _restarts(
-    sample: Sample,
-    settings: FitSettings,
-    random_state: np.random.RandomState,
-    n_restarts: int,
-    weight: float,
+    sample: Sample, settings: FitSettings, random_state: np.random.RandomState, n_restarts: int
 ) -> tuple[Run | Collapse, ...]:
     restarts: list[Run | Collapse] = []
     for number in range(n_restarts):
@@ -171,7 +167,7 @@ def _restarts(
             found = find_start(
                 sample, settings.start, random_state, well_conditioned=not estimation.has_prior
             )
-            restarts.append(new_run(number, settings, estimation.started(found, weight)))
+            restarts.append(new_run(number, settings, estimation.started(found)))
         except CollapsedComponentError as error:
             restarts.append(Collapse(number, error))
     return tuple(restarts)

@@ -35,18 +35,16 @@ class Estimation(ABC):
         return False
 
     def informed(self, moments: Moments) -> Estimation:
-        """Return the estimation that knows the moments of all rows, before the first iteration."""
+        """Return the estimation that knows the moments of all rows, before `started`; for priors only."""
         return self
 
-    def started(self, parameters: Parameters, weight: float) -> Parameters:
+    def started(self, parameters: Parameters) -> Parameters:
         """Return the parameters to begin with.
 
         Parameters
         ----------
         parameters : Parameters
             Those of the start: shares, means and covariances of clusters.
-        weight : float
-            Sum of the weights of all rows.
         """
         return parameters
 

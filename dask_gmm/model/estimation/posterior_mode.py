@@ -28,9 +28,12 @@ class PosteriorMode(Estimation):
     Attributes
     ----------
     prior : Prior
+    weight : float
+        Sum of the weights of all rows, once it is informed.
     """
 
     prior: Prior
+    weight: float = np.nan
     has_prior = True
 
     @property
@@ -38,7 +41,8 @@ class PosteriorMode(Estimation):
         return self.prior.asks_rows
 
     def informed(self, moments: Moments) -> PosteriorMode:
-        return replace(self, prior=self.prior.informed(moments, len(moments.mean) + 2.0))
+        prior = self.prior.informed(moments, len(moments.mean) + 2.0)
+        return replace(self, prior=prior, weight=moments.all_weight)
 
     def density(self, parameters: Parameters) -> Density:
         return Density.of(parameters)
@@ -73,8 +77,8 @@ class PosteriorMode(Estimation):
         )
         return self._mode(parameters, nk, origins + shift, spread, reg_covar, dtype)
 
-    def started(self, parameters: Parameters, weight: float) -> Parameters:
-        nk = parameters.weights * weight
+    def started(self, parameters: Parameters) -> Parameters:
+        nk = parameters.weights * self.weight
         double = np.dtype(np.float64)
         return self._mode(parameters, nk, parameters.means, parameters.covariances, 0.0, double)
 

@@ -39,22 +39,26 @@ class Variational(Estimation):
         Whether weights are broken off a stick (Dirichlet process), or Dirichlet.
     per_row : bool
         Whether the bound is divided by the number of rows; scikit-learn's is not.
+    weight : float
+        Sum of the weights of all rows, once it is informed.
     """
 
     prior: Prior
     concentration: float
     process: bool
     per_row: bool
+    weight: float = np.nan
     has_prior = True
     is_likelihood = False
 
     def informed(self, moments: Moments) -> Variational:
-        return replace(self, prior=self.prior.informed(moments, float(len(moments.mean))))
+        prior = self.prior.informed(moments, float(len(moments.mean)))
+        return replace(self, prior=prior, weight=moments.all_weight)
 
-    def started(self, parameters: Parameters, weight: float) -> Parameters:
+    def started(self, parameters: Parameters) -> Parameters:
         return self._posterior(
             parameters,
-            parameters.weights * weight,
+            parameters.weights * self.weight,
             parameters.means,
             parameters.covariances,
             np.dtype(np.float64),
