@@ -77,14 +77,13 @@ class MeasuredRows:
             return NoisyKernel(density.means, matrices, np.log(density.weights))
 
     def told(self, observed: Observed) -> NDArray[np.bool_] | None:
-        rows = _without_unmeasured(observed)
-        return self._exact.told(Part(rows, None, {}))
+        return self._told(observed, self._errors(observed)[0])
 
     def accumulate(self, statistics: Statistics, observed: Observed) -> None:
         errors, exact = self._errors(observed)
         if exact.any():
             self._exact.accumulate(statistics, Part.of(observed, exact))
-        told = self.told(observed)
+        told = self._told(observed, errors)
         noisy = ~exact if told is None else ~exact & told
         if not noisy.any():
             return
@@ -132,9 +131,16 @@ class MeasuredRows:
             else:
                 getattr(self._measured, name)(observed.rows[which], errors.of(which), part)
             out[which] = part
-        told = self.told(observed)
-        if told is not None and name == "log_density":
-            out[~told] = 0.0
+        if name == "log_density":
+            told = self._told(observed, errors)
+            if told is not None:
+                out[~told] = 0.0
+
+    def _told(self, observed: Observed, errors: Errors) -> NDArray[np.bool_] | None:
+        """Return which rows have a value of finite error; None where all do."""
+        unmeasured = np.isinf(errors.deviations)
+        rows = np.where(unmeasured, np.nan, observed.rows) if unmeasured.any() else observed.rows
+        return self._exact.told(Part(rows, None, {}))
 
     def _errors(self, observed: Observed) -> tuple[Errors, NDArray[np.bool_]]:
         """Return the errors, and which rows have none."""
@@ -148,14 +154,6 @@ class MeasuredRows:
         filled = np.where(np.isnan(errors.deviations), np.inf, errors.deviations)
         exact: NDArray[np.bool_] = np.asarray((counted == 0.0).all(axis=1))
         return Errors(filled, errors.correlations, errors.pairs), exact
-
-
-def _without_unmeasured(observed: Observed) -> NDArray[Any]:
-    """Return the rows with NaN where the error is infinite."""
-    errors = errors_of(observed.columns, observed.rows.shape[1])
-    if errors is None or not np.isinf(errors.deviations).any():
-        return observed.rows
-    return np.where(np.isinf(errors.deviations), np.nan, observed.rows)
 
 
 #: It has no state: this one is enough.
