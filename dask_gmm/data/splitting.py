@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dask_gmm.data.aligned import with_nan_rule
+from dask_gmm.data.feature_number import feature_number
 from dask_gmm.data.mapped import MappedSource, map_source
 from dask_gmm.data.rows import NanRule, under_nan_rule
 from dask_gmm.data.source import Block, Source, correlation_column, error_column
@@ -114,12 +115,10 @@ def pair_of(pair: tuple[Any, Any], n_features: int, names: Sequence[str] | None)
     """
     found = []
     for feature in pair:
-        if isinstance(feature, str) and names is not None and feature in names:
-            found.append(list(names).index(feature))
-        elif not isinstance(feature, str) and 0 <= int(feature) < n_features:
-            found.append(int(feature))
-        else:
+        number = feature_number(feature, names, n_features)
+        if number is None:
             raise ValueError(f"Correlations name {feature!r}, which is no feature: {names or n_features}.")
+        found.append(number)
     first, second = sorted(found)
     if first == second:
         raise ValueError(f"Correlations name the pair {pair!r}, which is one feature.")

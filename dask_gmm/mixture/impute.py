@@ -12,6 +12,7 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from dask_gmm.data.feature_number import Feature, feature_number
 from dask_gmm.data.imported import is_instance
 from dask_gmm.data.source import Source
 from dask_gmm.errors import DataError
@@ -20,8 +21,6 @@ from dask_gmm.mixture.fitted import fitted_parameters
 from dask_gmm.mixture.prediction import denoising, imputation
 from dask_gmm.mixture.validation import MeasurementErrors, imputed_source
 from dask_gmm.model.parameters import Parameters
-
-Feature = int | str
 
 
 class ImputingMixin:
@@ -183,13 +182,11 @@ class ImputingMixin:
         n_features = int(self.n_features_in_)  # type: ignore[attr-defined]
         positions = []
         for feature in features:
-            if isinstance(feature, str) and feature in names:
-                positions.append(names.index(feature))
-            elif not isinstance(feature, str) and 0 <= int(feature) < n_features:
-                positions.append(int(feature))
-            else:
+            number = feature_number(feature, names, n_features)
+            if number is None:
                 known = names or f"0 to {n_features - 1}"
                 raise ValueError(f"There is no feature {feature!r}; the features are {known}.")
+            positions.append(number)
         if not positions or len(set(positions)) < len(positions):
             raise ValueError(f"Name each feature once, and at least one; got {list(features)}.")
         return positions

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from dask_gmm.data.feature_number import feature_number
 from dask_gmm.mixture.fitted import fitted_parameters
 
 #: Okabe and Ito, Color Universal Design (2008), without yellow, which fades on white.
@@ -47,11 +48,10 @@ def position_of(feature: int | str, names: list[str]) -> int:
     ValueError
         There is no such feature.
     """
-    if isinstance(feature, str) and feature in names:
-        return names.index(feature)
-    if not isinstance(feature, str) and 0 <= int(feature) < len(names):
-        return int(feature)
-    raise ValueError(f"There is no feature {feature!r}; the features are {names}.")
+    number = feature_number(feature, names, len(names))
+    if number is None:
+        raise ValueError(f"There is no feature {feature!r}; the features are {names}.")
+    return number
 
 
 def matrices_of(estimator: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
