@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
@@ -120,20 +121,48 @@ def _new_kernel(observation: Observation, density: Density, arithmetic: np.dtype
 
 
 @dataclass(frozen=True)
-class Imputation:
-    """Rows with their holes filled, as a function of blocks; picklable, so that it travels to lazy data.
+class ExpectedRows(ABC):
+    """Rows as a mixture expects them, as a function of blocks; picklable, so that it travels to lazy data.
 
     Attributes
     ----------
     density : Density
     dtype : dtype
         Of the rows.
-    seed : int or None
-        Of draws from the conditional distribution; None for its mean.
     """
 
     density: Density
     dtype: np.dtype[Any]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Kernels are made anew where they are needed.
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def __call__(self, block: Block) -> NDArray[Any]:
+        """Return the rows of a block as they are expected to be."""
+        out = np.empty(block.rows.shape, dtype=self.dtype)
+        self._write(block, out)
+        give_back_if_short()
+        return out
+
+    @abstractmethod
+    def _write(self, block: Block, out: NDArray[Any]) -> None: ...
+
+    def answer(self, name: str, long_name: str) -> Answer:
+        """Return it as an answer of this name."""
+        return Answer(self, self.dtype, self.density.n_features, np.nan, name, long_name)
+
+
+@dataclass(frozen=True)
+class Imputation(ExpectedRows):
+    """Rows with their holes filled.
+
+    Attributes
+    ----------
+    seed : int or None
+        Of draws from the conditional distribution; None for its mean.
+    """
+
     seed: int | None
 
     @cached_property
@@ -141,61 +170,35 @@ class Imputation:
         with SingleBlasThread():
             return HOLES.kernel(self.density, np.dtype(np.float64))
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {field.name: getattr(self, field.name) for field in fields(self)}
-
-    def __call__(self, block: Block) -> NDArray[Any]:
-        """Return the rows of a block without holes."""
-        out = np.empty(block.rows.shape, dtype=self.dtype)
+    def _write(self, block: Block, out: NDArray[Any]) -> None:
         if self.seed is None:
             self._kernel.impute(block, out)
         else:
             self._kernel.draw(block, out, row_seeds(block.rows, block.numbers(), self.seed))
-        give_back_if_short()
-        return out
+
+
+@dataclass(frozen=True)
+class Denoising(ExpectedRows):
+    """Where rows are expected to be truly."""
+
+    @cached_property
+    def _kernel(self) -> MeasuredRows:
+        with SingleBlasThread():
+            return MEASURED.kernel(self.density, np.dtype(np.float64))
+
+    def _write(self, block: Block, out: NDArray[Any]) -> None:
+        self._kernel.denoise(block, out)
 
 
 def imputation(model: FittedMixture, rows_dtype: np.dtype[Any], seed: int | None = None) -> Answer:
     """Return the rows with their holes filled, of the rows' dtype, as a function of blocks."""
     function = Imputation(fitted_density(model), rows_dtype, seed)
-    return Answer(
-        function,
-        rows_dtype,
-        function.density.n_features,
-        np.nan,
-        "imputed",
-        "rows with missing values filled in",
-    )
-
-
-@dataclass(frozen=True)
-class Denoising(Imputation):
-    """Where rows are expected to be truly, as a function of blocks."""
-
-    def __call__(self, block: Block) -> NDArray[Any]:
-        """Return the rows of a block without their errors and holes."""
-        out = np.empty(block.rows.shape, dtype=self.dtype)
-        self._measured.denoise(block, out)
-        give_back_if_short()
-        return out
-
-    @cached_property
-    def _measured(self) -> MeasuredRows:
-        with SingleBlasThread():
-            return MEASURED.kernel(self.density, np.dtype(np.float64))
+    return function.answer("imputed", "rows with missing values filled in")
 
 
 def denoising(model: FittedMixture, rows_dtype: np.dtype[Any]) -> Answer:
     """Return where rows are expected to be truly, of the rows' dtype, as a function of blocks."""
-    function = Denoising(fitted_density(model), rows_dtype, None)
-    return Answer(
-        function,
-        rows_dtype,
-        function.density.n_features,
-        np.nan,
-        "denoised",
-        "expected values without errors",
-    )
+    return Denoising(fitted_density(model), rows_dtype).answer("denoised", "expected values without errors")
 
 
 def prediction(model: FittedMixture, quantity: Quantity, source: Source) -> Answer:
