@@ -10,7 +10,6 @@ import numpy as np
 import sklearn.mixture
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.callback import CallbackSupportMixin, with_callbacks
-from sklearn.utils.validation import check_is_fitted
 
 from dask_gmm.data.rows import NanRule
 from dask_gmm.data.source import Source
@@ -21,7 +20,7 @@ from dask_gmm.mixture.attributes import fitted_attributes, set_fitted
 from dask_gmm.mixture.constraints import BAYESIAN_GAUSSIAN_MIXTURE, Constraints
 from dask_gmm.mixture.endings import warn_of_ending
 from dask_gmm.mixture.fit import FitSpec, run_fit
-from dask_gmm.mixture.persistence import PersistenceMixin
+from dask_gmm.mixture.persistence import PersistenceMixin, converted_to
 from dask_gmm.mixture.predict import PredictingMixin
 from dask_gmm.mixture.priors import posterior_attributes, prior_attributes, variational
 from dask_gmm.mixture.repr import ShownMixin
@@ -201,14 +200,7 @@ class BayesianGaussianMixture(
 
     def to_sklearn(self) -> sklearn.mixture.BayesianGaussianMixture:
         """Return a fitted ``sklearn.mixture.BayesianGaussianMixture`` with the same attributes."""
-        check_is_fitted(self)
-        theirs = sklearn.mixture.BayesianGaussianMixture()
-        own = self.get_params(deep=False)
-        theirs.set_params(**{name: own[name] for name in theirs.get_params(deep=False)})
-        for name, value in vars(self).items():
-            if name.endswith("_") and not name.startswith("_"):
-                setattr(theirs, name, value)
-        return theirs
+        return converted_to(sklearn.mixture.BayesianGaussianMixture, self)
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, errors: MeasurementErrors | None) -> Source:
         """Fit as `fit` does, and return the rows."""

@@ -1,7 +1,8 @@
-"""What a file holds of a fitted estimator: values that JSON has, and arrays."""
+"""Model files, and what they hold of a fitted estimator: values that JSON has, and arrays."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -10,13 +11,18 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 import dask_gmm
+from dask_gmm.errors import ModelFileError
 from dask_gmm.mixture.fitted import PARAMETER_ATTRIBUTES, attribute_shapes, check_type_kept
 from dask_gmm.mixture.history_file import history_arrays, loaded_history
 from dask_gmm.mixture.sums_file import loaded_sums, sums_of
 from dask_gmm.model.covariance import covariance_structure, covariance_types
-from dask_gmm.storage.container import Arrays
+from dask_gmm.storage.atomic import read_whole, write_atomically
+from dask_gmm.storage.container import MAGIC, MALFORMED, Arrays, pack, reason, unpack
+from dask_gmm.storage.location import Location
+from dask_gmm.storage.retries import patiently
 
 Estimator = TypeVar("Estimator")
+Model = TypeVar("Model")
 
 #: Fitted attributes that are not arrays, with what makes them values that JSON has.
 _PLAIN: Mapping[str, Callable[[Any], Any]] = {
@@ -33,13 +39,58 @@ PIPELINE = "Pipeline"
 _BOUNDS = ("lower_bound_", "lower_bounds_")
 
 #: Of a Bayesian mixture: its posterior, and the prior that was used.
-_POSTERIOR = (
+POSTERIOR = (
     *("weight_concentration_", "mean_precision_", "degrees_of_freedom_", "weight_concentration_prior_"),
     *("mean_prior_", "mean_precision_prior_", "degrees_of_freedom_prior_", "covariance_prior_"),
 )
 
 #: Every attribute that a fit sets.
 FITTED = (*_PLAIN, *PARAMETER_ATTRIBUTES, *_BOUNDS)
+
+
+def write_model(
+    url: str | os.PathLike[str],
+    storage_options: Mapping[str, Any] | None,
+    header: Mapping[str, Any],
+    arrays: Arrays,
+) -> None:
+    """Write a model file, as a whole or not at all.
+
+    Raises
+    ------
+    OSError
+        The store refuses, or fails for longer than ``dask-gmm.read-deadline``.
+    """
+    content = pack(header, arrays)
+    location = Location.of(url, storage_options)
+    patiently(lambda: write_atomically(location, content), f"{location} cannot be written")
+
+
+def read_model(
+    url: str | os.PathLike[str],
+    storage_options: Mapping[str, Any] | None,
+    made_of: Callable[[Mapping[str, Any], Arrays], Model],
+) -> Model:
+    """Return what is made of the header and the arrays of a model file.
+
+    Raises
+    ------
+    ModelFileError
+        Another kind of file, damaged, of another version, or nothing can be made of it (a ValueError).
+    OSError
+        There is no such file, or the store fails for longer than ``dask-gmm.read-deadline``.
+    """
+    location = Location.of(url, storage_options)
+    content = patiently(lambda: read_whole(location, prefix=MAGIC), f"{location} cannot be read")
+    header, arrays = unpack(content, str(location))
+    try:
+        return made_of(header, arrays)
+    except MALFORMED as error:
+        # The checksum is right: another kind of model, another release, or made by other means.
+        raise ModelFileError(
+            f"{location}, written by dask_gmm {header.get('release')}, holds no model that dask_gmm "
+            f"{dask_gmm.__version__} can use: {reason(error)}"
+        ) from error
 
 
 def state_of(estimator: BaseEstimator, with_statistics: bool | None = None) -> tuple[dict[str, Any], Arrays]:
@@ -73,7 +124,7 @@ def state_of(estimator: BaseEstimator, with_statistics: bool | None = None) -> t
     arrays |= {name: np.asarray(getattr(estimator, name)) for name in PARAMETER_ATTRIBUTES}
     for name in _BOUNDS:
         arrays[name] = np.asarray(getattr(estimator, name), dtype=estimator.weights_.dtype)
-    arrays |= {name: np.asarray(getattr(estimator, name)) for name in _POSTERIOR if hasattr(estimator, name)}
+    arrays |= {name: np.asarray(getattr(estimator, name)) for name in POSTERIOR if hasattr(estimator, name)}
     _check_consistent(parameters, attributes, arrays)
     if hasattr(estimator, "history_"):
         arrays |= history_arrays(estimator.history_)
@@ -130,7 +181,7 @@ def _posterior(arrays: Arrays) -> dict[str, Any]:
     """
     if "weight_concentration_" not in arrays:
         return {}
-    found: dict[str, Any] = {name: arrays[name][()] for name in _POSTERIOR}
+    found: dict[str, Any] = {name: arrays[name][()] for name in POSTERIOR}
     n_components = len(arrays["means_"])
     concentration = arrays["weight_concentration_"]
     shapes = (concentration.shape, arrays["mean_precision_"].shape, arrays["degrees_of_freedom_"].shape)

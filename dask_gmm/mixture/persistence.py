@@ -5,26 +5,15 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Self, TypeVar
 
 import sklearn.mixture
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-import dask_gmm
-from dask_gmm.errors import ModelFileError
 from dask_gmm.mixture.fitted import check_type_kept
-from dask_gmm.mixture.model_file import FITTED, estimator_of, state_of
-from dask_gmm.storage.atomic import read_whole, write_atomically
-from dask_gmm.storage.container import (
-    MAGIC,
-    MALFORMED,
-    pack,
-    reason,
-    unpack,
-)
-from dask_gmm.storage.location import Location
-from dask_gmm.storage.retries import patiently
+from dask_gmm.mixture.model_file import FITTED, POSTERIOR, estimator_of, read_model, state_of, write_model
 
 Estimator = TypeVar("Estimator")
 Url = str | os.PathLike[str]
@@ -79,9 +68,7 @@ class PersistenceMixin:
         True
         """
         check_is_fitted(self)
-        content = pack(*state_of(self, with_statistics))
-        location = Location.of(url, storage_options)
-        patiently(lambda: write_atomically(location, content), f"{location} cannot be written")
+        write_model(url, storage_options, *state_of(self, with_statistics))
 
     @classmethod
     def load(cls, url: Url, *, storage_options: Mapping[str, Any] | None = None) -> Self:
@@ -112,17 +99,7 @@ class PersistenceMixin:
         OSError
             The store refuses, or fails for longer than ``dask-gmm.read-deadline``.
         """
-        location = Location.of(url, storage_options)
-        content = patiently(lambda: read_whole(location, prefix=MAGIC), f"{location} cannot be read")
-        header, arrays = unpack(content, str(location))
-        try:
-            return estimator_of(cls, header, arrays)
-        except MALFORMED as error:
-            # The checksum is right: another kind of model, another release, or made by other means.
-            raise ModelFileError(
-                f"{location}, written by dask_gmm {header.get('release')}, holds no model that dask_gmm "
-                f"{dask_gmm.__version__} can use: {reason(error)}"
-            ) from error
+        return read_model(url, storage_options, partial(estimator_of, cls))
 
     def to_sklearn(self) -> sklearn.mixture.GaussianMixture:
         """Return a fitted ``sklearn.mixture.GaussianMixture`` with the same parameters and attributes.
@@ -142,7 +119,7 @@ class PersistenceMixin:
         >>> GaussianMixture(n_components=2, random_state=0).fit(rows).to_sklearn()
         GaussianMixture(n_components=2, random_state=0)
         """
-        return _converted(self, sklearn.mixture.GaussianMixture)
+        return converted_to(sklearn.mixture.GaussianMixture, self)
 
     @classmethod
     def from_sklearn(cls, model: sklearn.mixture.GaussianMixture) -> Self:
@@ -157,10 +134,11 @@ class PersistenceMixin:
         """
         if not isinstance(model, sklearn.mixture.GaussianMixture):
             raise TypeError(f"model is a {type(model).__name__}, not a sklearn.mixture.GaussianMixture.")
-        return _converted(model, cls)
+        return converted_to(cls, model)
 
 
-def _converted(estimator: BaseEstimator, cls: type[Estimator]) -> Estimator:
+def converted_to(cls: type[Estimator], estimator: BaseEstimator) -> Estimator:
+    """Return an estimator of another class with the parameters and attributes of a fitted one, copied."""
     check_is_fitted(estimator)
     check_type_kept(estimator)
     converted: Any = cls()
@@ -168,7 +146,7 @@ def _converted(estimator: BaseEstimator, cls: type[Estimator]) -> Estimator:
     # Copies, so that a later fit of one leaves the other alone.
     parameters = copy.deepcopy(estimator.get_params(deep=False))
     converted.set_params(**{name: value for name, value in parameters.items() if name in known})
-    for name in FITTED:
+    for name in (*FITTED, *POSTERIOR):
         if hasattr(estimator, name):
             setattr(converted, name, copy.deepcopy(getattr(estimator, name)))
     if isinstance(converted, PersistenceMixin):

@@ -11,17 +11,12 @@ import numpy as np
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.utils.validation import check_is_fitted
 
-import dask_gmm
-from dask_gmm.errors import ModelFileError
 from dask_gmm.mixture.bayesian_gaussian_mixture import BayesianGaussianMixture
 from dask_gmm.mixture.gaussian_mixture import GaussianMixture
-from dask_gmm.mixture.model_file import PIPELINE, estimator_of, state_of
+from dask_gmm.mixture.model_file import PIPELINE, estimator_of, read_model, state_of, write_model
 from dask_gmm.preprocessing.pca import PCA
 from dask_gmm.preprocessing.standard_scaler import StandardScaler
-from dask_gmm.storage.atomic import read_whole, write_atomically
-from dask_gmm.storage.container import MAGIC, MALFORMED, Arrays, pack, reason, unpack
-from dask_gmm.storage.location import Location
-from dask_gmm.storage.retries import patiently
+from dask_gmm.storage.container import Arrays
 
 Step = StandardScaler | PCA
 Mixture = GaussianMixture | BayesianGaussianMixture
@@ -79,9 +74,8 @@ def save_pipeline(
         plain, own = _state_of_step(step)
         told.append(plain)
         arrays |= {f"steps.{number}.{name}": array for name, array in own.items()}
-    content = pack({**header, "estimator": PIPELINE, "mixture": header["estimator"], "steps": told}, arrays)
-    location = Location.of(url, storage_options)
-    patiently(lambda: write_atomically(location, content), f"{location} cannot be written")
+    header = {**header, "estimator": PIPELINE, "mixture": header["estimator"], "steps": told}
+    write_model(url, storage_options, header, arrays)
 
 
 def load_pipeline(url: Url, *, storage_options: Mapping[str, Any] | None = None) -> Pipeline:
@@ -101,23 +95,18 @@ def load_pipeline(url: Url, *, storage_options: Mapping[str, Any] | None = None)
     ModelFileError
         Another kind of file, damaged, of another version, or inconsistent (a ValueError).
     """
-    location = Location.of(url, storage_options)
-    content = patiently(lambda: read_whole(location, prefix=MAGIC), f"{location} cannot be read")
-    header, arrays = unpack(content, str(location))
-    try:
-        told: Sequence[Mapping[str, Any]] = header.get("steps", ())
-        steps = [_step_of(plain, _own(arrays, number)) for number, plain in enumerate(told)]
-        if header["estimator"] == PIPELINE:
-            header = {**header, "estimator": header.get("mixture", "GaussianMixture")}
-        if header["estimator"] not in _MIXTURES:
-            raise ValueError(f"it holds a {header['estimator']}")
-        model = estimator_of(_MIXTURES[header["estimator"]], header, arrays)
-        _check_widths(steps, model)
-    except MALFORMED as error:
-        raise ModelFileError(
-            f"{location}, written by dask_gmm {header.get('release')}, holds no model that dask_gmm "
-            f"{dask_gmm.__version__} can use: {reason(error)}"
-        ) from error
+    return read_model(url, storage_options, _pipeline_of)
+
+
+def _pipeline_of(header: Mapping[str, Any], arrays: Arrays) -> Pipeline:
+    told: Sequence[Mapping[str, Any]] = header.get("steps", ())
+    steps = [_step_of(plain, _own(arrays, number)) for number, plain in enumerate(told)]
+    if header["estimator"] == PIPELINE:
+        header = {**header, "estimator": header.get("mixture", "GaussianMixture")}
+    if header["estimator"] not in _MIXTURES:
+        raise ValueError(f"it holds a {header['estimator']}")
+    model = estimator_of(_MIXTURES[header["estimator"]], header, arrays)
+    _check_widths(steps, model)
     return make_pipeline(*steps, model)
 
 
