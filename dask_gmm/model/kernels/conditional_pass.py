@@ -20,13 +20,11 @@ from dask_gmm.model.kernels.small_systems import (
     add_log_diagonals,
     most_holes,
 )
-from dask_gmm.model.kernels.softmax import BITS, log2_positive
+from dask_gmm.model.kernels.softmax import BITS, HALF_LOG_TWO_PI, log2_positive
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.uintp]
 
-# Half the logarithm of 2 pi, in bits.
-_HALF_LOG_TWO_PI = 0.5 * BITS * np.log(2.0 * np.pi)
 # Responsibilities below change no sum that counts.
 _NOTHING = 1e-30
 
@@ -98,7 +96,7 @@ def _log_joint(
     for t in range(width):
         out[t] = peak + (0.5 * BITS) * out[t]
     if same:
-        shared = most * _HALF_LOG_TWO_PI
+        shared = most * HALF_LOG_TWO_PI
         for a in range(most):
             shared += log2_positive(triangle[a * (a + 1) // 2 + a, 0])
         for t in range(width):
@@ -110,7 +108,7 @@ def _log_joint(
         for a in range(n_holes):
             for t in range(LANES):
                 if holes[a, lane + t] != pad:
-                    out[lane + t] += _HALF_LOG_TWO_PI
+                    out[lane + t] += HALF_LOG_TWO_PI
 
 
 @inner

@@ -15,7 +15,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from dask_gmm.model.kernels.vectors import Array, shuffle
+from dask_gmm.model.kernels.vectors import Array, spread
 
 #: Rows that go through the same steps together.
 LANES = 8
@@ -100,10 +100,7 @@ def add_scaled(_: Any, out: Any, o: Any, factor: Any, a: Any, i: Any) -> Any:
 def _scaled(out: Any, o: Any, factor: Any, a: Any, i: Any, *, add: bool) -> Any:
     def generate(context: Any, builder: Any, _: Any, values: Any) -> Any:
         to, one = Array(context, builder, out, values[0]), Array(context, builder, a, values[3])
-        undefined = ir.Constant(_VECTOR, ir.Undefined)
-        first = builder.insert_element(undefined, values[2], ir.Constant(ir.IntType(32), 0))
-        spread = shuffle(builder, first, undefined, [0] * LANES)
-        product = builder.fmul(spread, one.load(values[4], LANES), flags=_FUSED)
+        product = builder.fmul(spread(builder, values[2], LANES), one.load(values[4], LANES), flags=_FUSED)
         if add:
             product = builder.fadd(to.load(values[1], LANES), product, flags=_FUSED)
         to.store(product, values[1])

@@ -14,18 +14,15 @@ from dask_gmm.model.kernels.lanes import (
     add_scaled,
     clear,
     copy,
-    inverse_root,
     scale,
     set_scaled,
     subtract_product,
 )
-from dask_gmm.model.kernels.small_systems import add_log_diagonals
-from dask_gmm.model.kernels.softmax import BITS
+from dask_gmm.model.kernels.small_systems import add_log_diagonals, factorize_in_place
+from dask_gmm.model.kernels.softmax import BITS, HALF_LOG_TWO_PI
 
 Array = NDArray[np.float64]
 
-#: Half the logarithm of 2 pi, in bits.
-HALF_LOG_TWO_PI = 0.5 * BITS * np.log(2.0 * np.pi)
 #: Responsibilities below change no sum by a rounding.
 NOTHING = 1e-17
 
@@ -39,21 +36,15 @@ def _factorize(covariance: Array, lane: int, both: Array, noise: Array, triangle
             place = (a * (a + 1) // 2 + b) * n + lane
             copy(triangle, place, noise, place)
             add_scaled(triangle, place, covariance[a, b], both, place)
-    for b in range(d):
-        pivot = (b * (b + 1) // 2 + b) * n + lane
-        inverse_root(triangle, pivot)
-        for a in range(b + 1, d):
-            row = a * (a + 1) // 2
-            left = (row + b) * n + lane
-            scale(triangle, left, triangle, pivot)
-            for c in range(b + 1, a + 1):
-                right = (c * (c + 1) // 2 + b) * n + lane
-                subtract_product(triangle, (row + c) * n + lane, triangle, left, triangle, right)
+    factorize_in_place(triangle, lane, d)
 
 
 @inner
 def _solve(lane: int, d: int, triangle: Array, solved: Array, at: int, n: int) -> None:
-    """Multiply the `d` lines of `solved`, which are `n` apart and begin at `at`, by the inverse factor."""
+    """Multiply the `d` lines of `solved`, which are `n` apart and begin at `at`, by the inverse factor.
+
+    `solve_lower` of `small_systems` does it to lines a fixed distance apart, which saves it 5 % of a pass.
+    """
     width = triangle.shape[1]
     for a in range(d):
         own = at + a * n

@@ -15,14 +15,13 @@ from dask_gmm.compiled import OPTIONS, compile_for, inner, read_only
 from dask_gmm.model.kernels.kernel import given_types, write_outputs
 from dask_gmm.model.kernels.lanes import LANES
 from dask_gmm.model.kernels.noisy_loops import (
-    HALF_LOG_TWO_PI,
     NOTHING,
     add_denoised,
     add_statistics_by_loops,
     log_joint_by_loops,
 )
 from dask_gmm.model.kernels.noisy_steps import density_step, moments_step
-from dask_gmm.model.kernels.softmax import BITS, log2_positive
+from dask_gmm.model.kernels.softmax import BITS, HALF_LOG_TWO_PI, log2_positive
 
 Array = NDArray[np.float64]
 

@@ -15,7 +15,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from dask_gmm.model.kernels.lanes import LANES
-from dask_gmm.model.kernels.vectors import Array, index, shuffle
+from dask_gmm.model.kernels.vectors import Array, index, spread
 
 _FUSED = ("contract",)
 _VECTOR = ir.VectorType(ir.DoubleType(), LANES)
@@ -33,9 +33,7 @@ class _Lanes:
 
     def spread(self, value: Any) -> Any:
         """Copy a number to all lanes."""
-        undefined = ir.Constant(_VECTOR, ir.Undefined)
-        first = self.builder.insert_element(undefined, value, ir.Constant(ir.IntType(32), 0))
-        return shuffle(self.builder, first, undefined, [0] * LANES)
+        return spread(self.builder, value, LANES)
 
     def times(self, a: Any, b: Any) -> Any:
         """Return a b."""

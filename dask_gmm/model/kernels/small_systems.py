@@ -46,10 +46,27 @@ def most_holes(holes: Indices, lane: int, most: int, padding: int) -> int:
 
 
 @inner
-def factorize(matrix: Array, holes: Indices, lane: int, n_holes: int, triangle: Array) -> None:
-    """Write the Cholesky factor of each row's matrix to `triangle`, of n_holes (n_holes + 1) / 2 lines.
+def factorize_in_place(triangle: Array, lane: int, size: int) -> None:
+    """Replace the lower triangle of each row's matrix by its Cholesky factor.
 
     Column by column, so that no step waits for the one before.
+    """
+    n = triangle.shape[1]
+    for b in range(size):
+        pivot = (b * (b + 1) // 2 + b) * n + lane
+        inverse_root(triangle, pivot)
+        for a in range(b + 1, size):
+            row = a * (a + 1) // 2
+            left = (row + b) * n + lane
+            scale(triangle, left, triangle, pivot)
+            for c in range(b + 1, a + 1):
+                right = (c * (c + 1) // 2 + b) * n + lane
+                subtract_product(triangle, (row + c) * n + lane, triangle, left, triangle, right)
+
+
+@inner
+def factorize(matrix: Array, holes: Indices, lane: int, n_holes: int, triangle: Array) -> None:
+    """Write the Cholesky factor of each row's matrix to `triangle`, of n_holes (n_holes + 1) / 2 lines.
 
     Parameters
     ----------
@@ -58,7 +75,6 @@ def factorize(matrix: Array, holes: Indices, lane: int, n_holes: int, triangle: 
     lane : int
         The first row.
     """
-    n = triangle.shape[1]
     for a in range(n_holes):
         place = a * (a + 1) // 2
         for b in range(a + 1):
@@ -66,16 +82,7 @@ def factorize(matrix: Array, holes: Indices, lane: int, n_holes: int, triangle: 
                 i, j = holes[a, t], holes[b, t]
                 # Paddings of one row are unknowns of their own.
                 triangle[place + b, t] = matrix[i, j] if i != j or a == b else 0.0
-    for b in range(n_holes):
-        pivot = (b * (b + 1) // 2 + b) * n + lane
-        inverse_root(triangle, pivot)
-        for a in range(b + 1, n_holes):
-            row = a * (a + 1) // 2
-            left = (row + b) * n + lane
-            scale(triangle, left, triangle, pivot)
-            for c in range(b + 1, a + 1):
-                right = (c * (c + 1) // 2 + b) * n + lane
-                subtract_product(triangle, (row + c) * n + lane, triangle, left, triangle, right)
+    factorize_in_place(triangle, lane, n_holes)
 
 
 @inner
@@ -129,10 +136,10 @@ def solve_lower(
     values: NDArray[Any], holes: Indices, lane: int, n_holes: int, triangle: Array, solved: Array
 ) -> None:
     """Write T^-1 times the `values` at each row's holes to `solved`, shape (>= n_holes, LANES)."""
-    n = triangle.shape[1]
     for a in range(n_holes):
         for t in range(LANES):
             solved[a, t] = values[holes[a, lane + t], lane + t]
+    n = triangle.shape[1]
     for a in range(n_holes):
         scale(solved, a * LANES, triangle, (a * (a + 1) // 2 + a) * n + lane)
         for c in range(a + 1, n_holes):

@@ -20,6 +20,8 @@ from dask_gmm.compiled import OPTIONS, inlined, inner
 #: Bits in a nat, and nats in a bit.
 BITS = 1.4426950408889634
 NATS = 0.6931471805599453
+#: Half the logarithm of 2 pi, in bits.
+HALF_LOG_TWO_PI = 0.5 * BITS * np.log(2.0 * np.pi)
 
 # Adding 1.5 * 2^52 rounds to an integer and leaves it in the low bits.
 _ROUND, _ROUND_32 = 6755399441055744.0, np.float32(12582912.0)

@@ -33,6 +33,13 @@ def shuffle(builder: Any, a: Any, b: Any, lanes: Sequence[int]) -> Any:
     return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(_LANE, len(lanes)), list(lanes)))
 
 
+def spread(builder: Any, value: Any, lanes: int) -> Any:
+    """Copy a number to all lanes of a vector."""
+    undefined = ir.Constant(ir.VectorType(value.type, lanes), ir.Undefined)
+    first = builder.insert_element(undefined, value, ir.Constant(_LANE, 0))
+    return shuffle(builder, first, undefined, [0] * lanes)
+
+
 class Array:
     """An array argument inside a builder: vectors to load and store at flat offsets."""
 
@@ -82,13 +89,8 @@ class Array:
     def spread_line(self, offset: Any, line: Any, columns: int) -> list[Any]:
         """Return the elements of a line of `columns`, each copied to every lane."""
         first = self.builder.add(offset, self.builder.mul(line, index(columns)))
-        return [self._spread(self.builder.add(first, index(k))) for k in range(columns)]
-
-    def _spread(self, offset: Any) -> Any:
-        one = self.element(offset)
-        undefined = ir.Constant(self.vector, ir.Undefined)
-        first = self.builder.insert_element(undefined, one, ir.Constant(_LANE, 0))
-        return shuffle(self.builder, first, undefined, [0] * self.lanes)
+        places = (self.builder.add(first, index(k)) for k in range(columns))
+        return [spread(self.builder, self.element(place), self.lanes) for place in places]
 
 
 def interleaved(builder: Any, a: Any, b: Any, group: int) -> tuple[Any, Any]:
