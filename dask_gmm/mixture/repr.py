@@ -40,7 +40,7 @@ class ShownMixin:
             A local path, or any URL that fsspec can write to. A file that is there is replaced.
         X : optional
             Rows as in `predict`: a picture shows their density, and how sure the mixture is of them. At most
-            50 000 are taken, in a pass for each picture.
+            50 000 are taken, in one pass; samples on a grid are read once more, for a map of all of them.
         storage_options : mapping, optional
             For the fsspec file system.
 

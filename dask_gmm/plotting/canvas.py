@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dask_gmm.data.feature_number import feature_number
 from dask_gmm.mixture.fitted import fitted_parameters
+
+Array = NDArray[np.float64]
 
 #: Okabe and Ito, Color Universal Design (2008), without yellow, which fades on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
@@ -54,7 +58,16 @@ def position_of(feature: int | str, names: list[str]) -> int:
     return number
 
 
-def matrices_of(estimator: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return the covariance matrix of each component, shape (n_components, n_features, n_features)."""
+def matrices_of(estimator: Any, features: Sequence[int] | None = None) -> Array:
+    """Return the covariance matrix of each component, shape (n_components, n, n), of n features or of all."""
     mixture = fitted_parameters(estimator)
-    return mixture.structure.as_matrices(mixture.covariances, mixture.n_components, mixture.n_features)
+    covariances, n_features = mixture.covariances, mixture.n_features
+    if features is not None:
+        covariances, n_features = mixture.structure.selected(covariances, features), len(features)
+    return mixture.structure.as_matrices(covariances, mixture.n_components, n_features)
+
+
+def deviations_and_correlations(matrices: Array) -> tuple[Array, Array]:
+    """Return the standard deviations of each component, shape (n_components, n), and its correlations."""
+    deviations = np.sqrt(np.diagonal(matrices, axis1=1, axis2=2))
+    return deviations, matrices / (deviations[:, :, np.newaxis] * deviations[:, np.newaxis, :])

@@ -55,12 +55,12 @@ class MixtureCornerDisplay:
         check_is_fitted(estimator)
         names = names_of(estimator)
         chosen = range(min(len(names), _MOST_FEATURES)) if features is None else features
-        numbers = np.array([position_of(feature, names) for feature in chosen])
+        numbers = [position_of(feature, names) for feature in chosen]
         rows = None if X is None else sampled_rows(estimator, X, _ROWS)[:, numbers]
         return cls(
             np.asarray(estimator.weights_, dtype=np.float64),
             np.asarray(estimator.means_, dtype=np.float64)[:, numbers],
-            matrices_of(estimator)[:, numbers][:, :, numbers],
+            matrices_of(estimator, numbers),
             [names[number] for number in numbers],
             rows,
         ).plot()

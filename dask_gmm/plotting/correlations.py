@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from dask_gmm.plotting.canvas import axes_of, matrices_of, names_of
+from dask_gmm.plotting.canvas import axes_of, deviations_and_correlations, matrices_of, names_of
 
 Array = NDArray[np.float64]
 
@@ -56,9 +56,7 @@ class CovarianceDisplay:
         """
         check_is_fitted(estimator)
         chosen = list(range(len(estimator.weights_)) if components is None else components)
-        matrices = matrices_of(estimator)[chosen]
-        deviations = np.sqrt(np.diagonal(matrices, axis1=1, axis2=2))
-        correlations = matrices / (deviations[:, :, np.newaxis] * deviations[:, np.newaxis, :])
+        _, correlations = deviations_and_correlations(matrices_of(estimator)[chosen])
         weights = np.asarray(estimator.weights_, dtype=np.float64)[chosen]
         return cls(correlations, chosen, weights, names_of(estimator)).plot()
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
+from dask_gmm.fitting.row_sample import Sample
 from dask_gmm.plotting.canvas import COLOURS, MOST_COLOURS, axes_of, matrices_of, names_of, position_of
 from dask_gmm.plotting.sampled_rows import sampled_rows
 
@@ -62,7 +63,13 @@ class MixtureDisplay:
 
     @classmethod
     def from_estimator(
-        cls, estimator: Any, X: Any = None, features: Sequence[int | str] = (0, 1), *, ax: Any = None
+        cls,
+        estimator: Any,
+        X: Any = None,
+        features: Sequence[int | str] = (0, 1),
+        *,
+        ax: Any = None,
+        sample: Sample | None = None,
     ) -> Self:
         """Draw a fitted mixture.
 
@@ -74,13 +81,15 @@ class MixtureDisplay:
         features : (feature, feature), default=(0, 1)
             Numbers or names.
         ax : matplotlib Axes, optional
+        sample : Sample, optional
+            Rows of X that were drawn already, as many at least.
         """
         check_is_fitted(estimator)
         names = names_of(estimator)
         first, second = (position_of(feature, names) for feature in features)
-        chosen = np.array([first, second])
-        rows = None if X is None else sampled_rows(estimator, X, _ROWS)[:, chosen]
-        matrices = matrices_of(estimator)[:, chosen][:, :, chosen]
+        chosen = [first, second]
+        rows = None if X is None else sampled_rows(estimator, X, _ROWS, sample)[:, chosen]
+        matrices = matrices_of(estimator, chosen)
         means = np.asarray(estimator.means_, dtype=np.float64)[:, chosen]
         weights = np.asarray(estimator.weights_, dtype=np.float64)
         return cls(weights, means, matrices, (names[first], names[second]), rows).plot(ax=ax)

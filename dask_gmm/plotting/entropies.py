@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
+from dask_gmm.fitting.row_sample import Sample
 from dask_gmm.mixture.validation import prediction_source
 from dask_gmm.plotting.canvas import COLOURS, axes_of
 from dask_gmm.plotting.sampled_rows import sampled_rows
 
-_ROWS = 50_000
+#: No picture shows more.
+MOST_ROWS = 50_000
 
 
 @dataclass
@@ -42,7 +44,7 @@ class ResponsibilityDisplay:
     ax_: Any = field(default=None, init=False)
 
     @classmethod
-    def from_estimator(cls, estimator: Any, X: Any, *, ax: Any = None) -> Self:
+    def from_estimator(cls, estimator: Any, X: Any, *, ax: Any = None, sample: Sample | None = None) -> Self:
         """Draw how sure a fitted mixture is of rows.
 
         Parameters
@@ -52,6 +54,8 @@ class ResponsibilityDisplay:
             As in ``GaussianMixture.predict``. Samples with two axes (images, gridded variables) become a map,
             which is computed here; of all others at most 50 000 rows are taken, in one pass.
         ax : matplotlib Axes, optional
+        sample : Sample, optional
+            Rows of X that were drawn already, as many at least.
         """
         check_is_fitted(estimator)
         source = prediction_source(estimator, X)
@@ -60,7 +64,7 @@ class ResponsibilityDisplay:
             names = [str(name or "") for name in source.dims] or ["", ""]
             resp = np.asarray(estimator.predict_proba(X))
             return cls(_bits(resp), n_components, (names[0], names[1])).plot(ax=ax)
-        resp = np.asarray(estimator.predict_proba(sampled_rows(estimator, X, _ROWS)))
+        resp = np.asarray(estimator.predict_proba(sampled_rows(estimator, X, MOST_ROWS, sample)))
         return cls(_bits(resp), n_components).plot(ax=ax)
 
     def plot(self, *, ax: Any = None) -> Self:

@@ -14,12 +14,13 @@ import sklearn
 from sklearn.utils.validation import check_is_fitted
 
 import dask_gmm
-from dask_gmm.plotting.canvas import matrices_of, names_of
+from dask_gmm.plotting.canvas import Array, deviations_and_correlations, matrices_of, names_of
 from dask_gmm.plotting.convergence_display import ConvergenceDisplay
 from dask_gmm.plotting.correlations import CovarianceDisplay
 from dask_gmm.plotting.ellipses import MixtureDisplay
-from dask_gmm.plotting.entropies import ResponsibilityDisplay
+from dask_gmm.plotting.entropies import MOST_ROWS, ResponsibilityDisplay
 from dask_gmm.plotting.page import STYLE, TABLE_SCRIPT
+from dask_gmm.plotting.sampled_rows import row_sample
 from dask_gmm.storage.atomic import write_atomically
 from dask_gmm.storage.location import Location
 
@@ -47,7 +48,7 @@ def write_report(
         A local path, or any URL that fsspec can write to. A file that is there is replaced.
     X : optional
         Rows as in ``predict``: a picture shows their density, and how sure the mixture is of them. At most
-        50 000 are taken, in a pass for each picture.
+        50 000 are taken, in one pass; samples on a grid are read once more, for a map of all of them.
     storage_options : mapping, optional
         For the fsspec file system.
 
@@ -62,11 +63,12 @@ def write_report(
 
 def report_page(estimator: Any, X: Any = None) -> str:
     """Return the page as text."""
+    matrices = matrices_of(estimator)
     title = f"Gaussian mixture of {len(estimator.weights_)} components"
     sections = [
         _section("What was fitted", _facts(_summary(estimator))),
-        _section("What to look at", _list(_advice(estimator))),
-        _section("Components", _components(estimator)),
+        _section("What to look at", _list(_advice(estimator, matrices))),
+        _section("Components", _components(estimator, matrices)),
         _section("Pictures", "".join(_pictures(estimator, X))),
         _section("Parameters", _facts(_parameters(estimator))),
         _section("Versions", _facts(_versions())),
@@ -100,7 +102,7 @@ def _summary(estimator: Any) -> dict[str, str]:
     return told
 
 
-def _advice(estimator: Any) -> list[str]:
+def _advice(estimator: Any, matrices: Array) -> list[str]:
     """Return what is worth a look, each with what to do about it."""
     told = []
     if not estimator.converged_:
@@ -111,7 +113,6 @@ def _advice(estimator: Any) -> list[str]:
             f"Components {', '.join(map(str, rare[:10]))} have less than {_FEW_ROWS:.1%} of the rows each: "
             "fewer components may do, or they are anomalies."
         )
-    matrices = matrices_of(estimator)
     deviations = np.sqrt(np.diagonal(matrices, axis1=1, axis2=2))
     floor = np.sqrt(getattr(estimator, "reg_covar", 0.0))
     narrow = np.flatnonzero((deviations <= 1.5 * floor).any(axis=1))
@@ -123,11 +124,10 @@ def _advice(estimator: Any) -> list[str]:
     return told or ["Nothing: the fit converged, and no component is nearly empty or degenerate."]
 
 
-def _components(estimator: Any) -> str:
-    names, matrices = names_of(estimator), matrices_of(estimator)
+def _components(estimator: Any, matrices: Array) -> str:
+    names = names_of(estimator)
     shown = list(range(min(len(names), _MOST_COLUMNS)))
-    deviations = np.sqrt(np.diagonal(matrices, axis1=1, axis2=2))
-    correlations = matrices / (deviations[:, :, np.newaxis] * deviations[:, np.newaxis, :])
+    deviations, correlations = deviations_and_correlations(matrices)
     heads = ["component", "weight", *(f"{names[j]} (mean ± deviation)" for j in shown), "largest correlation"]
     lines = []
     for k in np.argsort(-np.asarray(estimator.weights_), kind="stable"):
@@ -161,8 +161,9 @@ def _largest(correlation: Any, names: Sequence[str]) -> str:
 
 def _pictures(estimator: Any, X: Any) -> Iterator[str]:
     names = names_of(estimator)
+    sample = None if X is None else row_sample(estimator, X, MOST_ROWS)
     if len(names) > 1:
-        display: Any = MixtureDisplay.from_estimator(estimator, X)
+        display: Any = MixtureDisplay.from_estimator(estimator, X, sample=sample)
         told = (
             f"Ellipses of one and two standard deviations of each component, over {names[0]} and {names[1]}"
         )
@@ -176,7 +177,7 @@ def _pictures(estimator: Any, X: Any) -> Iterator[str]:
         display = CovarianceDisplay.from_estimator(estimator, sorted(map(int, largest)))
         yield _figure(display.figure_, "Correlations between the features of each component")
     if X is not None and len(estimator.weights_) > 1:
-        display = ResponsibilityDisplay.from_estimator(estimator, X)
+        display = ResponsibilityDisplay.from_estimator(estimator, X, sample=sample)
         yield _figure(display.figure_, "How sure the mixture is of the component of each row")
 
 

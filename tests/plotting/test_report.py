@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import dask.array as da
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -86,3 +87,15 @@ def test_command_draws_what_a_model_file_keeps(gm, tmp_path):
     assert CliRunner().invoke(command, argv).exit_code == 0
     assert "gains, by iteration" in out.read_text(encoding="utf-8")
     assert CliRunner().invoke(command, argv).exit_code == 2
+
+
+def test_rows_are_read_once_for_the_whole_page(gm, rows, tmp_path):
+    reads = []
+
+    def counted(block):
+        reads.append(len(block))
+        return block
+
+    lazy = da.from_array(rows, chunks=(200, 3)).map_blocks(counted, dtype=rows.dtype, meta=rows[:0])
+    gm.report(tmp_path / "fit.html", lazy)
+    assert reads == [200] * 3
