@@ -242,13 +242,14 @@ def test_nothing_grows(make_client, make_killer, slow_rows, make_estimator):
     sampler = threading.Thread(target=sample)
     sampler.start()
     try:
+        x = slow_rows(0.002).x
         with make_killer(client, 3.0, 0) as killer:
-            fitted = make_estimator(max_iter=200).fit(slow_rows(0.002).x)
+            while len(killer.killed) < 5:  # a fit takes as long as the machine needs
+                fitted = make_estimator(max_iter=200).fit(x)
+                assert fitted.n_iter_ == 200
     finally:
         ended.set()
         sampler.join()
-    assert fitted.n_iter_ == 200
-    assert len(killer.killed) >= 5
     early, late = np.split(np.array(sampled[len(sampled) % 2 :]), 2)
     tasks, futures, memory = early.max(axis=0)
     print(f"\n{len(killer.killed)} kills, {len(sampled)} samples, first half then second:", end=" ")
