@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dask_gmm.errors import DataError
 from dask_gmm.fitting.em import Run
 from dask_gmm.fitting.init.initialization import StartSettings
-from dask_gmm.mixture.fitted import PARAMETER_ATTRIBUTES, PARAMETERS
+from dask_gmm.mixture.fitted import attribute_shapes
 from dask_gmm.model.parameters import Parameters
 
 # What not every fit sets, so that each has to forget it.
@@ -45,7 +45,14 @@ def parameter_attributes(parameters: Parameters, dtype: np.dtype[Any]) -> dict[s
     return {
         # A parameter may be set to something else afterwards; what was fitted stays.
         "covariance_type_": parameters.covariance_type,
-        **{f"{name}_": _of_dtype(getattr(parameters, name), dtype) for name in PARAMETERS},
+        **{
+            f"{name}_": _of_dtype(array, dtype)
+            for name, array in {
+                "weights": parameters.weights,
+                "means": parameters.means,
+                **parameters.structure.attributes(parameters.covariances, parameters.precisions_cholesky),
+            }.items()
+        },
     }
 
 
@@ -76,6 +83,10 @@ def set_fitted(estimator: object, attributes: Mapping[str, Any], keep: Collectio
         Parameters that the dtype of the rows cannot hold.
     """
     _check_held(attributes)
+    if "covariance_type_" in vars(estimator):
+        # Those of another covariance type have other names.
+        for name in attribute_shapes(estimator.covariance_type_, estimator.means_):  # type: ignore[attr-defined]
+            vars(estimator).pop(name, None)
     # Rows without names, and fits without a threshold, forget those of an earlier fit.
     for name in _OPTIONAL:
         if name not in keep:
@@ -85,7 +96,7 @@ def set_fitted(estimator: object, attributes: Mapping[str, Any], keep: Collectio
 
 
 def _check_held(attributes: Mapping[str, Any]) -> None:
-    for name in PARAMETER_ATTRIBUTES:
+    for name in attribute_shapes(attributes["covariance_type_"], attributes["means_"]):
         array = attributes[name]
         if not np.isfinite(array).all():
             advice = " or pass float64 data" if array.dtype == np.float32 else ""

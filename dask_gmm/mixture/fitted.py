@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dask_gmm.data.abilities import HasErrors
 from dask_gmm.data.source import Source
 from dask_gmm.mixture.priors import fitted_posterior
-from dask_gmm.model.covariance import covariance_structure
+from dask_gmm.model.covariance import TYPE_OPTIONS, covariance_structure, spelled
 from dask_gmm.model.density import Density
 from dask_gmm.model.estimation.variational import expected_density
 from dask_gmm.model.observation.complete import COMPLETE
@@ -22,10 +22,6 @@ from dask_gmm.model.parameters import Parameters
 
 _OBSERVATIONS: Mapping[str, Observation] = {"error": COMPLETE, "em": HOLES}
 
-#: The parameters of a mixture, of which an estimator has an attribute each.
-PARAMETERS = ("weights", "means", "covariances", "precisions_cholesky", "precisions")
-PARAMETER_ATTRIBUTES = tuple(f"{name}_" for name in PARAMETERS)
-
 
 class FittedMixture(Protocol):
     """An estimator that holds a mixture: one of this package's, or scikit-learn's `GaussianMixture`.
@@ -34,14 +30,13 @@ class FittedMixture(Protocol):
     ----------
     covariance_type : str
         The parameter; for several candidates a sequence, which ``covariance_type_`` tells of.
-    weights_, means_, covariances_, precisions_cholesky_ : ndarray
+    weights_, means_ : ndarray
+        Besides the attributes that the covariance type gives.
     """
 
     covariance_type: Any
     weights_: NDArray[Any]
     means_: NDArray[Any]
-    covariances_: NDArray[Any]
-    precisions_cholesky_: NDArray[Any]
 
 
 def observation_of(estimator: object, source: Source | None = None) -> Observation:
@@ -58,10 +53,16 @@ def observation_of(estimator: object, source: Source | None = None) -> Observati
     return _OBSERVATIONS[getattr(estimator, "missing", "error")]
 
 
+def asked_type(parameters: Mapping[str, Any]) -> str:
+    """Return the covariance type that parameters of an estimator ask for, with what belongs to it."""
+    given = {name: parameters[name] for name in TYPE_OPTIONS if name in parameters}
+    return spelled(str(parameters["covariance_type"]), **given)
+
+
 def fitted_type(estimator: FittedMixture) -> str:
     """Return the covariance type of what an estimator holds, which its parameter may not be any more."""
     # Estimators whose attributes were set by hand, or fitted by an earlier release, have the parameter only.
-    return str(getattr(estimator, "covariance_type_", estimator.covariance_type))
+    return str(getattr(estimator, "covariance_type_", None) or asked_type(vars(estimator)))
 
 
 def check_type_kept(estimator: FittedMixture) -> None:
@@ -71,9 +72,10 @@ def check_type_kept(estimator: FittedMixture) -> None:
     ------
     ValueError
     """
-    if estimator.covariance_type != fitted_type(estimator):
+    asked = asked_type(vars(estimator))
+    if asked != fitted_type(estimator):
         raise ValueError(
-            f"covariance_type is {estimator.covariance_type!r}, but the mixture was fitted with "
+            f"covariance_type is {asked!r}, but the mixture was fitted with "
             f"{fitted_type(estimator)!r}. Set it back, or fit again."
         )
 
@@ -89,25 +91,20 @@ def fitted_parameters(estimator: FittedMixture) -> Parameters:
     ValueError
         The attributes do not make a mixture, as when they were replaced by hand.
     """
-    weights, means, covariances, factors = (
-        np.array(array, dtype=np.float64)
-        for array in (
-            estimator.weights_,
-            estimator.means_,
-            estimator.covariances_,
-            estimator.precisions_cholesky_,
-        )
-    )
+    weights, means = np.array(estimator.weights_, np.float64), np.array(estimator.means_, np.float64)
     covariance_type = fitted_type(estimator)
+    structure = covariance_structure(covariance_type)
     shapes = attribute_shapes(covariance_type, means)
-    for name, array in (("weights_", weights), ("precisions_cholesky_", factors)):
-        if array.shape != shapes[name]:
+    arrays = {name: np.array(getattr(estimator, name), dtype=np.float64) for name in shapes}
+    for name, shape in shapes.items():
+        if arrays[name].shape != shape:
             raise ValueError(
-                f"{name} has shape {array.shape}, but means_ of shape {means.shape} and covariance_type="
-                f"{covariance_type!r} need {shapes[name]}. Set both again, or fit again."
+                f"{name} has shape {arrays[name].shape}, but means_ of shape {means.shape} and "
+                f"covariance_type={covariance_type!r} need {shape}. Set both again, or fit again."
             )
-    posterior = fitted_posterior(estimator)
-    return Parameters(covariance_type, weights, means, covariances, factors, posterior)
+    own = {name.removesuffix("_"): array for name, array in arrays.items()}
+    covariances, factors = structure.of_attributes(own)
+    return Parameters(covariance_type, weights, means, covariances, factors, fitted_posterior(estimator))
 
 
 def attribute_shapes(covariance_type: str, means: NDArray[Any]) -> dict[str, tuple[int, ...]]:
@@ -120,10 +117,12 @@ def attribute_shapes(covariance_type: str, means: NDArray[Any]) -> dict[str, tup
     """
     if means.ndim != 2 or 0 in means.shape:
         raise ValueError(f"means_ has shape {means.shape}, not (n_components, n_features)")
-    structure = covariance_structure(covariance_type)
-    shapes = dict.fromkeys(PARAMETER_ATTRIBUTES, structure.shape(*means.shape))
-    factors = structure.factor_shape(*means.shape)
-    return shapes | {"weights_": means.shape[:1], "means_": means.shape, "precisions_cholesky_": factors}
+    own = covariance_structure(covariance_type).attribute_shapes(*means.shape)
+    return {
+        "weights_": means.shape[:1],
+        "means_": means.shape,
+        **{f"{name}_": shape for name, shape in own.items()},
+    }
 
 
 def fitted_density(estimator: FittedMixture) -> Density:

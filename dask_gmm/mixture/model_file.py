@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 
 import dask_gmm
 from dask_gmm.errors import ModelFileError
-from dask_gmm.mixture.fitted import PARAMETER_ATTRIBUTES, attribute_shapes, check_type_kept
+from dask_gmm.mixture.fitted import asked_type, attribute_shapes, check_type_kept, fitted_type
 from dask_gmm.mixture.history_file import history_arrays, loaded_history
 from dask_gmm.mixture.sums_file import loaded_sums, sums_of
 from dask_gmm.model.covariance import covariance_structure, covariance_types
@@ -44,8 +44,8 @@ POSTERIOR = (
     *("mean_prior_", "mean_precision_prior_", "degrees_of_freedom_prior_", "covariance_prior_"),
 )
 
-#: Every attribute that a fit sets.
-FITTED = (*_PLAIN, *PARAMETER_ATTRIBUTES, *_BOUNDS)
+#: Every attribute that a fit sets besides those that say what the mixture is, see `attribute_shapes`.
+FITTED = (*_PLAIN, *_BOUNDS)
 
 
 def write_model(
@@ -121,7 +121,8 @@ def state_of(estimator: BaseEstimator, with_statistics: bool | None = None) -> t
     attributes = {
         name: plain(getattr(estimator, name)) for name, plain in _PLAIN.items() if hasattr(estimator, name)
     }
-    arrays |= {name: np.asarray(getattr(estimator, name)) for name in PARAMETER_ATTRIBUTES}
+    own = attribute_shapes(fitted_type(estimator), estimator.means_)
+    arrays |= {name: np.asarray(getattr(estimator, name)) for name in own}
     for name in _BOUNDS:
         arrays[name] = np.asarray(getattr(estimator, name), dtype=estimator.weights_.dtype)
     arrays |= {name: np.asarray(getattr(estimator, name)) for name in POSTERIOR if hasattr(estimator, name)}
@@ -158,9 +159,9 @@ def estimator_of(cls: type[Estimator], header: Mapping[str, Any], arrays: Arrays
     fitted = {name: plain(attributes[name]) for name, plain in _PLAIN.items() if name in attributes}
     if "feature_names_in_" in fitted:
         fitted["feature_names_in_"] = np.array(fitted["feature_names_in_"], dtype=object)
-    fitted |= {name: arrays[name] for name in PARAMETER_ATTRIBUTES}
+    fitted["covariance_type_"] = asked_type(parameters)
+    fitted |= {name: arrays[name] for name in attribute_shapes(fitted["covariance_type_"], arrays["means_"])}
     fitted |= {"lower_bound_": arrays["lower_bound_"][()], "lower_bounds_": list(arrays["lower_bounds_"])}
-    fitted["covariance_type_"] = parameters["covariance_type"]
     fitted |= _posterior(arrays)
     history = loaded_history(arrays)
     if history is not None:
@@ -194,13 +195,16 @@ def _posterior(arrays: Arrays) -> dict[str, Any]:
 
 def _check_consistent(parameters: Mapping[str, Any], attributes: Mapping[str, Any], arrays: Arrays) -> None:
     """Refuse, on both ways, numbers that do not make one mixture."""
-    missing = [name for name in (*PARAMETER_ATTRIBUTES, *_BOUNDS) if name not in arrays]
+    covariance_type = asked_type(parameters)
+    if parameters["covariance_type"] not in covariance_types():
+        raise ValueError(f"its covariance type is {covariance_type!r}")
+    if "means_" not in arrays:
+        raise ValueError("it has no means_")
+    means = arrays["means_"]
+    expected = {**attribute_shapes(covariance_type, means), "lower_bound_": ()}
+    missing = [name for name in (*expected, "lower_bounds_") if name not in arrays]
     if missing:
         raise ValueError(f"it has no {', '.join(missing)}")
-    means, covariance_type = arrays["means_"], parameters["covariance_type"]
-    if covariance_type not in covariance_types():
-        raise ValueError(f"its covariance type is {covariance_type!r}")
-    expected = {**attribute_shapes(covariance_type, means), "lower_bound_": ()}
     for name, shape in expected.items():
         if arrays[name].shape != shape:
             raise ValueError(
@@ -217,16 +221,18 @@ def _check_consistent(parameters: Mapping[str, Any], attributes: Mapping[str, An
 
 
 def _check_values(covariance_type: str, arrays: Arrays) -> None:
-    for name in PARAMETER_ATTRIBUTES:
+    own = attribute_shapes(covariance_type, arrays["means_"])
+    for name in own:
         if not np.isfinite(arrays[name]).all():
             raise ValueError(f"{name} has values that are not finite")
     if (arrays["weights_"] < 0.0).any():
         raise ValueError("weights_ has values below zero")
-    factors = arrays["precisions_cholesky_"]
+    structure = covariance_structure(covariance_type)
     with np.errstate(all="ignore"):
-        log_det = covariance_structure(covariance_type).log_det(factors, *arrays["means_"].shape)
+        _, factors = structure.of_attributes({name.removesuffix("_"): arrays[name] for name in own})
+        log_det = structure.log_det(factors, *arrays["means_"].shape)
     if not np.isfinite(log_det).all():
-        raise ValueError("precisions_cholesky_ has a factor of no positive definite matrix")
+        raise ValueError("it has a covariance that is not positive definite")
 
 
 def _check_attributes(attributes: Mapping[str, Any], n_features: int) -> None:

@@ -40,8 +40,6 @@ class StreamingMixin:
     step_offset: float
     weights_: NDArray[Any]
     means_: NDArray[Any]
-    covariances_: NDArray[Any]
-    precisions_cholesky_: NDArray[Any]
     covariance_type: str
     n_iter_: int
 

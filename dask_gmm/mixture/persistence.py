@@ -12,8 +12,9 @@ import sklearn.mixture
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from dask_gmm.mixture.fitted import check_type_kept
+from dask_gmm.mixture.fitted import attribute_shapes, check_type_kept, fitted_type
 from dask_gmm.mixture.model_file import FITTED, POSTERIOR, estimator_of, read_model, state_of, write_model
+from dask_gmm.model.covariance import covariance_structure
 
 Estimator = TypeVar("Estimator")
 Url = str | os.PathLike[str]
@@ -146,7 +147,9 @@ def converted_to(cls: type[Estimator], estimator: BaseEstimator) -> Estimator:
     # Copies, so that a later fit of one leaves the other alone.
     parameters = copy.deepcopy(estimator.get_params(deep=False))
     converted.set_params(**{name: value for name, value in parameters.items() if name in known})
-    for name in (*FITTED, *POSTERIOR):
+    theirs = covariance_structure(fitted_type(estimator)).name_in_scikit_learn
+    converted.set_params(covariance_type=theirs)
+    for name in (*FITTED, *POSTERIOR, *attribute_shapes(theirs, estimator.means_)):
         if hasattr(estimator, name):
             setattr(converted, name, copy.deepcopy(getattr(estimator, name)))
     if isinstance(converted, PersistenceMixin):

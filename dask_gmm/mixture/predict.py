@@ -31,8 +31,6 @@ class PredictingMixin:
     covariance_type: Any
     weights_: NDArray[Any]
     means_: NDArray[Any]
-    covariances_: NDArray[Any]
-    precisions_cholesky_: NDArray[Any]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()  # type: ignore[misc]

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from dask_gmm.model.covariance.covariance import Covariance
 from dask_gmm.model.parameters import Parameters
 from dask_gmm.model.statistics import Statistics
 
@@ -56,7 +55,7 @@ class KeptStatistics:
 
     def with_rows(self, parameters: Parameters, statistics: Statistics, origins: Array) -> KeptStatistics:
         """Return the sums of more rows: `statistics`, about `origins`, found by `parameters`."""
-        own, other = self.statistics, recentred(statistics, parameters.structure, origins, self.origins)
+        own, other = self.statistics, recentred(statistics, parameters, origins, self.origins)
         # Rows that were observed in another way have other sums besides: see `adds_up`.
         more = own.more + other.more if own.more.shape == other.more.shape else np.zeros(0)
         totals = replace(own.totals)
@@ -76,14 +75,14 @@ def adds_up(statistics: Statistics) -> bool:
     return not statistics.more.size or bool((statistics.more == statistics.nk[:, np.newaxis]).all())
 
 
-def recentred(statistics: Statistics, structure: Covariance, before: Array, after: Array) -> Statistics:
+def recentred(statistics: Statistics, parameters: Parameters, before: Array, after: Array) -> Statistics:
     """Return statistics about other origins.
 
     Parameters
     ----------
     statistics : Statistics
-    structure : Covariance
-        Whose second moments they have.
+    parameters : Parameters
+        By which the rows were evaluated.
     before, after : ndarray of shape (n_components, n_features)
         What they are about, and what they are to be about.
     """
@@ -97,6 +96,8 @@ def recentred(statistics: Statistics, structure: Covariance, before: Array, afte
         # The squares of the mean's distances from both origins are no larger than the second moments that
         # they are parts of: nothing cancels that would not in the M-step.
         deviations = np.stack([shift[k] + distances[k], shift[k]])
-        structure.add_second(second, deviations, np.array([count, -count]), k)
+        parameters.structure.add_second(
+            second, deviations, np.array([count, -count]), k, parameters.precisions_cholesky
+        )
     first = statistics.first + statistics.nk[:, np.newaxis] * distances
     return replace(statistics, first=first, second=second)

@@ -53,7 +53,7 @@ class RunningSums:
     def of_kept(cls, kept: KeptStatistics, means: Array) -> RunningSums:
         """Return the sums of a fit as the first batch of a stream, about `means`."""
         totals = kept.statistics.totals
-        moved = recentred(kept.statistics, kept.parameters.structure, kept.origins, means)
+        moved = recentred(kept.statistics, kept.parameters, kept.origins, means)
         weight = totals.weight
         return cls(
             means, moved.nk / weight, moved.first / weight, moved.second / weight, 1, totals.n_rows, weight
@@ -65,7 +65,9 @@ class RunningSums:
         shape, weights = parameters.means.shape, parameters.weights
         matrices = parameters.structure.as_matrices(parameters.covariances, *shape).copy()
         add_to_diagonals(matrices, -reg_covar)
-        second = parameters.structure.second_of_matrices(pack(weights[:, np.newaxis, np.newaxis] * matrices))
+        second = parameters.structure.second_of_matrices(
+            pack(weights[:, np.newaxis, np.newaxis] * matrices), parameters.precisions_cholesky
+        )
         return cls(parameters.means, weights, np.zeros(shape), second, 1, 0, 0.0)
 
     def step(self, batch: Statistics, parameters: Parameters, origins: Array, size: float) -> RunningSums:
@@ -81,7 +83,7 @@ class RunningSums:
             The step size: the share of the batch in the sums.
         """
         totals = batch.totals
-        found = recentred(batch, parameters.structure, origins, self.origins)
+        found = recentred(batch, parameters, origins, self.origins)
         return RunningSums(
             self.origins,
             self.nk + size * (found.nk / totals.weight - self.nk),

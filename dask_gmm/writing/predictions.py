@@ -19,7 +19,7 @@ from dask_gmm.data.abilities import HasCoordinates, KeepsKeys, nan_rule_of
 from dask_gmm.data.source import Answer, Source, byte_counts
 from dask_gmm.engine.choose import choose_engine
 from dask_gmm.engine.memory_estimate import PassBytes
-from dask_gmm.mixture.fitted import PARAMETER_ATTRIBUTES
+from dask_gmm.mixture.fitted import attribute_shapes, fitted_type
 from dask_gmm.mixture.prediction import imputation, prediction
 from dask_gmm.mixture.validation import imputed_source, prediction_source
 from dask_gmm.storage.location import Location
@@ -286,8 +286,8 @@ def _format(url: str) -> Literal["zarr", "parquet"]:
 
 def _digest(model: Any) -> str:
     """Return a text that differs where two models predict differently."""
-    digest = sha256(str(model.covariance_type).encode())
-    for name in PARAMETER_ATTRIBUTES:
+    digest = sha256(fitted_type(model).encode())
+    for name in attribute_shapes(fitted_type(model), model.means_):
         array: NDArray[Any] = getattr(model, name)
         digest.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())
     return digest.hexdigest()[:16]

@@ -15,6 +15,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 from dask_gmm import GaussianMixture
 from dask_gmm.errors import ModelFileError
+from dask_gmm.mixture.fitted import attribute_shapes
 from dask_gmm.mixture.history_file import history_arrays, loaded_history
 from dask_gmm.mixture.model_file import FITTED
 from dask_gmm.model.covariance import covariance_types
@@ -42,7 +43,7 @@ def url():
 
 
 def assert_identical(one, other):
-    for name in FITTED:
+    for name in (*FITTED, *attribute_shapes(one.covariance_type, one.means_)):
         assert hasattr(one, name) == hasattr(other, name), name
         if hasattr(one, name):
             assert_same_value(getattr(one, name), getattr(other, name), name)

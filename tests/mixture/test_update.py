@@ -123,8 +123,8 @@ def test_sums_about_other_origins(rows, covariance_type):
     gm = fitted(rows, covariance_type)
     kept = gm.statistics_
     there = kept.origins + np.random.default_rng(3).normal(size=kept.origins.shape)
-    structure = kept.parameters.structure
-    moved = recentred(kept.statistics, structure, kept.origins, there)
+    structure, factors = kept.parameters.structure, kept.parameters.precisions_cholesky
+    moved = recentred(kept.statistics, kept.parameters, kept.origins, there)
     # By the definition, from the rows and their responsibilities.
     evaluated = em_step(kept.parameters, rows, covariance_type)
     evaluated.weights_, evaluated.means_ = kept.parameters.weights, kept.parameters.means
@@ -133,7 +133,7 @@ def test_sums_about_other_origins(rows, covariance_type):
     resp = evaluated.predict_proba(rows)
     second = np.zeros_like(kept.statistics.second)
     for k in range(3):
-        structure.add_second(second, rows - there[k], resp[:, k], k)
+        structure.add_second(second, rows - there[k], resp[:, k], k, factors)
         np.testing.assert_allclose(moved.first[k], resp[:, k] @ (rows - there[k]), atol=1e-8)
     np.testing.assert_allclose(moved.second, second, atol=1e-8)
 

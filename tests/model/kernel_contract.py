@@ -95,7 +95,9 @@ class KernelContract:
         np.testing.assert_allclose(means, expected, rtol=1e-8, atol=1e-8 * distance)
         second = np.zeros_like(found.second)
         for k, origin in enumerate(kernel.origins):
-            parameters.structure.add_second(second, rows - origin, resp[:, k], k)
+            parameters.structure.add_second(
+                second, rows - origin, resp[:, k], k, parameters.precisions_cholesky
+            )
         np.testing.assert_allclose(found.second, second, rtol=1e-8, atol=1e-8 * np.abs(second).max())
 
     @pytest.mark.parametrize("order", ["C", "F"])

@@ -35,13 +35,14 @@ def mixture(
 ) -> Parameters:
     """Return components of about unit size, `distance` apart."""
     rng, structure = np.random.default_rng(seed), covariance_structure(covariance_type)
-    second = np.zeros(structure.second_shape(n_components, n_features))
+    gathered = covariance_structure(structure.moments_of_starts)
+    second = np.zeros(gathered.second_shape(n_components, n_features))
     n_rows = 20 * n_features
     for k in range(n_components):
         root = np.eye(n_features) + 0.3 * rng.normal(size=(n_features, n_features))
-        structure.add_second(second, rng.normal(size=(n_rows, n_features)) @ root, np.ones(n_rows), k)
+        gathered.add_second(second, rng.normal(size=(n_rows, n_features)) @ root, np.ones(n_rows), k)
     nk, nothing = np.full(n_components, float(n_rows)), np.zeros((n_components, n_features))
-    covariances = structure.estimate(second, nk, nothing, 0.1)
+    covariances = structure.of_moments(second, nk, nothing, 0.1)
     means = offset + distance * rng.normal(size=(n_components, n_features))
     return Parameters.from_covariances(
         covariance_type, rng.dirichlet(np.ones(n_components)), means, covariances

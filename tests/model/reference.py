@@ -54,7 +54,9 @@ class ReferenceKernel:
             for k, mean in enumerate(density.means):
                 deviations = tile - mean
                 statistics.first[k] += resp[:, k] @ deviations
-                density.structure.add_second(statistics.second, deviations, resp[:, k], k)
+                density.structure.add_second(
+                    statistics.second, deviations, resp[:, k], k, density.precisions_cholesky
+                )
             statistics.totals.add(Totals(float(log_prob_norm.sum()), weight, len(tile)))
 
     def told(self, observed: Observed) -> None:

@@ -61,6 +61,11 @@ class StartSettings:
         """Whether some part is not left to find."""
         return not (self.weights is None and self.means is None and self.precisions is None)
 
+    @property
+    def moments_type(self) -> str:
+        """The covariance type whose second moments are gathered."""
+        return covariance_structure(self.covariance_type).moments_of_starts
+
     def n_free(self, n_features: int) -> int:
         """Return the number of free parameters."""
         return n_free_parameters(self.covariance_type, self.n_components, n_features)
@@ -112,7 +117,9 @@ def find_start(
         nk = guarded(statistics.nk, sample.rows.dtype)
         shift = statistics.first / nk[:, np.newaxis]
         means = origins + shift
-        covariances = covariance_structure(covariance_type).estimate(statistics.second, nk, shift, reg_covar)
+        covariances = covariance_structure(covariance_type).of_moments(
+            statistics.second, nk, shift, reg_covar
+        )
     weights = nk / sample.total_weight
     with np.errstate(over="ignore"):
         means, covariances = means * scale, covariances * scale * scale
@@ -170,9 +177,9 @@ def _cluster_statistics(
     """Return the statistics of k-means clusters, about the clusters' means."""
     kmeans = KMeans(n_clusters=settings.n_components, n_init=1, random_state=random_state)
     labels = kmeans.fit(sample.rows, sample_weight=sample.weights).labels_
-    structure = covariance_structure(settings.covariance_type)
+    structure = covariance_structure(settings.moments_type)
     n_features = sample.rows.shape[1]
-    statistics = Statistics.zero(settings.covariance_type, settings.n_components, n_features)
+    statistics = Statistics.zero(settings.moments_type, settings.n_components, n_features)
     origins = np.zeros((settings.n_components, n_features))
     for k in range(settings.n_components):
         members = np.flatnonzero(labels == k)
@@ -190,8 +197,8 @@ def _random_statistics(
 ) -> tuple[Statistics, Array]:
     """Return the statistics of random responsibilities, about the sample's mean."""
     rows, n_components = sample.rows, settings.n_components
-    structure = covariance_structure(settings.covariance_type)
-    statistics = Statistics.zero(settings.covariance_type, n_components, rows.shape[1])
+    structure = covariance_structure(settings.moments_type)
+    statistics = Statistics.zero(settings.moments_type, n_components, rows.shape[1])
     origin = rows[0] + (rows - rows[0]).mean(axis=0, dtype=np.float64)
     for first, resp in _random_responsibilities(rows, n_components, random_state):
         deviations = rows[first : first + len(resp)] - origin

@@ -22,6 +22,7 @@ without importing the types, which takes a second.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -37,21 +38,40 @@ _REGISTERED = {
     "spherical": "spherical:Spherical",
 }
 
+# What else belongs to the name of a type: parameters of estimators, by their names.
+_OPTIONS: Mapping[str, tuple[str, ...]] = {}
+#: All of these.
+TYPE_OPTIONS = tuple(dict.fromkeys(name for names in _OPTIONS.values() for name in names))
+
 
 def covariance_types() -> tuple[str, ...]:
     """Return the names of all covariance types."""
     return tuple(_REGISTERED)
 
 
+def spelled(covariance_type: str, **options: int | str) -> str:
+    """Return the name of a type with those of `TYPE_OPTIONS` that belong to it: how it is told everywhere.
+
+    Examples
+    --------
+    >>> spelled("diag", n_factors=8)
+    'diag'
+    """
+    own = _OPTIONS.get(covariance_type, ())
+    return f"{covariance_type}({', '.join(str(options[name]) for name in own)})" if own else covariance_type
+
+
 @cache
 def covariance_structure(covariance_type: str) -> Covariance:
-    """Return the rules of the covariance type with this name.
+    """Return the rules of the covariance type with this name, as `spelled` has it.
 
     Raises
     ------
     KeyError
         No type has it.
     """
-    module, name = _REGISTERED[covariance_type].split(":")
-    structure: Covariance = getattr(import_module(f"{__name__}.{module}"), name)()
+    kind, _, rest = covariance_type.partition("(")
+    module, name = _REGISTERED[kind].split(":")
+    options = rest.removesuffix(")").split(", ") if rest else ()
+    structure: Covariance = getattr(import_module(f"{__name__}.{module}"), name)(*options)
     return structure

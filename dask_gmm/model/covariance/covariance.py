@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dask_gmm.model.covariance.conjugate import Conjugate
-from dask_gmm.model.covariance.parts import SingleRows, Sums, WithHoles
+from dask_gmm.model.covariance.partly_known import PartlyKnown
+from dask_gmm.model.covariance.parts import SingleRows
 from dask_gmm.model.kernels.components import Components
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 
-class Covariance(Conjugate):
+class Covariance(Conjugate, PartlyKnown):
     """The rules of one covariance type. Stateless; get one from `covariance_structure`.
 
     Three kinds of arrays belong to a type, each of a shape of its own: *covariances*, the parameters that are
@@ -36,10 +37,13 @@ class Covariance(Conjugate):
         As users write it.
     needs_scatter : bool
         Whether a fit needs the scatter matrix of all rows, which the first pass then gathers.
+    projects : bool
+        Whether second moments depend on the factors by which the rows are evaluated.
     """
 
     name: str
     needs_scatter: bool = False
+    projects: bool = False
 
     # --- shapes -----------------------------------------------------------------------------------------
 
@@ -53,7 +57,11 @@ class Covariance(Conjugate):
 
     @abstractmethod
     def second_shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
-        """Return the shape of second moments: those of different rows add up, and travel in every pass."""
+        """Return the shape of second moments: those of different rows add up, and travel in every pass.
+
+        They are sums of r f(v v^T), f linear. Where f depends on the factors by which the rows are evaluated
+        (`projects`), only sums by the same factors add up.
+        """
 
     @abstractmethod
     def n_free(self, n_components: int, n_features: int) -> int:
@@ -76,10 +84,6 @@ class Covariance(Conjugate):
         """Return the factors of given precisions: those that `cholesky` returns for their inverses."""
 
     @abstractmethod
-    def precisions(self, factors: Array) -> Array:
-        """Return P P^T."""
-
-    @abstractmethod
     def inverse(self, factors: Array) -> Array:
         """Return the covariances that belong to factors: `cholesky` undone."""
 
@@ -95,6 +99,28 @@ class Covariance(Conjugate):
         ------
         ValueError
         """
+
+    # --- as attributes of an estimator, without the underscore at the end -------------------------------
+
+    def attribute_shapes(self, n_components: int, n_features: int) -> dict[str, tuple[int, ...]]:
+        """Return the names of the arrays that users see, and their shapes."""
+        shape = self.shape(n_components, n_features)
+        factor_shape = self.factor_shape(n_components, n_features)
+        return {"covariances": shape, "precisions_cholesky": factor_shape, "precisions": shape}
+
+    def attributes(self, covariances: Array, factors: Array) -> dict[str, Array]:
+        """Return the arrays that users see, by the names of `attribute_shapes`."""
+        precisions = self.precisions(factors)
+        return {"covariances": covariances, "precisions_cholesky": factors, "precisions": precisions}
+
+    def of_attributes(self, attributes: Mapping[str, Array]) -> tuple[Array, Array]:
+        """Return covariances and factors: `attributes` undone, to the bit where these are float64."""
+        return attributes["covariances"], attributes["precisions_cholesky"]
+
+    @property
+    def name_in_scikit_learn(self) -> str:
+        """The covariance type that scikit-learn has for these mixtures."""
+        return self.name
 
     # --- densities --------------------------------------------------------------------------------------
 
@@ -120,67 +146,6 @@ class Covariance(Conjugate):
             Of the products, float32 or float64: usually that of the rows.
         """
 
-    # --- rows with holes ------------------------------------------------------------------------------
-
-    def holes_shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
-        """Return the shape of what is summed over rows with holes besides moments."""
-        return (0,)
-
-    @abstractmethod
-    def with_holes(self, components: Components) -> WithHoles:
-        """Return what evaluates rows with holes, and adds up their moments."""
-
-    def filled_up(self, sums: Sums, means: Array, covariances: Array, origins: Array) -> Sums:
-        """Return the sums of a whole pass over rows with holes as if all had been observed.
-
-        Parameters
-        ----------
-        sums : Sums
-        means, covariances : ndarray
-            Those that the rows were evaluated by: they stay where nothing was observed.
-        origins : ndarray of shape (n_components, n_features)
-            What the moments in `sums` are about.
-        """
-        return sums
-
-    # --- some features, given others ---
-
-    @abstractmethod
-    def selected(self, covariances: Array, features: Sequence[int]) -> Array:
-        """Return the covariances of some features, in this order."""
-
-    @abstractmethod
-    def conditioned(
-        self, covariances: Array, left: Sequence[int], known: Sequence[int], deviations: Array
-    ) -> tuple[Array, Array, Array]:
-        """Return what is left of each component where some features are known.
-
-        Parameters
-        ----------
-        covariances : ndarray of shape `shape`
-        left, known : sequence of int
-            All features.
-        deviations : ndarray of shape (n_components, len(known))
-            The known values minus the means.
-
-        Returns
-        -------
-        log_density : ndarray of shape (n_components,)
-            Of the known values, in nats.
-        moves : ndarray of shape (n_components, len(left))
-            Of the means of the features that are left.
-        covariances : ndarray
-            Of these features.
-        """
-
-    @abstractmethod
-    def as_matrices(self, covariances: Array, n_components: int, n_features: int) -> Array:
-        """Return covariances, or precisions, as matrices of shape (n_components, n_features, n_features)."""
-
-    @abstractmethod
-    def second_of_matrices(self, packed: Array) -> Array:
-        """Return second moments from sums of r v v^T, shape (n_components, d (d + 1) / 2)."""
-
     # --- M-step -----------------------------------------------------------------------------------------
 
     @abstractmethod
@@ -194,10 +159,21 @@ class Covariance(Conjugate):
         """
 
     @abstractmethod
-    def add_second(self, second: Array, deviations: Array, resp: Array, k: int) -> None:
+    def add_second(
+        self, second: Array, deviations: Array, resp: Array, k: int, factors: Array | None = None
+    ) -> None:
         """Add component `k`'s sum of resp v v^T, v the rows of `deviations`, to `second` in place.
 
         It is what a kernel sums, for starts and for the reference kernel of the tests.
+
+        Parameters
+        ----------
+        second : ndarray of shape `second_shape`
+        deviations : ndarray of shape (n, n_features)
+        resp : ndarray of shape (n,)
+        k : int
+        factors : ndarray of shape `factor_shape`, optional
+            By which the rows are evaluated, for types that `projects`.
         """
 
     @abstractmethod
@@ -205,6 +181,8 @@ class Covariance(Conjugate):
         self, second: Array, nk: Array, shift: Array, reg_covar: float, previous: Array | None = None
     ) -> Array:
         """Return the covariances of the M-step: of this type those that maximize the expected log-likelihood.
+
+        A type whose second moments do not tell the maximum returns what is better than `previous`.
 
         Parameters
         ----------
@@ -230,7 +208,7 @@ class Covariance(Conjugate):
     def squared_distances(
         self, second: Array, counts: Array, nk: Array, shift: Array, factors: Array
     ) -> float:
-        """Return the sum over rows and components of r |(x - mean) P|^2, from the statistics of a pass.
+        """Return the sum over rows and components of r |(x - mean) P|^2, from the statistics of a pass by P.
 
         With it the entropy of the responsibilities follows without a pass of its own.
 
@@ -244,6 +222,15 @@ class Covariance(Conjugate):
         """
 
     # --- starts, and rows drawn -------------------------------------------------------------------------
+
+    @property
+    def moments_of_starts(self) -> str:
+        """The type whose second moments a start gathers, before there is a mixture to evaluate rows by."""
+        return self.name
+
+    def of_moments(self, second: Array, nk: Array, shift: Array, reg_covar: float) -> Array:
+        """Return the covariances of a start from second moments of the type `moments_of_starts`."""
+        return self.estimate(second, nk, shift, reg_covar)
 
     @abstractmethod
     def of_single_rows(self, start: SingleRows, reg_covar: float) -> NDArray[Any]:

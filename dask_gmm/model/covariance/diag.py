@@ -54,7 +54,9 @@ class Diag(Variances):
     def pooled(self, sums: Array) -> Array:
         return sums
 
-    def add_second(self, second: Array, deviations: Array, resp: Array, k: int) -> None:
+    def add_second(
+        self, second: Array, deviations: Array, resp: Array, k: int, factors: Array | None = None
+    ) -> None:
         second[k] += resp @ deviations**2
 
     def estimate(

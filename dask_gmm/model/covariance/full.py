@@ -107,7 +107,7 @@ class Full(QuadraticOrCentred):
     def as_matrices(self, covariances: Array, n_components: int, n_features: int) -> Array:
         return covariances
 
-    def second_of_matrices(self, packed: Array) -> Array:
+    def second_of_matrices(self, packed: Array, factors: Array) -> Array:
         return packed
 
     def with_holes(self, components: Components) -> MatricesWithHoles:
@@ -116,7 +116,9 @@ class Full(QuadraticOrCentred):
     def pooled(self, sums: Array) -> Array:
         return sums
 
-    def add_second(self, second: Array, deviations: Array, resp: Array, k: int) -> None:
+    def add_second(
+        self, second: Array, deviations: Array, resp: Array, k: int, factors: Array | None = None
+    ) -> None:
         second[k] += pack((resp[:, np.newaxis] * deviations).T @ deviations)
 
     def estimate(

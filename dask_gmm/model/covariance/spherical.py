@@ -61,7 +61,9 @@ class Spherical(Variances):
         pooled: Array = sums.sum(axis=1)
         return pooled
 
-    def add_second(self, second: Array, deviations: Array, resp: Array, k: int) -> None:
+    def add_second(
+        self, second: Array, deviations: Array, resp: Array, k: int, factors: Array | None = None
+    ) -> None:
         second[k] += resp @ np.einsum("ij,ij->i", deviations, deviations)
 
     def estimate(

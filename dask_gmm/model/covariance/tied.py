@@ -93,7 +93,7 @@ class Tied(QuadraticOrCentred):
     def as_matrices(self, covariances: Array, n_components: int, n_features: int) -> Array:
         return np.tile(covariances, (n_components, 1, 1))
 
-    def second_of_matrices(self, packed: Array) -> Array:
+    def second_of_matrices(self, packed: Array, factors: Array) -> Array:
         return self.pooled(packed)
 
     def with_holes(self, components: Components) -> MatricesWithHoles:
@@ -104,7 +104,9 @@ class Tied(QuadraticOrCentred):
         pooled: Array = sums.sum(axis=0)
         return pooled
 
-    def add_second(self, second: Array, deviations: Array, resp: Array, k: int) -> None:
+    def add_second(
+        self, second: Array, deviations: Array, resp: Array, k: int, factors: Array | None = None
+    ) -> None:
         second += pack((resp[:, np.newaxis] * deviations).T @ deviations)
 
     def estimate(

@@ -64,7 +64,7 @@ class Variances(QuadraticOrCentred):
         matrices: Array = self.by_feature(covariances, n_features)[:, :, np.newaxis] * np.eye(n_features)
         return matrices
 
-    def second_of_matrices(self, packed: Array) -> Array:
+    def second_of_matrices(self, packed: Array, factors: Array) -> Array:
         n_features = round((np.sqrt(8 * packed.shape[1] + 1) - 1) / 2)
         rows, columns = triangle(n_features)
         return self.of_squares(packed[:, rows == columns])

@@ -145,10 +145,8 @@ class HolesKernel:
         resp = np.empty((len(out), self.density.n_components))
         self.responsibilities(Part(observed.rows.astype(np.float64), None, {}), resp)
         components = choose(resp, seeds)
-        structure, means = self.density.structure, self.density.means
-        precisions = structure.as_matrices(
-            structure.precisions(self.density.precisions_cholesky), *means.shape
-        )
+        means, factors = self.density.means, self.density.precisions_cholesky
+        precisions = self.density.structure.precision_matrices(factors, *means.shape)
         for k in np.unique(components):
             here = np.flatnonzero((components == k) & holes.any(axis=1))
             rows = observed.rows[here].astype(np.float64)

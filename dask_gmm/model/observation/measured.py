@@ -92,7 +92,12 @@ class MeasuredRows:
         nk, first, second = recentred(sums, self.density.means, self.origins)
         np.add(statistics.nk, nk, out=statistics.nk)
         np.add(statistics.first, first, out=statistics.first)
-        np.add(statistics.second, self.density.structure.second_of_matrices(second), out=statistics.second)
+        density = self.density
+        np.add(
+            statistics.second,
+            density.structure.second_of_matrices(second, density.precisions_cholesky),
+            out=statistics.second,
+        )
         if statistics.more.size:
             # What is expected of a feature stands for it.
             np.add(statistics.more, nk[:, np.newaxis], out=statistics.more)
