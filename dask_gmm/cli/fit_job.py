@@ -20,6 +20,7 @@ from dask_gmm.cli.sources import load_array, open_source, open_weights
 from dask_gmm.cli.steps import Model, fit_steps, number_or_share
 from dask_gmm.cli.where import cluster
 from dask_gmm.mixture.bayesian_gaussian_mixture import BayesianGaussianMixture
+from dask_gmm.mixture.fitted import asked_type
 from dask_gmm.mixture.gaussian_mixture import GaussianMixture
 from dask_gmm.mixture.validation import known_rows
 from dask_gmm.storage.redaction import public_url
@@ -76,7 +77,7 @@ def make_estimator(given: Mapping[str, Any]) -> GaussianMixture | BayesianGaussi
     estimator: GaussianMixture = Model.load(given["warm_start"]).mixture
     for name, there in (
         ("n_components", len(estimator.weights_)),
-        ("covariance_type", estimator.covariance_type),
+        ("covariance_type", asked_type(vars(estimator))),
     ):
         if there != given[name]:
             raise click.UsageError(
@@ -162,7 +163,7 @@ def description(estimator: GaussianMixture | BayesianGaussianMixture) -> dict[st
     bound = float(estimator.lower_bound_)
     return {
         "n_components": len(estimator.weights_),
-        "covariance_type": estimator.covariance_type,
+        "covariance_type": asked_type(vars(estimator)),
         "n_features": int(estimator.n_features_in_),
         "feature_names": None if names is None else [str(name) for name in names],
         "converged": bool(estimator.converged_),

@@ -9,6 +9,7 @@ import numpy as np
 
 from dask_gmm.cli.log import Log
 from dask_gmm.errors import ModelFileError
+from dask_gmm.mixture.fitted import asked_type
 from dask_gmm.storage.atomic import read_whole
 from dask_gmm.storage.container import MAGIC, unpack
 from dask_gmm.storage.location import Location
@@ -40,7 +41,7 @@ def _described(header: Mapping[str, Any], arrays: Mapping[str, Any]) -> dict[str
     told = {name: attributes[name] for name in ("threshold_",) if name in attributes}
     return {
         "n_components": len(means),
-        "covariance_type": parameters["covariance_type"],
+        "covariance_type": asked_type(parameters),
         "n_features": means.shape[1],
         "feature_names": attributes.get("feature_names_in_"),
         "converged": attributes["converged_"],

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from dask_gmm.model.covariance import covariance_types
+from dask_gmm.model.covariance import NOISES, covariance_types
 
 Command = Callable[..., Any]
 COVARIANCE_TYPES = click.Choice(covariance_types())
@@ -54,6 +54,8 @@ class Option:
 #: The estimator's parameters apart from `n_components`, with its defaults.
 ESTIMATOR = (
     Option("covariance_type", COVARIANCE_TYPES, "full", "Structure of the covariances."),
+    Option("n_factors", int, 1, "For factor: the rank of what its covariances have besides variances."),
+    Option("noise", click.Choice(NOISES), NOISES[0], "For factor: a variance per feature, or one."),
     Option("tol", float, 1e-3, "Stop when the mean log-likelihood changes by less, in nats per row."),
     Option("reg_covar", float, 1e-6, "Added to the variances, in squared units of the data."),
     Option("max_iter", int, 100, "Most passes over the data of a restart."),
@@ -105,6 +107,7 @@ _AS_FITTED = (
     "cache",
     "checkpoint",
     "accelerate",
+    "noise",
     "missing",
     "mean_prior",
     "mean_precision_prior",
@@ -116,6 +119,7 @@ _AS_FITTED = (
 SELECT = (
     Option("n_components", str, "1-10", 'Numbers of components to try, such as "1-10,16,32".'),
     Option("covariance_type", COVARIANCE_TYPES, None, "Structures to try; full without it.", multiple=True),
+    Option("n_factors", str, "1", 'For factor: numbers of factors to try, such as "4,8,16".'),
     Option("criterion", click.Choice(["bic", "aic", "icl"]), "bic", "What chooses; the lowest wins."),
     Option("tol", str, "auto", "As for fit; auto goes on until what is left cannot change the choice."),
     Option("max_iter", int, 1000, "Most iterations of a restart."),
@@ -230,7 +234,7 @@ CLUSTER = (
 
 #: Of the local cluster, and what decides the size of a fit.
 PLAN = (
-    *(option for option in ESTIMATOR if option.name in ("covariance_type", "n_init")),
+    *(option for option in ESTIMATOR if option.name in ("covariance_type", "n_factors", "noise", "n_init")),
     *(option for option in CLUSTER if option.name in ("n_workers", "threads", "memory_limit")),
 )
 

@@ -47,7 +47,8 @@ def plan(given: Mapping[str, Any], log: Log) -> dict[str, Any]:
     memory = TaskMemory.of(source, _spec(given, source).pass_bytes(source.n_features))
     if given["memory_limit"] is not None:
         memory.check(parse_bytes(given["memory_limit"]), threads)
-    cost, told = estimate(source, given["n_components"], given["covariance_type"], n_workers * threads)
+    covariance = {name: given[name] for name in ("covariance_type", "n_factors", "noise")}
+    cost, told = estimate(source, given["n_components"], covariance, n_workers * threads)
     needed = memory.worker(threads)
     slower = "reading" if cost.reading > cost.arithmetic else "arithmetic"
     seconds = told["seconds_a_pass"]
@@ -70,7 +71,7 @@ def plan(given: Mapping[str, Any], log: Log) -> dict[str, Any]:
 
 
 def estimate(
-    source: Source, n_components: int, covariance_type: str, n_threads: int
+    source: Source, n_components: int, covariance: Mapping[str, Any], n_threads: int
 ) -> tuple[Cost, dict[str, Any]]:
     """Measure what a pass costs, and estimate how long it will take on `n_threads` threads.
 
@@ -82,7 +83,7 @@ def estimate(
     if not source.chunks:
         raise DataError(f"{source!r} has no rows.")
     groups = Plan.of(source).groups
-    cost = measure(source, groups, _e_step(source, n_components, covariance_type), n_threads)
+    cost = measure(source, groups, _e_step(source, n_components, covariance), n_threads)
     n_bytes = int(byte_counts(source.chunks, unknown=0).sum())
     return cost, {
         "rows": known_rows(source),
@@ -100,12 +101,16 @@ def estimate(
 def _spec(given: Mapping[str, Any], source: Source) -> FitSpec:
     """Return what the fit would be asked for."""
     estimator = GaussianMixture(
-        given["n_components"], covariance_type=given["covariance_type"], n_init=given["n_init"]
+        given["n_components"],
+        covariance_type=given["covariance_type"],
+        n_factors=given["n_factors"],
+        noise=given["noise"],
+        n_init=given["n_init"],
     )
     return fit_spec(estimator, source, {})
 
 
-def _e_step(source: Source, n_components: int, covariance_type: str) -> EStep:
+def _e_step(source: Source, n_components: int, covariance: Mapping[str, Any]) -> EStep:
     """Return the E-step of a mixture of that size, fitted to a few of the rows."""
     block = read_largest(source)
     check_rows(block)
@@ -113,7 +118,7 @@ def _e_step(source: Source, n_components: int, covariance_type: str) -> EStep:
     spread = max(1.0, float(np.var(rows))) if len(rows) else 1.0
     estimator = GaussianMixture(
         n_components,
-        covariance_type=covariance_type,
+        **covariance,
         # How far apart the components are decides on the kernel. With this on the diagonal none collapses.
         reg_covar=1e-3 * spread,
         max_iter=20,

@@ -31,6 +31,7 @@ def select(given: Mapping[str, Any], log: Log) -> dict[str, Any]:
     parameters |= {
         "n_components": parse_numbers(given["n_components"]),
         "covariance_type": list(given["covariance_type"]) or ["full"],
+        "n_factors": parse_numbers(given["n_factors"]),
         "tol": _tolerance(given["tol"]),
         "cache": CACHE[given["cache"]],
         "nan": given["nan"] or "error",

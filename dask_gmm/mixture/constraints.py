@@ -9,7 +9,7 @@ from typing import Any
 
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from dask_gmm.model.covariance import covariance_types
+from dask_gmm.model.covariance import NOISES, conjugate_types, covariance_types
 
 Constraints = Mapping[str, list[Any]]
 
@@ -24,6 +24,7 @@ SHARED = (
     "checkpoint",
     "accelerate",
     "nan",
+    "noise",
     "missing",
     "mean_prior",
     "mean_precision_prior",
@@ -34,7 +35,6 @@ SHARED = (
 #: Of all estimators of one mixture.
 _ONE_MIXTURE: Constraints = {
     "n_components": [Interval(Integral, 1, None, closed="left")],
-    "covariance_type": [StrOptions(set(covariance_types()))],
     "tol": [Interval(Real, 0.0, None, closed="left")],
     "reg_covar": [Interval(Real, 0.0, None, closed="left")],
     "max_iter": [Interval(Integral, 0, None, closed="left")],
@@ -59,6 +59,9 @@ _PRIORS: Constraints = {
 
 GAUSSIAN_MIXTURE: Constraints = {
     **_ONE_MIXTURE,
+    "covariance_type": [StrOptions(set(covariance_types()))],
+    "n_factors": [Interval(Integral, 1, None, closed="left")],
+    "noise": [StrOptions(set(NOISES))],
     "weights_init": ["array-like", None],
     "means_init": ["array-like", None],
     "precisions_init": ["array-like", None],
@@ -72,6 +75,7 @@ GAUSSIAN_MIXTURE: Constraints = {
 
 BAYESIAN_GAUSSIAN_MIXTURE: Constraints = {
     **_ONE_MIXTURE,
+    "covariance_type": [StrOptions(set(conjugate_types()))],
     "weight_concentration_prior_type": [StrOptions({"dirichlet_process", "dirichlet_distribution"})],
     "weight_concentration_prior": [None, Interval(Real, 0.0, None, closed="neither")],
     **_PRIORS,
@@ -80,6 +84,7 @@ BAYESIAN_GAUSSIAN_MIXTURE: Constraints = {
 GAUSSIAN_MIXTURE_IC: Constraints = {
     "n_components": [Interval(Integral, 1, None, closed="left"), "array-like"],
     "covariance_type": [StrOptions(set(covariance_types())), "array-like"],
+    "n_factors": [Interval(Integral, 1, None, closed="left"), "array-like"],
     "criterion": [StrOptions({"bic", "aic", "icl"})],
     "tol": [Interval(Real, 0.0, None, closed="left"), StrOptions({"auto"})],
     "verbose": ["verbose"],

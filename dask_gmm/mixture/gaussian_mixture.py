@@ -3,33 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 
 from dask_gmm.data.rows import NanRule
-from dask_gmm.data.source import Source
 from dask_gmm.engine.cache import Cache
-from dask_gmm.fitting.coverage import warn_of_coverage
-from dask_gmm.fitting.em import Run
-from dask_gmm.mixture.attributes import fitted_attributes, given_parts, set_fitted
 from dask_gmm.mixture.constraints import GAUSSIAN_MIXTURE, Constraints
-from dask_gmm.mixture.endings import warn_of_ending
-from dask_gmm.mixture.fit import run_fit
-from dask_gmm.mixture.fitted import observation_of
+from dask_gmm.mixture.dense import DenseMixin
+from dask_gmm.mixture.fit_one import fit_one
 from dask_gmm.mixture.impute import ImputingMixin
 from dask_gmm.mixture.partial_fit import StreamingMixin
 from dask_gmm.mixture.persistence import PersistenceMixin
 from dask_gmm.mixture.predict import PredictingMixin
 from dask_gmm.mixture.repr import ShownMixin
-from dask_gmm.mixture.specification import fit_spec
-from dask_gmm.mixture.summarize import threshold_of
 from dask_gmm.mixture.update import UpdatingMixin
-from dask_gmm.mixture.validation import MeasurementErrors, training_source
-from dask_gmm.reporting.callbacks import FitReport
-from dask_gmm.reporting.verbose import Verbose
+from dask_gmm.mixture.validation import MeasurementErrors
 
 
 class GaussianMixture(
@@ -37,6 +27,7 @@ class GaussianMixture(
     CallbackSupportMixin,  # type: ignore[misc]
     PredictingMixin,
     ImputingMixin,
+    DenseMixin,
     UpdatingMixin,
     StreamingMixin,
     PersistenceMixin,
@@ -53,9 +44,9 @@ class GaussianMixture(
     ----------
     n_components : int, default=1
         Number of components.
-    covariance_type : {'full', 'tied', 'diag', 'spherical'}, default='full'
+    covariance_type : {'full', 'tied', 'diag', 'spherical', 'factor'}, default='full'
         Each component its own covariance matrix; one matrix for all; variances along the features; one
-        variance per component.
+        variance per component; a matrix of rank `n_factors` plus variances, which is for wide rows.
     tol : float, default=1e-3
         Stop when the mean log-likelihood changes by less, in nats per row.
     reg_covar : float, default=1e-6
@@ -109,6 +100,11 @@ class GaussianMixture(
         Whether rows with a NaN or a null are an error, in `fit` and predictions, or count for nothing: they
         take no part in the fit nor in scores, and predictions have -1 for their label and NaN elsewhere. A
         source that was made with ``nan="drop"`` drops them either way.
+    n_factors : int, default=1
+        For 'factor': the columns of each component's loadings (Ghahramani and Hinton, 1996).
+    noise : {'diag', 'spherical'}, default='diag'
+        For 'factor': whether the variances besides the factors are the features' own, or one for each
+        component as in probabilistic PCA.
     missing : {'error', 'em'}, default='error'
         What a NaN, a null or a masked value means. With 'em' it is a value that was not observed: the fit is
         by EM to what was (Ghahramani and Jordan, 1994), which is right where values are missing at random,
@@ -143,7 +139,13 @@ class GaussianMixture(
     precisions_ : ndarray
         Inverse covariances.
     precisions_cholesky_ : ndarray
-        Their upper triangular Cholesky factors; square roots for 'diag' and 'spherical'.
+        Their upper triangular Cholesky factors; square roots for 'diag' and 'spherical'. Like these two, for
+        'factor' matrices, as for 'full', that are computed when they are asked for.
+    factor_loadings_ : ndarray of shape (n_components, n_features, n_factors)
+        Of 'factor' only: a covariance is ``loadings @ loadings.T`` plus `noise_variance_` on the diagonal.
+        Columns are in the order of what they explain of the noise; their largest entries are positive.
+    noise_variance_ : ndarray of shape (n_components, n_features)
+        Of 'factor' only.
     converged_ : bool
         Whether the best restart met `tol`.
     n_iter_ : int
@@ -224,6 +226,8 @@ class GaussianMixture(
         checkpoint: str | os.PathLike[str] | None = None,
         accelerate: bool = False,
         nan: NanRule = "error",
+        n_factors: int = 1,
+        noise: str = "diag",
         missing: Literal["error", "em"] = "error",
         contamination: float | None = None,
         mean_prior: Any = None,
@@ -251,6 +255,8 @@ class GaussianMixture(
         self.checkpoint = checkpoint
         self.accelerate = accelerate
         self.nan = nan
+        self.n_factors = n_factors
+        self.noise = noise
         self.missing = missing
         self.contamination = contamination
         self.mean_prior = mean_prior
@@ -304,7 +310,7 @@ class GaussianMixture(
         ConvergenceWarning
             The best restart did not meet `tol` within `max_iter`.
         """
-        self._fit(X, y, sample_weight, MeasurementErrors.given(X_err, X_corr))
+        fit_one(self, X, y, sample_weight, MeasurementErrors.given(X_err, X_corr))
         return self
 
     @with_callbacks  # type: ignore[untyped-decorator]
@@ -322,29 +328,6 @@ class GaussianMixture(
         -------
         labels : ndarray, dask array or dask Series
         """
-        return self._answer(self._fit(X, y, sample_weight, MeasurementErrors.given(X_err, X_corr)), "labels")
-
-    def _fit(self, X: Any, y: Any, sample_weight: Any, errors: MeasurementErrors | None) -> Source:
-        """Fit as `fit` does, and return the rows."""
-        self._validate_params()
-        source, features = training_source(self, X, sample_weight, int(self.n_components), errors)
-        spec = fit_spec(self, source, features)
-        (settings,) = spec.mixtures
-
-        def attributes(run: Run) -> Mapping[str, Any]:
-            return {**features, **given_parts(settings.start), **fitted_attributes(run, source.dtype)}
-
-        verbose = Verbose(self.verbose, self.verbose_interval)
-        report = FitReport(self, verbose, attributes, X, y, sample_weight)
-        done = run_fit(spec, source, report)
-        (candidate,) = done.candidates
-        warn_of_coverage(done.coverage, source.feature_names)
-        warn_of_ending(candidate, done.weight)
-        found = {**attributes(candidate.best), "history_": done.history(0)}
-        if self.contamination is not None:
-            found["threshold_"] = threshold_of(
-                found, observation_of(self, source), source, self.contamination
-            )
-        set_fitted(self, found)
-        report.fit_done(candidate.best, done.records)
-        return source
+        return self._answer(
+            fit_one(self, X, y, sample_weight, MeasurementErrors.given(X_err, X_corr)), "labels"
+        )

@@ -20,6 +20,7 @@ from dask_gmm.fitting.em import Run
 from dask_gmm.fitting.init.initialization import StartSettings
 from dask_gmm.mixture.attributes import fitted_attributes, set_fitted
 from dask_gmm.mixture.constraints import GAUSSIAN_MIXTURE_IC, SHARED, Constraints
+from dask_gmm.mixture.dense import DenseMixin
 from dask_gmm.mixture.fit import FitSpec, mixture_settings, run_fit
 from dask_gmm.mixture.fitted import observation_of
 from dask_gmm.mixture.gaussian_mixture import GaussianMixture
@@ -28,6 +29,7 @@ from dask_gmm.mixture.predict import PredictingMixin
 from dask_gmm.mixture.priors import estimation_of
 from dask_gmm.mixture.repr import ShownMixin
 from dask_gmm.mixture.validation import start_settings, training_source
+from dask_gmm.model.covariance import unspelled
 from dask_gmm.reporting.callbacks import FitReport
 from dask_gmm.reporting.verbose_sweep import SweepVerbose
 
@@ -36,6 +38,7 @@ class GaussianMixtureIC(
     ShownMixin,
     CallbackSupportMixin,  # type: ignore[misc]
     PredictingMixin,
+    DenseMixin,
     DensityMixin,  # type: ignore[misc]
     BaseEstimator,  # type: ignore[misc]
 ):
@@ -50,6 +53,8 @@ class GaussianMixtureIC(
         Numbers of components to try.
     covariance_type : str or sequence of str, default=("full",)
         Covariance types to try, of those of `GaussianMixture`.
+    n_factors : int or sequence of int, default=1
+        Numbers of factors to try with 'factor'.
     criterion : {'bic', 'aic', 'icl'}, default='bic'
         What chooses; the lowest wins. BIC finds how many components describe the density, ICL how many
         clusters can be told apart, AIC how many predict best.
@@ -58,7 +63,7 @@ class GaussianMixtureIC(
         penalty of `criterion`: for p parameters and n rows p ln n / (20 n) nats per row with BIC and ICL,
         p / (10 n) with AIC. A fixed tolerance leaves more than that where n is large, and what it leaves then
         decides the choice.
-    reg_covar, max_iter, n_init, init_params, random_state, cache, checkpoint, accelerate, nan
+    reg_covar, max_iter, n_init, init_params, random_state, cache, checkpoint, accelerate, nan, noise
         As in `GaussianMixture`, for each candidate. All start from the same `random_state`. `max_iter` is
         1000 unless given; ``accelerate=True`` saves most of these passes.
     verbose : int, default=0
@@ -120,6 +125,8 @@ class GaussianMixtureIC(
         checkpoint: str | os.PathLike[str] | None = None,
         accelerate: bool = False,
         nan: NanRule = "error",
+        n_factors: int | Sequence[int] = 1,
+        noise: str = "diag",
         missing: Literal["error", "em"] = "error",
         mean_prior: Any = None,
         mean_precision_prior: Any = None,
@@ -140,6 +147,8 @@ class GaussianMixtureIC(
         self.checkpoint = checkpoint
         self.accelerate = accelerate
         self.nan = nan
+        self.n_factors = n_factors
+        self.noise = noise
         self.missing = missing
         self.mean_prior = mean_prior
         self.mean_precision_prior = mean_precision_prior
@@ -178,7 +187,7 @@ class GaussianMixtureIC(
             'auto' does.
         """
         self._validate_params()
-        grid = candidate_grid(self.n_components, self.covariance_type)
+        grid = candidate_grid(self.n_components, self.covariance_type, self.n_factors, self.noise)
         most_components = max(n_components for _, n_components in grid)
         source, features = training_source(self, X, sample_weight, most_components)
         seed = _seed(self.random_state)
@@ -265,4 +274,5 @@ def _mixture(estimator: GaussianMixtureIC, start: StartSettings, seed: int) -> G
     parameters |= {"random_state": seed, "checkpoint": None}
     if estimator.tol != "auto":
         parameters["tol"] = estimator.tol
-    return GaussianMixture(start.n_components, covariance_type=start.covariance_type, **parameters)
+    parameters |= unspelled(start.covariance_type)
+    return GaussianMixture(start.n_components, **parameters)

@@ -14,32 +14,38 @@ from dask_gmm.errors import ComparisonWarning, warn_caller
 from dask_gmm.fitting.convergence import negligible_gap
 from dask_gmm.fitting.evaluation import Evaluation
 from dask_gmm.fitting.loop import Candidate
-from dask_gmm.model.covariance import covariance_types
+from dask_gmm.model.covariance import covariance_types, spelled
 
 
-def candidate_grid(n_components: Any, covariance_type: Any) -> list[tuple[str, int]]:
+def candidate_grid(
+    n_components: Any, covariance_type: Any, n_factors: Any = 1, noise: str = "diag"
+) -> list[tuple[str, int]]:
     """Return covariance type and number of components of each candidate, in this order.
 
     Parameters
     ----------
-    n_components, covariance_type
+    n_components, covariance_type, n_factors
         As the user gave them to `GaussianMixtureIC`: one or several.
+    noise : {'diag', 'spherical'}
 
     Raises
     ------
     ValueError
         A number of components below one, an unknown covariance type, or none at all.
     """
-    numbers = _numbers(n_components)
-    return [(kind, number) for kind in _types(covariance_type) for number in numbers]
+    numbers, factors = _numbers("n_components", n_components), _numbers("n_factors", n_factors)
+    kinds = [
+        spelled(kind, n_factors=number, noise=noise) for kind in _types(covariance_type) for number in factors
+    ]
+    return [(kind, number) for kind in dict.fromkeys(kinds) for number in numbers]
 
 
-def _numbers(given: Any) -> list[int]:
+def _numbers(name: str, given: Any) -> list[int]:
     numbers = [given] if isinstance(given, Integral) else list(given)
     bad = [number for number in numbers if not isinstance(number, Integral) or number < 1]
     if bad or not numbers:
         raise ValueError(
-            f"n_components of GaussianMixtureIC must be integers of at least 1, one or more; got {given!r}."
+            f"{name} of GaussianMixtureIC must be integers of at least 1, one or more; got {given!r}."
         )
     return list(dict.fromkeys(int(number) for number in numbers))
 

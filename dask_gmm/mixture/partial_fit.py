@@ -14,9 +14,10 @@ from dask_gmm.data.source import Source
 from dask_gmm.fitting.passes import Expectation
 from dask_gmm.fitting.settings import FitSettings
 from dask_gmm.mixture.attributes import parameter_attributes, set_fitted
-from dask_gmm.mixture.fitted import check_type_kept, fitted_parameters
+from dask_gmm.mixture.fitted import asked_type, check_type_kept, fitted_parameters
 from dask_gmm.mixture.new_rows import passes_over_new_rows, settings_of
 from dask_gmm.mixture.validation import prediction_source
+from dask_gmm.model.covariance import covariance_structure
 from dask_gmm.model.kept_statistics import KeptStatistics
 from dask_gmm.model.parameters import Parameters
 from dask_gmm.model.running_sums import RunningSums, step_size
@@ -79,7 +80,8 @@ class StreamingMixin:
         CollapsedComponentError
             A covariance that is not positive definite, with its component (a ValueError).
         ValueError
-            Too few rows in the first batch, other features than in it, or parameters that changed.
+            Too few rows in the first batch, other features than in it, or parameters that changed; or
+            ``covariance_type="factor"``.
 
         Examples
         --------
@@ -93,6 +95,11 @@ class StreamingMixin:
         5000
         """
         self._validate_params()  # type: ignore[attr-defined]
+        if covariance_structure(asked_type(vars(self))).projects:
+            raise ValueError(
+                f"partial_fit has no sums to keep for covariance_type={self.covariance_type!r}: what is "
+                "summed of a batch depends on the mixture then. Use fit, and update for rows that come later."
+            )
         if not hasattr(self, "weights_"):
             self._begin(X, sample_weight)
             return self

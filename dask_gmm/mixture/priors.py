@@ -11,7 +11,7 @@ from sklearn.utils import check_array
 
 from dask_gmm.fitting.em import Run
 from dask_gmm.fitting.init.initialization import StartSettings
-from dask_gmm.model.covariance import covariance_structure
+from dask_gmm.model.covariance import conjugate_types, covariance_structure
 from dask_gmm.model.estimation.estimation import Estimation
 from dask_gmm.model.estimation.likelihood import MAXIMUM_LIKELIHOOD
 from dask_gmm.model.estimation.posterior_mode import PosteriorMode
@@ -47,7 +47,7 @@ def estimation_of(estimator: WithPriors, start: StartSettings, n_features: int) 
     Raises
     ------
     ValueError
-        A prior of another shape, or out of range.
+        A prior of another shape, or out of range; or of a covariance type that has none.
     """
     given = (
         estimator.mean_prior,
@@ -57,6 +57,12 @@ def estimation_of(estimator: WithPriors, start: StartSettings, n_features: int) 
     )
     if all(part is None for part in given):
         return MAXIMUM_LIKELIHOOD
+    if not covariance_structure(start.covariance_type).has_conjugate_prior:
+        raise ValueError(
+            f"There is no conjugate prior for covariance_type={start.covariance_type!r}: leave mean_prior, "
+            "mean_precision_prior, covariance_prior and degrees_of_freedom_prior at None, and raise "
+            f"reg_covar where components collapse; or use one of {', '.join(conjugate_types())}."
+        )
     prior = _prior(estimator, start, n_features, _MEAN_PRECISION)
     return PosteriorMode(replace(prior, shrunk=True))
 

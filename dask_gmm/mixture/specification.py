@@ -12,7 +12,7 @@ from dask_gmm.data.source import Source
 from dask_gmm.engine.cache import Cache
 from dask_gmm.fitting.init.initialization import StartSettings
 from dask_gmm.mixture.fit import FitSpec, mixture_settings
-from dask_gmm.mixture.fitted import observation_of
+from dask_gmm.mixture.fitted import asked_type, observation_of
 from dask_gmm.mixture.priors import WithPriors, estimation_of
 from dask_gmm.mixture.validation import start_settings
 from dask_gmm.mixture.warm_start import Continued, warm_start
@@ -67,7 +67,7 @@ def fit_spec(estimator: MixtureParameters, source: Source, features: Mapping[str
     start = start_settings(
         source.n_features,
         n_components=estimator.n_components,
-        covariance_type=estimator.covariance_type,
+        covariance_type=asked_type(vars(estimator)),
         init_params=estimator.init_params,
         reg_covar=estimator.reg_covar,
         weights_init=estimator.weights_init,

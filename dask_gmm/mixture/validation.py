@@ -239,8 +239,10 @@ def start_settings(
     Raises
     ------
     ValueError
-        Wrong shape or range, weights that do not sum to one, precisions that are not positive definite.
+        Wrong shape or range, weights that do not sum to one, precisions that are not positive definite;
+        a covariance type that does not go with so few features.
     """
+    covariance_structure(covariance_type).check_features(n_features)
     given = {"weights_init": weights_init, "means_init": means_init, "precisions_init": precisions_init}
     for name, part in given.items():
         refuse_masked(part, name)

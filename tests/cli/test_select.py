@@ -41,7 +41,7 @@ def test_people_get_a_table(run: Any, stored: Path, tmp_path: Path) -> None:
 def test_every_parameter_is_an_option() -> None:
     parameters = inspect.signature(GaussianMixtureIC).parameters
     assert {option.name for option in SELECT} == set(parameters) - {"nan"}  # an option of the source
-    spelt = {"n_components": "1-10", "covariance_type": None}
+    spelt = {"n_components": "1-10", "covariance_type": None, "n_factors": "1"}
     for option in SELECT:
         assert option.default == spelt.get(option.name, parameters[option.name].default)
 

@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from dask_gmm import GaussianMixture, GaussianMixtureIC
 from dask_gmm.data.in_memory import ArraySource
-from dask_gmm.mixture.gaussian_mixture import fit_spec
+from dask_gmm.mixture.specification import fit_spec
 
 
 class Passes:

@@ -20,10 +20,10 @@ from sklearn.utils.estimator_checks import (
 from dask_gmm import GaussianMixture, from_zarr
 from dask_gmm.errors import DataError
 from dask_gmm.mixture.fitted import fitted_parameters
-from dask_gmm.model.covariance import covariance_types
+from dask_gmm.model.covariance import conjugate_types
 from dask_gmm.model.running_sums import RunningSums, step_size
 
-TYPES = covariance_types()
+TYPES = conjugate_types()
 BATCH = 2000
 
 

@@ -11,6 +11,7 @@ from sklearn.mixture import GaussianMixture as Reference
 from dask_gmm.model.covariance import covariance_structure, covariance_types
 from dask_gmm.model.covariance.covariance import Covariance
 from dask_gmm.model.covariance.triangles import pack, unpack
+from tests.model import test_factor
 from tests.model.covariance_contract import CovarianceContract
 
 
@@ -90,7 +91,7 @@ class TestSpherical(LikeScikitLearn):
 def test_every_type_has_a_contract():
     tested = {
         value.structure.name
-        for value in globals().values()
+        for value in (*globals().values(), *vars(test_factor).values())
         if inspect.isclass(value) and issubclass(value, CovarianceContract) and hasattr(value, "structure")
     }
     assert tested == set(covariance_types())

@@ -9,6 +9,7 @@ full      (K, d, d)          K d(d+1)/2   (K, d(d+1)/2): packed upper triangle o
 tied      (d, d)             d(d+1)/2     (d(d+1)/2,): the same, summed over components
 diag      (K, d)             K d          (K, d): sum r v^2
 spherical (K,)               K            (K,): sum r |v|^2
+factor    (K, d, q + 1)      see `Factor` (K, d, q + 1): sum r v u^T and r v^2, u = G_k^T v
 ========= ================== ============ ==========================================================
 
 with v = x - origin of the component and r the responsibility times the sample weight. "Packed" is
@@ -36,10 +37,14 @@ _REGISTERED = {
     "tied": "tied:Tied",
     "diag": "diag:Diag",
     "spherical": "spherical:Spherical",
+    "factor": "factor:Factor",
 }
 
-# What else belongs to the name of a type: parameters of estimators, by their names.
-_OPTIONS: Mapping[str, tuple[str, ...]] = {}
+#: What the noise of factor analysers may be: for each feature, or for each component.
+NOISES = ("diag", "spherical")
+# What else belongs to the name of a type: parameters of estimators by their names, with their defaults.
+# Such types have no conjugate prior.
+_OPTIONS: Mapping[str, Mapping[str, int | str]] = {"factor": {"n_factors": 1, "noise": NOISES[0]}}
 #: All of these.
 TYPE_OPTIONS = tuple(dict.fromkeys(name for names in _OPTIONS.values() for name in names))
 
@@ -49,16 +54,40 @@ def covariance_types() -> tuple[str, ...]:
     return tuple(_REGISTERED)
 
 
+def conjugate_types() -> tuple[str, ...]:
+    """Return the names of the types whose covariances have a conjugate prior."""
+    return tuple(name for name in _REGISTERED if name not in _OPTIONS)
+
+
 def spelled(covariance_type: str, **options: int | str) -> str:
     """Return the name of a type with those of `TYPE_OPTIONS` that belong to it: how it is told everywhere.
 
     Examples
     --------
-    >>> spelled("diag", n_factors=8)
-    'diag'
+    >>> spelled("diag", n_factors=8), spelled("factor", n_factors=8)
+    ('diag', 'factor(8)')
     """
-    own = _OPTIONS.get(covariance_type, ())
-    return f"{covariance_type}({', '.join(str(options[name]) for name in own)})" if own else covariance_type
+    own = _OPTIONS.get(covariance_type, {})
+    values = [options.get(name, default) for name, default in own.items()]
+    # Those at the end that are as usual go without saying.
+    while len(values) > 1 and values[-1] == list(own.values())[len(values) - 1]:
+        values.pop()
+    return f"{covariance_type}({', '.join(map(str, values))})" if values else covariance_type
+
+
+def unspelled(covariance_type: str) -> dict[str, int | str]:
+    """Return the parameters of an estimator that ask for a type: `spelled` undone.
+
+    Examples
+    --------
+    >>> unspelled("factor(8)")
+    {'covariance_type': 'factor', 'n_factors': 8, 'noise': 'diag'}
+    """
+    kind, _, rest = covariance_type.partition("(")
+    own = _OPTIONS.get(kind, {})
+    given = rest.removesuffix(")").split(", ") if rest else []
+    values = [type(default)(value) for default, value in zip(own.values(), given, strict=False)]
+    return {"covariance_type": kind, **own, **dict(zip(own, values, strict=False))}
 
 
 @cache
@@ -70,8 +99,7 @@ def covariance_structure(covariance_type: str) -> Covariance:
     KeyError
         No type has it.
     """
-    kind, _, rest = covariance_type.partition("(")
-    module, name = _REGISTERED[kind].split(":")
-    options = rest.removesuffix(")").split(", ") if rest else ()
-    structure: Covariance = getattr(import_module(f"{__name__}.{module}"), name)(*options)
+    options = unspelled(covariance_type)
+    module, name = _REGISTERED[str(options.pop("covariance_type"))].split(":")
+    structure: Covariance = getattr(import_module(f"{__name__}.{module}"), name)(**options)
     return structure

@@ -9,9 +9,19 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
+_NONE = "This covariance type has no conjugate prior."
+
 
 class Conjugate(ABC):
-    """The rules of a covariance type for priors; the scale of a prior has the shape of one covariance."""
+    """The rules of a covariance type for priors; the scale of a prior has the shape of one covariance.
+
+    Attributes
+    ----------
+    has_conjugate_prior : bool
+        Whether there are any.
+    """
+
+    has_conjugate_prior: bool = True
 
     @abstractmethod
     def scale_of(self, covariance: Array, *, equal: bool) -> Array:
@@ -68,3 +78,33 @@ class Conjugate(ABC):
     @abstractmethod
     def volumes_and_traces(self, factors: Array, scale: Array, n_features: int) -> tuple[Array, Array]:
         """Return the log determinant of each covariance, and the trace of scale times precision."""
+
+
+class NoConjugate(Conjugate):
+    """A covariance type without a conjugate prior: estimators refuse priors before anything asks here."""
+
+    has_conjugate_prior = False
+
+    def scale_of(self, covariance: Array, *, equal: bool) -> Array:
+        raise TypeError(_NONE)
+
+    def scatter(self, spread: Array, nk: Array, distances: Array, shares: Array) -> Array:
+        raise TypeError(_NONE)
+
+    def occupation(self, nk: Array) -> Array:
+        return nk
+
+    def prior_counts(self, n_components: int, n_features: int, of_means: bool) -> tuple[float, float]:
+        raise TypeError(_NONE)
+
+    def scatter_copies(self, n_components: int, n_features: int) -> float:
+        raise TypeError(_NONE)
+
+    def over(self, numerators: Array, divisors: Array) -> Array:
+        raise TypeError(_NONE)
+
+    def with_reg_covar(self, covariances: Array, reg_covar: float) -> Array:
+        raise TypeError(_NONE)
+
+    def volumes_and_traces(self, factors: Array, scale: Array, n_features: int) -> tuple[Array, Array]:
+        raise TypeError(_NONE)

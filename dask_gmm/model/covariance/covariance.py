@@ -67,6 +67,15 @@ class Covariance(Conjugate, PartlyKnown):
     def n_free(self, n_components: int, n_features: int) -> int:
         """Return the number of free covariance parameters, as `aic` and `bic` count them."""
 
+    def check_features(self, n_features: int) -> None:
+        """Refuse a number of features that the type's own parameters do not go with.
+
+        Raises
+        ------
+        ValueError
+        """
+        return
+
     # --- from covariances to factors and back -----------------------------------------------------------
 
     @abstractmethod

@@ -144,6 +144,29 @@ def squared_norms(factor: NDArray[Any], tile: NDArray[Any], width: int, out: NDA
                 _squares_half(factor, k * d, tile, t, out, t, depth)
 
 
+@inner
+def squared_products(theta: NDArray[Any], tile: NDArray[Any], width: int, out: NDArray[Any]) -> None:
+    """Add each row's squared norm after multiplication by a matrix of few columns to `out`.
+
+    Parameters
+    ----------
+    theta : ndarray, flat
+        From `packed`, of shape (d, q) before.
+    tile : ndarray of shape (d, n_rows)
+    width : int
+        Rows to take, a multiple of `rows_per_block`.
+    out : ndarray of shape (>= width,)
+    """
+    d = len(tile)
+    n_columns = theta.size // d
+    for t in range(0, width, rows_per_block(tile)):
+        for k in range(0, n_columns, COLUMNS):
+            if n_columns - k >= COLUMNS:
+                _squares(theta, k * d, tile, t, out, t, d)
+            else:
+                _squares_half(theta, k * d, tile, t, out, t, d)
+
+
 @inlined
 def accumulate(
     features: NDArray[Any], n_features: int, resp: NDArray[Any], width: int, out: NDArray[Any], upper: bool

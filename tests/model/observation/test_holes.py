@@ -25,6 +25,7 @@ from dask_gmm.model.parameters import Parameters
 from dask_gmm.model.statistics import Statistics
 from tests.model.kernel_contract import KernelContract
 from tests.model.mixtures import Weighted, mixture, rows_of
+from tests.model.textbook import factor_steps
 
 TYPES = pytest.mark.parametrize("covariance_type", covariance_types())
 DOUBLE = np.dtype(np.float64)
@@ -97,12 +98,14 @@ def textbook_step(parameters: Parameters, rows, weights):
     log_density, resp, factor, expected, spread = textbook(parameters, rows, weights)
     r = resp * factor[:, np.newaxis]
     nk = r.sum(axis=0)
-    if parameters.covariance_type in ("full", "tied"):
+    if parameters.covariance_type in ("full", "tied", "factor"):
         means = np.einsum("nk,knd->kd", r, expected) / nk[:, np.newaxis]
         away = expected - means[:, np.newaxis]
         sums = np.einsum("nk,kni,knj->kij", r, away, away) + np.einsum("nk,knij->kij", r, spread)
         if parameters.covariance_type == "full":
             covariances = sums / nk[:, np.newaxis, np.newaxis]
+        elif parameters.covariance_type == "factor":
+            covariances = factor_steps(sums / nk[:, np.newaxis, np.newaxis], parameters.covariances)
         else:
             covariances = sums.sum(axis=0) / nk.sum()
     else:

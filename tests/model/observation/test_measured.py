@@ -22,6 +22,7 @@ from dask_gmm.model.parameters import Parameters
 from dask_gmm.model.statistics import Statistics
 from tests.model.kernel_contract import KernelContract
 from tests.model.mixtures import Weighted, mixture, rows_of
+from tests.model.textbook import factor_steps
 
 TYPES = pytest.mark.parametrize("covariance_type", covariance_types())
 DOUBLE = np.dtype(np.float64)
@@ -91,6 +92,8 @@ def textbook_step(parameters, rows, errors, weights=None, correlations=None):
     kind = parameters.covariance_type
     if kind == "full":
         covariances = sums / nk[:, np.newaxis, np.newaxis]
+    elif kind == "factor":
+        covariances = factor_steps(sums / nk[:, np.newaxis, np.newaxis], parameters.covariances)
     elif kind == "tied":
         covariances = sums.sum(axis=0) / nk.sum()
     else:
