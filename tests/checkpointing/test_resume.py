@@ -14,6 +14,7 @@ import dask_gmm
 from dask_gmm import GaussianMixture, from_zarr, read_parquet
 from dask_gmm.checkpointing import Checkpoint, checkpoint
 from dask_gmm.errors import CheckpointError, CollapsedComponentError, DataError
+from dask_gmm.model.covariance import covariance_types
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -72,7 +73,7 @@ def assert_resumes(make_estimator, make_source, saved, folder):
     assert saved_passes | {0} == set(range(n_passes + 1))
 
 
-@pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical"])
+@pytest.mark.parametrize("covariance_type", covariance_types())
 @pytest.mark.parametrize(
     "parameters",
     [

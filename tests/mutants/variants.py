@@ -526,6 +526,115 @@ def each_pass_adds_the_new_rows_again():
     put("fitting.append:append_rows", make)
 
 
+@noticed_by("model/test_factor.py::test_one_iterate_is_the_textbooks")
+def factors_without_their_posterior_variance():
+    put(
+        "model.covariance.factor:of_spectrum",
+        lambda f: lambda scaled, function: f(scaled, lambda s: np.zeros_like(s)),
+    )
+
+
+@noticed_by("model/test_factor.py::test_one_iterate_is_the_textbooks")
+def noise_of_the_loadings_before():
+    def make(with_noise):
+        def wrong(self, loadings, noise, reg_covar):
+            return with_noise(self, loadings, noise + 0.01 * (loadings**2).sum(axis=2), reg_covar)
+
+        return wrong
+
+    put("model.covariance.factor:Factor._with_noise", make)
+
+
+@noticed_by("model/test_factor.py::test_one_iterate_is_the_textbooks")
+def projected_moments_about_the_old_means():
+    def make(about_means):
+        def wrong(self, second, nk, shift, factors):
+            return about_means(self, second, nk, np.zeros_like(shift), factors)
+
+        return wrong
+
+    put("model.covariance.factor:Factor._about_means", make)
+
+
+@noticed_by("model/test_factor.py::TestTwoFactors::test_factors_are_roots_of_the_precisions")
+def the_log_determinant_of_the_noise_alone():
+    def make(log_det):
+        def wrong(self, factors, n_components, n_features):
+            return np.log(factors[:, :, -1]).sum(axis=1)
+
+        return wrong
+
+    put("model.covariance.factor:Factor.log_det", make)
+
+
+@noticed_by("model/test_factor.py::TestTwoFactors::test_factors_are_roots_of_the_precisions")
+def whitened_by_the_noise_alone():
+    put("model.covariance.factor:times_root", lambda f: lambda rows, scaled, inverse=False: rows)
+
+
+@noticed_by("model/test_factor.py::test_sums_do_not_depend_on_how_rows_are_kept")
+def rows_are_kept_for_a_tile_only():
+    def make(kept_rows):
+        def wrong(self, n, n_rows):
+            return n_rows
+
+        return wrong
+
+    def make_call(call):
+        def wrong(self, rows, given, statistics):
+            # Each tile for itself, the first one twice.
+            first = call(self, rows[:50], [part[:50] for part in given], statistics)
+            return first + call(self, rows, given, statistics)
+
+        return wrong
+
+    put("model.kernels.low_rank:FactorKernel._kept_rows", make)
+    put("model.kernels.low_rank:FactorKernel._call", make_call)
+
+
+@noticed_by("mixture/test_factor.py::test_attributes")
+def rotations_are_counted_as_free():
+    def make(n_free):
+        def wrong(self, n_components, n_features):
+            return (
+                n_free(self, n_components, n_features)
+                + n_components * self.n_factors * (self.n_factors - 1) // 2
+            )
+
+        return wrong
+
+    put("model.covariance.factor:Factor.n_free", make)
+
+
+@noticed_by("mixture/test_factor.py::test_attributes")
+def loadings_in_no_order():
+    put("model.covariance.factor:canonical", lambda f: lambda loadings, noise: loadings[:, :, ::-1])
+
+
+@noticed_by("mixture/test_factor.py::test_strong_factors_are_computed_in_float64")
+def strong_factors_in_float32():
+    put("model.covariance.factor:Factor._is_single", lambda f: lambda self, factors: True)
+
+
+@noticed_by("mixture/test_factor.py::test_marginals_and_conditions")
+def conditions_with_the_factors_prior_variance():
+    def make(shrinkage):
+        return lambda squares: np.ones_like(squares)
+
+    put("model.covariance.factor:shrinkage", make)
+
+
+@noticed_by("model/test_factor.py::TestEqualNoise::test_what_it_makes_are_its_matrices")
+def equal_noise_that_differs():
+    def make(with_noise):
+        def wrong(self, loadings, noise, reg_covar):
+            return np.concatenate([loadings, noise[:, :, np.newaxis] + reg_covar], axis=2)
+
+        return wrong
+
+    put("model.covariance.factor:Factor._with_noise", make)
+
+
 @noticed_by("mixture/test_update.py::test_what_is_kept_makes_the_fitted_mixture")
 def sums_of_an_undone_step_are_kept():
     from dask_gmm.model.kept_statistics import KeptStatistics
