@@ -80,8 +80,13 @@ class Blocks:
         self._few = ahead // 2
         self._pending: deque[Future[Block]] = deque()
         self._executor = ThreadPoolExecutor(ahead, thread_name_prefix="dask-gmm-read") if ahead else None
-        for _ in range(ahead):
-            self._read_one_more()
+        try:
+            for _ in range(ahead):
+                self._read_one_more()
+        except BaseException:
+            # An interrupt while a thread begins: nobody would end it, and the process would wait for it.
+            self.close()
+            raise
 
     def each(self, begin_next: Callable[[], None] | None = None) -> Iterator[Block]:
         """Return an iterator over the blocks.

@@ -114,3 +114,26 @@ def test_how_far_ahead(make_source, stored, in_memory, n_bytes, expected):
     source.stored, source.in_memory = stored, in_memory
     source.chunks = [type(source.chunks[0])("chunk", 1, n_bytes)]
     assert look_ahead(source) == expected
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_an_interrupt_while_a_thread_begins_leaves_no_thread(monkeypatch, number):
+    """A process waits for its threads when it ends: for ever, for one that nobody knows of."""
+    begun = []
+
+    class Interrupted(threading.Thread):
+        def start(self):
+            super().start()
+            begun.append(self)
+            if len(begun) == number:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading, "Thread", Interrupted)
+    store = SlowStore(0.001)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        Blocks(store, range(N_CHUNKS), 4)
+    # What was raised keeps its frames, and these what they made.
+    assert caught.tb is not None
+    for thread in begun:
+        thread.join(10)
+        assert not thread.is_alive()
