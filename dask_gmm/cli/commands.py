@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from dask_gmm import __version__
+from dask_gmm.cli.grouped import GroupedCommand
 from dask_gmm.cli.options import (
     BAYESIAN,
     CLUSTER,
@@ -87,31 +88,54 @@ def _run(module: str, job: str, given: Mapping[str, Any]) -> None:
     run(run_job, given["log"], how_to_go_on(job, given))
 
 
-@gmm.command(short_help="Fit a mixture.", epilog=EXIT_CODES)
+@gmm.command(
+    cls=GroupedCommand,
+    short_help="Fit a mixture.",
+    epilog=EXIT_CODES,
+    example="dask gmm fit scans.zarr --n-components 8 --out scans.gmm",
+)
 @click.argument("source")
 @click.option("--n-components", type=int, required=True, help="Number of components.")
 @click.option("--out", required=True, help="The model file to write, local or a URL.")
-@options(OVERWRITE, *ESTIMATOR, BAYESIAN, *STEPS, WEIGHT, *SOURCE, *CLUSTER, LOG)
+@options(
+    OVERWRITE,
+    WEIGHT,
+    LOG,
+    Mixture=[*ESTIMATOR, BAYESIAN],
+    Steps_before_it=STEPS,
+    Rows=SOURCE,
+    Where_it_runs=CLUSTER,
+)
 def fit(**given: Any) -> None:
     """Fit a mixture to SOURCE: a Zarr array or group, or Parquet files, local or a URL."""
     _run("fit_job", "fit", given)
 
 
-@gmm.command(short_help="Fit several, and keep the best.", epilog=EXIT_CODES)
+@gmm.command(
+    cls=GroupedCommand,
+    short_help="Fit several, and keep the best.",
+    epilog=EXIT_CODES,
+    example="dask gmm select trips.parquet --column km --column fare --n-components 2-12 --out trips.gmm",
+)
 @click.argument("source")
 @click.option("--out", required=True, help="The model file to write for the chosen one, local or a URL.")
-@options(OVERWRITE, *SELECT, *STEPS, WEIGHT, *SOURCE, *CLUSTER, LOG)
+@options(OVERWRITE, WEIGHT, LOG, Mixtures=SELECT, Steps_before_them=STEPS, Rows=SOURCE, Where_it_runs=CLUSTER)
 def select(**given: Any) -> None:
     """Fit several mixtures to SOURCE in the same passes, and keep the one that a criterion chooses."""
     _run("select_job", "select", given)
 
 
-@gmm.command(short_help="Add new rows to a model.", epilog=EXIT_CODES)
+@gmm.command(
+    cls=GroupedCommand,
+    short_help="Add new rows to a model.",
+    epilog=EXIT_CODES,
+    example="dask gmm update trips.gmm trips-2026.parquet --out trips.gmm --overwrite",
+)
 @click.argument("model")
 @click.argument("source")
 @click.option("--out", required=True, help="The model file to write, local or a URL.")
 @click.option("--passes", type=click.IntRange(1), default=1, show_default=True, help="Passes over SOURCE.")
-@options(OVERWRITE, WEIGHT, *SOURCE, *CLUSTER, LOG)
+@options(OVERWRITE, WEIGHT, LOG, Rows=SOURCE, Where_it_runs=CLUSTER)
 def update(**given: Any) -> None:
     """Add the rows of SOURCE, which are new, to those that MODEL was fitted to; these are not read again.
 
@@ -121,11 +145,16 @@ def update(**given: Any) -> None:
     _run("update_job", "update", given)
 
 
-@gmm.command(short_help="Write labels, densities or anomalies.", epilog=EXIT_CODES)
+@gmm.command(
+    cls=GroupedCommand,
+    short_help="Write labels, densities or anomalies.",
+    epilog=EXIT_CODES,
+    example="dask gmm predict trips.parquet trips.gmm labels.parquet --keep trip_id --output labels",
+)
 @click.argument("source")
 @click.argument("model")
 @click.argument("out")
-@options(*PREDICT, *SOURCE, *CLUSTER, LOG)
+@options(LOG, What_is_written=PREDICT, Rows=SOURCE, Where_it_runs=CLUSTER)
 def predict(**given: Any) -> None:
     """Write what MODEL says of each row of SOURCE to OUT, chunk for chunk.
 
@@ -135,25 +164,40 @@ def predict(**given: Any) -> None:
     _run("model_jobs", "predict", given)
 
 
-@gmm.command(short_help="Print the mean log density.", epilog=EXIT_CODES)
+@gmm.command(
+    cls=GroupedCommand,
+    short_help="Print the mean log density.",
+    epilog=EXIT_CODES,
+    example="dask gmm score trips.parquet trips.gmm --quantiles 0.005,0.5",
+)
 @click.argument("source")
 @click.argument("model")
-@options(QUANTILES, WEIGHT, *SOURCE, *CLUSTER, LOG)
+@options(QUANTILES, WEIGHT, LOG, Rows=SOURCE, Where_it_runs=CLUSTER)
 def score(**given: Any) -> None:
     """Print the mean log density of SOURCE under MODEL, in nats per row."""
     _run("model_jobs", "score", given)
 
 
-@gmm.command(short_help="Print what the rows of each component are like.", epilog=EXIT_CODES)
+@gmm.command(
+    cls=GroupedCommand,
+    short_help="Print what the rows of each component are like.",
+    epilog=EXIT_CODES,
+    example="dask gmm summarize trips.parquet trips.gmm",
+)
 @click.argument("source")
 @click.argument("model")
-@options(QUANTILES, WEIGHT, *SOURCE, *CLUSTER, LOG)
+@options(QUANTILES, WEIGHT, LOG, Rows=SOURCE, Where_it_runs=CLUSTER)
 def summarize(**given: Any) -> None:
     """Print counts, means, deviations and quantiles of the rows of SOURCE, for each component of MODEL."""
     _run("model_jobs", "summarize", given)
 
 
-@gmm.command(short_help="Print what a model is.", epilog=EXIT_CODES)
+@gmm.command(
+    cls=GroupedCommand,
+    short_help="Print what a model is.",
+    epilog=EXIT_CODES,
+    example="dask gmm info trips.gmm",
+)
 @click.argument("model")
 @options(LOG)
 def info(**given: Any) -> None:
@@ -161,7 +205,12 @@ def info(**given: Any) -> None:
     _run("info_job", "info", given)
 
 
-@gmm.command(short_help="Write a model for scikit-learn or ONNX.", epilog=EXIT_CODES)
+@gmm.command(
+    cls=GroupedCommand,
+    short_help="Write a model for scikit-learn or ONNX.",
+    epilog=EXIT_CODES,
+    example="dask gmm convert trips.gmm trips.skops",
+)
 @click.argument("model")
 @click.argument("out")
 @click.option("--to", type=click.Choice(["skops", "onnx"]), help="Format; seen from OUT's ending otherwise.")
@@ -171,20 +220,30 @@ def convert(**given: Any) -> None:
     _run("model_jobs", "convert", given)
 
 
-@gmm.command(short_help="Write a page about a model.", epilog=EXIT_CODES)
+@gmm.command(
+    cls=GroupedCommand,
+    short_help="Write a page about a model.",
+    epilog=EXIT_CODES,
+    example="dask gmm report trips.gmm trips.parquet --out trips.html",
+)
 @click.argument("model")
 @click.argument("source", required=False)
 @click.option("--out", required=True, help="The HTML file to write, local or a URL.")
-@options(OVERWRITE, *SOURCE, *CLUSTER, LOG)
+@options(OVERWRITE, LOG, Rows=SOURCE, Where_it_runs=CLUSTER)
 def report(**given: Any) -> None:
     """Write one HTML page about MODEL: its components, its fit, pictures; with SOURCE of its rows, too."""
     _run("report_job", "report", given)
 
 
-@gmm.command(short_help="Print what a fit would need.", epilog=EXIT_CODES)
+@gmm.command(
+    cls=GroupedCommand,
+    short_help="Print what a fit would need.",
+    epilog=EXIT_CODES,
+    example="dask gmm plan scans.zarr --n-components 32 --n-workers 4",
+)
 @click.argument("source")
 @click.option("--n-components", type=int, required=True, help="Number of components.")
-@options(*PLAN, *SOURCE, LOG)
+@options(LOG, Mixture_and_cluster=PLAN, Rows=SOURCE)
 def plan(**given: Any) -> None:
     """Print what a fit of SOURCE would need: groups, memory per worker, seconds per pass.
 
@@ -193,7 +252,12 @@ def plan(**given: Any) -> None:
     _run("plan_job", "plan", given)
 
 
-@gmm.command(short_help="Compile what fits need, beforehand.", epilog=EXIT_CODES)
+@gmm.command(
+    cls=GroupedCommand,
+    short_help="Compile what fits need, beforehand.",
+    epilog=EXIT_CODES,
+    example="dask gmm warm",
+)
 @options(LOG)
 def warm(**given: Any) -> None:
     """Compile what fits and predictions need, and keep it for this machine.

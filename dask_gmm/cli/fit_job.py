@@ -20,9 +20,9 @@ from dask_gmm.cli.sources import load_array, open_source, open_weights
 from dask_gmm.cli.steps import Model, fit_steps, number_or_share
 from dask_gmm.cli.where import cluster
 from dask_gmm.mixture.bayesian_gaussian_mixture import BayesianGaussianMixture
-from dask_gmm.mixture.fitted import asked_type
 from dask_gmm.mixture.gaussian_mixture import GaussianMixture
 from dask_gmm.mixture.validation import known_rows
+from dask_gmm.model.covariance import asked_type
 from dask_gmm.storage.redaction import public_url
 
 #: What the option `cache` stands for.

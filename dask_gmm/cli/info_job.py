@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from dask_gmm.cli.info_table import info_table
 from dask_gmm.cli.log import Log
 from dask_gmm.errors import ModelFileError
-from dask_gmm.mixture.fitted import asked_type
+from dask_gmm.model.covariance import asked_type
 from dask_gmm.storage.atomic import read_whole
 from dask_gmm.storage.container import MAGIC, unpack
 from dask_gmm.storage.location import Location
@@ -29,7 +31,10 @@ def info(given: Mapping[str, Any], log: Log) -> dict[str, Any]:
     content = patiently(lambda: read_whole(location, prefix=MAGIC), f"{location} cannot be read")
     header, arrays = unpack(content, str(location))
     try:
-        return {"model": public_url(given["model"]), **_described(header, arrays)}
+        told = {"model": public_url(given["model"]), **_described(header, arrays)}
+        if log.human:
+            log.event("model", info_table(told, shutil.get_terminal_size().columns))
+        return told
     except (LookupError, TypeError, ValueError) as error:
         raise ModelFileError(f"{location} holds no model of dask_gmm: {error!r}") from error
 

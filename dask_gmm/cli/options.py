@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import click
 
+from dask_gmm.cli.grouped import GroupedOption
 from dask_gmm.model.covariance import NOISES, covariance_types
 
 Command = Callable[..., Any]
@@ -36,11 +37,13 @@ class Option:
     help: str
     multiple: bool = False
 
-    def __call__(self, command: Command) -> Command:
-        """Add the option to a command."""
+    def added(self, command: Command, group: str) -> Command:
+        """Add the option to a command, under the title `group` of its help."""
         decorated: Command = click.option(
             "--" + self.name.replace("_", "-"),
             self.name,
+            cls=GroupedOption,
+            group=group,
             type=self.kind,
             default=() if self.multiple else self.default,
             show_default=self.default is not None,
@@ -263,12 +266,22 @@ LOG = Option(
 )
 
 
-def options(*table: Option) -> Callable[[Command], Command]:
-    """Return a decorator that adds these options in this order."""
+def options(*table: Option, **groups: Sequence[Option]) -> Callable[[Command], Command]:
+    """Return a decorator that adds these options in this order.
+
+    Parameters
+    ----------
+    *table : Option
+        Those of the command itself.
+    **groups : sequence of Option
+        Others, by the title that help has for them, with underscores.
+    """
+    titled = [("Options", table), *((name.replace("_", " "), group) for name, group in groups.items())]
 
     def decorate(command: Command) -> Command:
-        for option in reversed(table):
-            command = option(command)
+        for title, group in reversed(titled):
+            for option in reversed(group):
+                command = option.added(command, title)
         return command
 
     return decorate

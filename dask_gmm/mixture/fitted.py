@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dask_gmm.data.abilities import HasErrors
 from dask_gmm.data.source import Source
 from dask_gmm.mixture.priors import fitted_posterior
-from dask_gmm.model.covariance import TYPE_OPTIONS, covariance_structure, spelled
+from dask_gmm.model.covariance import asked_type, covariance_structure
 from dask_gmm.model.density import Density
 from dask_gmm.model.estimation.variational import expected_density
 from dask_gmm.model.observation.complete import COMPLETE
@@ -51,12 +51,6 @@ def observation_of(estimator: object, source: Source | None = None) -> Observati
     if source is not None and isinstance(source, HasErrors) and source.has_errors:
         return MEASURED
     return _OBSERVATIONS[getattr(estimator, "missing", "error")]
-
-
-def asked_type(parameters: Mapping[str, Any]) -> str:
-    """Return the covariance type that parameters of an estimator ask for, with what belongs to it."""
-    given = {name: parameters[name] for name in TYPE_OPTIONS if name in parameters}
-    return spelled(str(parameters["covariance_type"]), **given)
 
 
 def fitted_type(estimator: FittedMixture) -> str:

@@ -12,10 +12,10 @@ from sklearn.base import BaseEstimator
 
 import dask_gmm
 from dask_gmm.errors import ModelFileError
-from dask_gmm.mixture.fitted import asked_type, attribute_shapes, check_type_kept, fitted_type
+from dask_gmm.mixture.fitted import attribute_shapes, check_type_kept, fitted_type
 from dask_gmm.mixture.history_file import history_arrays, loaded_history
 from dask_gmm.mixture.sums_file import loaded_sums, sums_of
-from dask_gmm.model.covariance import covariance_structure, covariance_types
+from dask_gmm.model.covariance import asked_type, covariance_structure, covariance_types
 from dask_gmm.storage.atomic import read_whole, write_atomically
 from dask_gmm.storage.container import MAGIC, MALFORMED, Arrays, pack, reason, unpack
 from dask_gmm.storage.location import Location

@@ -14,10 +14,10 @@ from dask_gmm.data.source import Source
 from dask_gmm.fitting.passes import Expectation
 from dask_gmm.fitting.settings import FitSettings
 from dask_gmm.mixture.attributes import parameter_attributes, set_fitted
-from dask_gmm.mixture.fitted import asked_type, check_type_kept, fitted_parameters
+from dask_gmm.mixture.fitted import check_type_kept, fitted_parameters
 from dask_gmm.mixture.new_rows import passes_over_new_rows, settings_of
 from dask_gmm.mixture.validation import prediction_source
-from dask_gmm.model.covariance import covariance_structure
+from dask_gmm.model.covariance import asked_type, covariance_structure
 from dask_gmm.model.kept_statistics import KeptStatistics
 from dask_gmm.model.parameters import Parameters
 from dask_gmm.model.running_sums import RunningSums, step_size

@@ -12,10 +12,11 @@ from dask_gmm.data.source import Source
 from dask_gmm.engine.cache import Cache
 from dask_gmm.fitting.init.initialization import StartSettings
 from dask_gmm.mixture.fit import FitSpec, mixture_settings
-from dask_gmm.mixture.fitted import asked_type, observation_of
+from dask_gmm.mixture.fitted import observation_of
 from dask_gmm.mixture.priors import WithPriors, estimation_of
 from dask_gmm.mixture.validation import start_settings
 from dask_gmm.mixture.warm_start import Continued, warm_start
+from dask_gmm.model.covariance import asked_type
 from dask_gmm.model.estimation.estimation import Estimation
 
 

@@ -26,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dask_gmm.model.covariance.covariance import Covariance
@@ -73,6 +73,12 @@ def spelled(covariance_type: str, **options: int | str) -> str:
     while len(values) > 1 and values[-1] == list(own.values())[len(values) - 1]:
         values.pop()
     return f"{covariance_type}({', '.join(map(str, values))})" if values else covariance_type
+
+
+def asked_type(parameters: Mapping[str, Any]) -> str:
+    """Return the covariance type that parameters of an estimator ask for, by their names."""
+    given = {name: parameters[name] for name in TYPE_OPTIONS if name in parameters}
+    return spelled(str(parameters["covariance_type"]), **given)
 
 
 def unspelled(covariance_type: str) -> dict[str, int | str]:
