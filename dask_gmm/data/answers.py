@@ -19,7 +19,8 @@ def checked_answer(block: Block, answer: Answer) -> NDArray[Any]:
     DataError
         NaN or infinity: such a row would get a label like any other.
     """
-    check_rows(block)
+    if not answer.checks:
+        check_rows(block)
     return as_answer(block, answer)
 
 

@@ -69,9 +69,9 @@ class LookingMixin:
         Returns
         -------
         dask array, dask DataFrame, or DataArray of one
-            Rows that the source drops are NaN.
+            Rows that the source drops are NaN; others are as they are read, be it infinite.
         """
-        return self.apply(Answer(_rows, self.dtype, self.n_features, np.nan, "features"))
+        return self.apply(Answer(_rows, self.dtype, self.n_features, np.nan, "features", checks=True))
 
     def _repr_html_(self: Source) -> str:
         sizes = byte_counts(self.chunks, unknown=-1)

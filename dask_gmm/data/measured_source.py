@@ -119,5 +119,9 @@ def _of_frames(X: Any, X_err: Any, given: Correlations) -> Source:
     for name, error in zip(X.columns, X_err.columns, strict=True):
         together = together.assign(**{f"error of {name}": X_err[error]})
     for pair, values in given.items():
+        if not is_instance(values, "dask.dataframe", "Series"):
+            raise DataError(
+                f"X is a dask DataFrame: give X_corr[{pair}] as a Series with the same partitions."
+            )
         together = together.assign(**{f"correlation of {pair}": values})
     return DaskFrameSource(together)

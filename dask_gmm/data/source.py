@@ -130,6 +130,8 @@ class Answer:
         What stands at the positions of rows dropped by ``nan="drop"``: -1 for labels, NaN otherwise.
     name, long_name : str
         What labelled arrays call it, and say of it.
+    checks : bool
+        Whether the function checks its blocks itself, as what it makes of them has other rules.
     """
 
     function: Callable[[Block], NDArray[Any]]
@@ -138,6 +140,7 @@ class Answer:
     missing: float
     name: str = ""
     long_name: str = ""
+    checks: bool = False
 
 
 @runtime_checkable

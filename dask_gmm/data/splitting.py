@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dask_gmm.data.aligned import with_nan_rule
+from dask_gmm.data.answers import checked_answer
 from dask_gmm.data.feature_number import feature_number
 from dask_gmm.data.mapped import MappedSource, map_source
 from dask_gmm.data.rows import NanRule, under_nan_rule
-from dask_gmm.data.source import Block, Source, correlation_column, error_column
+from dask_gmm.data.source import Answer, Block, Source, correlation_column, error_column
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,17 @@ class Splitting:
         return under_nan_rule(split, self.nan)
 
 
+@dataclass(frozen=True, slots=True)
+class _OfMeasured:
+    """An answer for rows with errors, as a function of blocks where these are features."""
+
+    answer: Answer
+    mapping: Splitting
+
+    def __call__(self, block: Block) -> NDArray[Any]:
+        return checked_answer(self.mapping(block), self.answer)
+
+
 class MeasuredSource(MappedSource):
     """Rows of a source that are features, errors and correlations side by side."""
 
@@ -67,6 +79,15 @@ class MeasuredSource(MappedSource):
     def with_nan(self, nan: NanRule) -> Source:
         """Return the same rows under another rule."""
         return split(self.source, replace(self.mapping, nan=nan))
+
+    def apply(self, answer: Answer) -> Any:
+        """Return the answer for the rows with their errors, as the source gives it back.
+
+        Its blocks are checked once they are taken apart: as a feature, an infinite error would be refused,
+        and a negative one would not.
+        """
+        function = _OfMeasured(answer, self.mapping)
+        return self.source.apply(replace(answer, function=function, checks=True))
 
     def _of(self, source: Source) -> Source:
         return split(source, self.mapping)

@@ -20,6 +20,7 @@ from dask_gmm.fitting.settings import FitSettings
 from dask_gmm.fitting.survey import Survey, Surveyed, check_enough_rows, check_squares
 from dask_gmm.fitting.unchanged import check_same_rows, check_unchanged
 from dask_gmm.model.moments import Moments
+from dask_gmm.model.observation.measured import seen_values
 from dask_gmm.model.observation.observation import Kernel
 from dask_gmm.model.parameters import Parameters
 from dask_gmm.model.statistics import Statistics
@@ -197,7 +198,8 @@ class Passes:
             return self.moments
         zero = Moments.zero(self.rows.n_features, scatter=self.scatter)
         if self._holes:
-            return zero.with_partial_rows(sample.rows, sample.weights)
+            known, inexact = seen_values(sample.rows, sample.columns)
+            return zero.with_partial_rows(known, sample.weights, inexact)
         return zero.with_rows(sample.rows, sample.weights)
 
     def check_coverage(self, sample: Sample) -> None:
@@ -209,7 +211,8 @@ class Passes:
         """
         if self._holes:
             zero = Coverage.zero(self.rows.n_features)
-            zero.with_rows(sample.rows, sample.weights).check(self.rows.feature_names)
+            rows, _ = seen_values(sample.rows, sample.columns)
+            zero.with_rows(rows, sample.weights).check(self.rows.feature_names)
 
     def survey(self, sampling: Sampling) -> Sample:
         """Draw the rows to start from."""

@@ -16,7 +16,7 @@ from dask_gmm.errors import DataError
 from dask_gmm.fitting.coverage import Coverage
 from dask_gmm.fitting.row_sample import Drawn, Sample, Sampling
 from dask_gmm.model.moments import Moments
-from dask_gmm.model.observation.measured import errors_of
+from dask_gmm.model.observation.measured import seen_values
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +82,7 @@ class Survey:
         rows, weights = block.rows, block.weights
         if value.coverage is None:
             return Surveyed(value.moments.with_rows(rows, weights), drawn)
-        errors, inexact = errors_of(block.columns, self.n_features), None
-        if errors is not None:
-            inexact = np.asarray((np.where(np.isnan(rows), 0.0, errors.deviations) > 0.0).any(axis=1))
-            rows = np.where(np.isinf(errors.deviations), np.nan, rows)
+        rows, inexact = seen_values(rows, block.columns)
         moments = value.moments.with_partial_rows(rows, weights, inexact)
         return Surveyed(moments, drawn, value.coverage.with_rows(rows, weights))
 

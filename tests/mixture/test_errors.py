@@ -209,6 +209,51 @@ def test_bad_errors_are_named(rows, errors, spoil, correlation, message, lazy):
         GaussianMixture(2).fit(X, X_err=own, X_corr=X_corr)
 
 
+@pytest.mark.parametrize("kind", ["dask array", "parquet", "dask frame"])
+def test_bad_errors_are_named_by_lazy_predictions(rows, errors, expected, kind, tmp_path):
+    own = errors.copy()
+    own[17, 1] = -0.5
+    X, X_err = KINDS[kind](rows, own, tmp_path)
+    for predicted in (expected.predict(X, X_err=X_err), expected.denoise(X, X_err=X_err)):
+        with pytest.raises(DataError, match=r"standard error of feature 1 is -0.5 beside a value, in row 17"):
+            np.asarray(predicted)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_predictions_of_infinite_errors(rows, errors, expected, kind, tmp_path):
+    own = np.where(np.random.default_rng(6).random(rows.shape) < 0.3, np.inf, errors)
+    own[5] = np.inf
+    X, X_err = KINDS[kind](rows, own, tmp_path)
+    found = np.asarray(expected.score_samples(X, X_err=X_err)).ravel()
+    assert_allclose(found, expected.score_samples(rows, X_err=own), rtol=1e-10)
+    holes = np.where(np.isinf(own), np.nan, rows)
+    clean = np.asarray(expected.denoise(X, X_err=X_err)).reshape(-1, D)
+    assert_allclose(clean, expected.denoise(holes, X_err=own), rtol=1e-10)
+    assert_allclose(clean[5], expected.weights_ @ expected.means_)
+
+
+def test_rows_with_holes_are_left_out_of_lazy_predictions(rows, errors, expected, tmp_path):
+    holes = rows.copy()
+    holes[::7, 1] = np.nan
+    source = read_parquet(in_parquet(holes, errors, tmp_path), NAMES, errors=ERRORS, nan="drop")
+    labels = np.asarray(expected.predict(source))
+    assert_array_equal(labels[::7], -1)
+    assert_array_equal(
+        np.delete(labels, np.s_[::7]), expected.predict(rows, X_err=errors)[np.arange(N) % 7 > 0]
+    )
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize("feature", [1, slice(None)])
+def test_infinite_errors_that_leave_nothing(rows, errors, feature, lazy):
+    own = errors.copy()
+    own[:, feature] = np.inf
+    X = da.from_array(rows, chunks=(250, 3)) if lazy else rows
+    message = "Feature 1 is missing in every row" if feature == 1 else "All 1200 rows of X are empty"
+    with pytest.raises(DataError, match=message):
+        GaussianMixture(2).fit(X, X_err=own)
+
+
 def test_correlations_that_cannot_be_true_together(rows, errors):
     rho = {pair: np.full(N, -0.9) for pair in ((0, 1), (1, 2), (0, 2))}
     with pytest.raises(DataError, match="cannot be true together"):
@@ -228,6 +273,10 @@ def test_other_shapes_are_refused(rows, errors, lazy):
         GaussianMixture(2).fit(X, X_err=errors, X_corr={(0, 5): np.zeros(N)})
     with pytest.raises(ValueError, match="one feature"):
         GaussianMixture(2).fit(X, X_err=errors, X_corr={(1, 1): np.zeros(N)})
+    with pytest.raises(DataError, match=r"give X_corr\[\('a', 'b'\)\] as a Series"):
+        GaussianMixture(2).fit(
+            frame(rows, NAMES), X_err=frame(errors, ERRORS), X_corr={("a", "b"): np.zeros(N)}
+        )
 
 
 def test_the_mixture_is_of_true_values(expected, rows, errors):

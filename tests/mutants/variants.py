@@ -665,3 +665,7 @@ def a_batch_counts_by_its_rows():
         return wrong
 
     put("model.running_sums:RunningSums.step", make)
+
+
+# They register themselves.
+import_module("partly_observed")

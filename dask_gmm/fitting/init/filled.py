@@ -11,7 +11,7 @@ from dask_gmm.fitting.row_sample import Sample
 from dask_gmm.model.density import Density
 from dask_gmm.model.estimation.likelihood import MAXIMUM_LIKELIHOOD
 from dask_gmm.model.observation.holes import HOLES
-from dask_gmm.model.observation.measured import errors_of
+from dask_gmm.model.observation.measured import seen_values
 from dask_gmm.model.parameters import Parameters
 from dask_gmm.model.statistics import Statistics
 
@@ -36,9 +36,7 @@ def without_holes(sample: Sample, n_components: int) -> Sample:
         NaN in the holes.
     n_components : int
     """
-    errors = errors_of(sample.columns, sample.rows.shape[1])
-    if errors is not None and np.isinf(errors.deviations).any():
-        sample = replace(sample, rows=np.where(np.isinf(errors.deviations), np.nan, sample.rows))
+    sample = replace(sample, rows=seen_values(sample.rows, sample.columns)[0])
     holes = np.isnan(sample.rows)
     if not holes.any():
         return sample

@@ -7,7 +7,7 @@ heterogeneous and incomplete observations (2011). Rows whose errors are all zero
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -38,6 +38,23 @@ def errors_of(columns: Mapping[str, Array], n_features: int) -> Errors | None:
     for number, name in enumerate(names):
         correlations[:, number] = columns[name]
     return Errors(deviations, correlations, pairs)
+
+
+def seen_values(
+    rows: NDArray[Any], columns: Mapping[str, Array]
+) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """Return rows with NaN beside an infinite error, and which rows have an error in what is left.
+
+    None are inexact, and None stands for that, where `columns` say nothing of errors.
+    """
+    errors = errors_of(columns, rows.shape[1])
+    if errors is None:
+        return rows, None
+    unmeasured = np.isinf(errors.deviations)
+    if unmeasured.any():
+        rows = np.where(unmeasured, np.nan, rows)
+    # The error of a value that is missing says nothing, whatever it is.
+    return rows, np.asarray((~np.isnan(rows) & (errors.deviations != 0.0)).any(axis=1))
 
 
 @dataclass(frozen=True)
@@ -77,18 +94,19 @@ class MeasuredRows:
             return NoisyKernel(density.means, matrices, np.log(density.weights))
 
     def told(self, observed: Observed) -> NDArray[np.bool_] | None:
-        return self._told(observed, self._errors(observed)[0])
+        return self._exact.told(self._seen(observed).rows)
 
     def accumulate(self, statistics: Statistics, observed: Observed) -> None:
-        errors, exact = self._errors(observed)
+        seen = self._seen(observed)
+        exact, rows = seen.exact, seen.rows
         if exact.any():
-            self._exact.accumulate(statistics, Part.of(observed, exact))
-        told = self._told(observed, errors)
+            self._exact.accumulate(statistics, Part.of(rows, exact))
+        told = self._exact.told(rows)
         noisy = ~exact if told is None else ~exact & told
         if not noisy.any():
             return
-        part = Part.of(observed, noisy)
-        log_likelihood, sums = self._measured.statistics(part.rows, errors.of(noisy), part.weights)
+        part = Part.of(rows, noisy)
+        log_likelihood, sums = self._measured.statistics(part.rows, seen.errors.of(noisy), part.weights)
         nk, first, second = recentred(sums, self.density.means, self.origins)
         np.add(statistics.nk, nk, out=statistics.nk)
         np.add(statistics.first, first, out=statistics.first)
@@ -117,48 +135,58 @@ class MeasuredRows:
 
     def denoise(self, observed: Observed, out: NDArray[Any]) -> None:
         """Write where the rows are expected to be truly to `out`, shape (n, n_features)."""
-        errors, exact = self._errors(observed)
+        seen = self._seen(observed)
+        exact, rows = seen.exact, seen.rows
         if exact.any():
             part = np.empty((int(exact.sum()), out.shape[1]), dtype=out.dtype)
-            self._exact.impute(Part.of(observed, exact), part)
+            self._exact.impute(Part.of(rows, exact), part)
             out[exact] = part
         if not exact.all():
-            out[~exact] = self._measured.denoise(observed.rows[~exact], errors.of(~exact))
+            out[~exact] = self._measured.denoise(rows.rows[~exact], seen.errors.of(~exact))
 
     def _write(self, observed: Observed, out: NDArray[Any], name: str) -> None:
-        errors, exact = self._errors(observed)
-        for which in (exact, ~exact):
+        seen = self._seen(observed)
+        for which in (seen.exact, ~seen.exact):
             if not which.any():
                 continue
-            part = np.empty((int(which.sum()), *out.shape[1:]), dtype=out.dtype)
-            if which is exact:
-                getattr(self._exact, name)(Part.of(observed, which), part)
+            some = Part.of(seen.rows, which)
+            part = np.empty((len(some.rows), *out.shape[1:]), dtype=out.dtype)
+            if which is seen.exact:
+                getattr(self._exact, name)(some, part)
             else:
-                getattr(self._measured, name)(observed.rows[which], errors.of(which), part)
+                getattr(self._measured, name)(some.rows, seen.errors.of(which), part)
             out[which] = part
-        if name == "log_density":
-            told = self._told(observed, errors)
-            if told is not None:
-                out[~told] = 0.0
 
-    def _told(self, observed: Observed, errors: Errors) -> NDArray[np.bool_] | None:
-        """Return which rows have a value of finite error; None where all do."""
-        unmeasured = np.isinf(errors.deviations)
-        rows = np.where(unmeasured, np.nan, observed.rows) if unmeasured.any() else observed.rows
-        return self._exact.told(Part(rows, None, {}))
-
-    def _errors(self, observed: Observed) -> tuple[Errors, NDArray[np.bool_]]:
-        """Return the errors, and which rows have none."""
+    def _seen(self, observed: Observed) -> Seen:
+        """Return what rows say: an error that is infinite leaves nothing of a value."""
+        rows, inexact = seen_values(observed.rows, observed.columns)
+        part = Part(rows, observed.weights, {})
         errors = errors_of(observed.columns, self.density.n_features)
-        if errors is None:
-            n = len(observed.rows)
-            nothing = np.zeros((n, self.density.n_features))
-            return Errors(nothing, np.empty((n, 0)), np.empty((0, 2), np.intp)), np.ones(n, dtype=bool)
-        # The error of a value that is missing says nothing.
-        counted = np.where(np.isnan(observed.rows), 0.0, errors.deviations)
-        filled = np.where(np.isnan(errors.deviations), np.inf, errors.deviations)
-        exact: NDArray[np.bool_] = np.asarray((counted == 0.0).all(axis=1))
-        return Errors(filled, errors.correlations, errors.pairs), exact
+        if errors is None or inexact is None:
+            n = len(rows)
+            nothing = Errors(np.zeros(rows.shape), np.empty((n, 0)), np.empty((0, 2), np.intp))
+            return Seen(part, nothing, np.ones(n, dtype=bool))
+        counted = np.where(np.isnan(rows), 0.0, errors.deviations)
+        return Seen(part, replace(errors, deviations=counted), ~inexact)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What rows with errors say.
+
+    Attributes
+    ----------
+    rows : Part
+        NaN where a value is missing, or has an infinite error.
+    errors : Errors
+        Zero where a value is missing.
+    exact : ndarray of shape (n,), bool
+        Which rows have no error in what they say: these have the numbers of rows without errors.
+    """
+
+    rows: Part
+    errors: Errors
+    exact: NDArray[np.bool_]
 
 
 #: It has no state: this one is enough.

@@ -46,8 +46,12 @@ def summed(kernel, parts):
     for rows, weights, *columns in parts:
         own = columns[0] if columns else {}
         kernel.accumulate(statistics, Weighted(rows, weights, own))
-        inexact = np.array([own[f"error {j}"] for j in range(rows.shape[1])]).T > 0 if own else None
-        moments = moments.with_partial_rows(rows, weights, None if inexact is None else inexact.any(axis=1))
+        errors = (
+            np.array([own[f"error {j}"] for j in range(rows.shape[1])]).T if own else np.zeros(rows.shape)
+        )
+        known = np.where(np.isinf(errors), np.nan, rows)
+        inexact = (np.where(np.isnan(known), 0.0, errors) > 0.0).any(axis=1)
+        moments = moments.with_partial_rows(known, weights, inexact)
     return kernel.completed(statistics, moments)
 
 
@@ -80,6 +84,13 @@ def textbook(parameters, rows, errors, correlations=None):
     return joint, expected, spread
 
 
+def counted(rows, errors):
+    """Return which values a type without correlations sums over: all but the holes of exact rows."""
+    seen = ~np.isnan(rows) & np.isfinite(errors)
+    exact = (~seen | (errors == 0.0)).all(axis=1, keepdims=True)
+    return np.where(exact, seen, True)
+
+
 def textbook_step(parameters, rows, errors, weights=None, correlations=None):
     joint, expected, spread = textbook(parameters, rows, errors, correlations)
     bound = logsumexp(joint, axis=1)
@@ -97,8 +108,13 @@ def textbook_step(parameters, rows, errors, weights=None, correlations=None):
     elif kind == "tied":
         covariances = sums.sum(axis=0) / nk.sum()
     else:
-        variances = np.diagonal(sums, axis1=1, axis2=2) / nk[:, np.newaxis]
-        covariances = variances if kind == "diag" else variances.mean(axis=1)
+        # Holes of exact rows are not filled in: only their component is missing.
+        counts = r.T @ counted(rows, errors)
+        shift = np.einsum("nk,knd,nd->kd", r, expected, counted(rows, errors)) / counts
+        away = expected - shift[:, np.newaxis]
+        squares = away**2 + np.diagonal(spread, axis1=2, axis2=3)
+        sums = np.einsum("nk,knd,nd->kd", r, squares, counted(rows, errors))
+        covariances = sums / counts if kind == "diag" else sums.sum(axis=1) / counts.sum(axis=1)
     found = Parameters.from_covariances(kind, nk / nk.sum(), parameters.means + shift, covariances)
     return bound @ factor / factor.sum(), found
 
@@ -154,12 +170,26 @@ def test_any_number_of_features(d):
     assert_same(ours, expected, 1e-9)
 
 
-@pytest.mark.parametrize("covariance_type", ["full", "tied"])
-def test_holes_and_errors_together(covariance_type):
+@pytest.mark.parametrize("some_exact", [False, True])
+@TYPES
+def test_holes_and_errors_together(covariance_type, some_exact):
     parameters, rows, errors = noisy(covariance_type)
     rng = np.random.default_rng(2)
     rows[rng.random(rows.shape) < 0.2] = np.nan
     rows = np.where(np.isnan(rows).all(axis=1, keepdims=True), 0.0, rows)
+    if some_exact:
+        errors[:120] = 0.0
+        errors[100:150, 1] = 0.0
+        errors[rng.random(errors.shape) < 0.1] = np.inf
+        errors[np.isinf(errors).all(axis=1), 0] = 0.5
+        rows[~np.isfinite(np.where(np.isinf(errors), np.nan, rows)).any(axis=1)] = 1.0
+        errors[~np.isfinite(np.where(np.isinf(errors), np.nan, rows)).any(axis=1)] = 0.5
+    ours = theirs = parameters
+    for _ in range(4):
+        bound, theirs = textbook_step(theirs, rows, errors)
+        found, ours = step(ours, rows, errors, parts=3)
+        assert found == pytest.approx(bound, rel=1e-11)
+        assert_same(ours, theirs)
     bound, expected = textbook_step(parameters, rows, errors)
     found, ours = step(parameters, rows, errors)
     assert found == pytest.approx(bound, rel=1e-11)
@@ -180,6 +210,31 @@ def test_no_errors_are_the_mixture_itself(covariance_type):
     expected = summed(plain, [(rows, None)])
     for name in ("nk", "first", "second"):
         assert_array_equal(getattr(found, name), getattr(expected, name))
+
+
+@TYPES
+def test_infinite_errors_are_holes(covariance_type):
+    """To the last bit, beside exact values as beside others."""
+    parameters, rows, errors = noisy(covariance_type)
+    errors[:100] = 0.0
+    gone = np.random.default_rng(4).random(rows.shape) < 0.3
+    gone[5] = True
+    kernel = MEASURED.kernel(Density.of(parameters), DOUBLE)
+    infinite = columns_of(np.where(gone, np.inf, errors))
+    found = summed(kernel, [(rows, None, infinite)])
+    holes = np.where(gone, np.nan, rows)
+    expected = summed(kernel, [(holes, None, columns_of(np.where(gone, np.nan, errors)))])
+    for name in ("nk", "first", "second", "more"):
+        assert_array_equal(getattr(found, name), getattr(expected, name))
+    assert found.totals == expected.totals
+    exact = summed(HOLES.kernel(kernel.density, DOUBLE), [(holes[:100], None)])
+    again = summed(kernel, [(rows[:100], None, {name: each[:100] for name, each in infinite.items()})])
+    for name in ("nk", "first", "second", "more"):
+        assert_array_equal(getattr(again, name), getattr(exact, name))
+    clean, filled = np.empty_like(rows), np.empty_like(rows)
+    kernel.denoise(Weighted(rows, None, infinite), clean)
+    kernel.denoise(Weighted(holes, None, columns_of(errors)), filled)
+    assert_array_equal(clean, filled)
 
 
 @TYPES
