@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import mpmath
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -289,6 +290,41 @@ def test_an_offset_costs_no_digits(covariance_type):
     _, near = step(parameters, rows, errors)
     _, far = step(replace(parameters, means=parameters.means + offset), rows + offset, errors)
     assert_allclose(far.covariances, near.covariances, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("size", [1e-4, 0.1, 3.0])
+@pytest.mark.parametrize("condition", [1e4, 1e8])
+def test_log_densities_to_fifty_digits(condition, size):
+    """Errors that are small beside some directions and large beside others, features of any scale."""
+    d, n, rng = 5, 40, np.random.default_rng(5)
+    q, _ = np.linalg.qr(rng.normal(size=(d, d)))
+    matrix = q @ np.diag(np.geomspace(1.0, 1.0 / condition, d)) @ q.T
+    scales = np.geomspace(1e-3, 1e3, d)
+    covariance = matrix * np.outer(scales, scales)
+    parameters = Parameters.from_covariances("full", [1.0], np.zeros((1, d)), covariance[np.newaxis])
+    errors = size * scales * rng.uniform(0.5, 1.5, size=(n, d))
+    errors[::3, :2] = 0.0
+    rows = rng.multivariate_normal(np.zeros(d), matrix, n) * scales + errors * rng.normal(size=(n, d))
+    rows[::4, 3] = np.nan
+    rho = rng.uniform(-0.9, 0.9, n)
+    found = np.empty(n)
+    kernel = MEASURED.kernel(Density.of(parameters), DOUBLE)
+    kernel.log_density(Weighted(rows, None, columns_of(errors, {(1, 4): rho})), found)
+    mpmath.mp.dps, away = 50, []
+    for row, error, r, value in zip(rows, errors, rho, found, strict=True):
+        here = np.flatnonzero(~np.isnan(row))
+        total = mpmath.matrix(covariance.tolist())
+        for j in range(d):
+            total[j, j] += mpmath.mpf(error[j]) ** 2
+        total[1, 4] += mpmath.mpf(r) * mpmath.mpf(error[1]) * mpmath.mpf(error[4])
+        total[4, 1] = total[1, 4]
+        own = mpmath.matrix([[total[int(i), int(j)] for j in here] for i in here])
+        u = mpmath.matrix(row[here].tolist())
+        distance = (u.T * mpmath.lu_solve(own, u))[0]
+        exact = -(distance + mpmath.log(mpmath.det(own)) + len(here) * mpmath.log(2 * mpmath.pi)) / 2
+        away.append(abs(float(exact - value)))
+    assert np.mean(away) < 1e-9
+    assert max(away) < 1e-8
 
 
 @TYPES
