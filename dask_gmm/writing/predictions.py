@@ -17,6 +17,7 @@ import dask_gmm
 from dask_gmm.checkpointing.identity import source_identity
 from dask_gmm.data.abilities import HasCoordinates, KeepsKeys, nan_rule_of
 from dask_gmm.data.source import Answer, Source, byte_counts
+from dask_gmm.data.zarr.source import ZarrSource
 from dask_gmm.engine.choose import choose_engine
 from dask_gmm.engine.memory_estimate import PassBytes
 from dask_gmm.mixture.fitted import attribute_shapes, fitted_type
@@ -27,7 +28,7 @@ from dask_gmm.storage.redaction import public_url
 from dask_gmm.writing.chunk_subset import ChunkSubset
 from dask_gmm.writing.parquet_target import ParquetTarget
 from dask_gmm.writing.regular_chunks import on_regular_grid
-from dask_gmm.writing.target import Target
+from dask_gmm.writing.target import Column, Target
 from dask_gmm.writing.write_reduction import IMPUTED, OUTPUTS, WriteBlocks, columns_of
 from dask_gmm.writing.zarr_target import ZarrTarget
 
@@ -100,8 +101,9 @@ def write_predictions(
         their missing values filled in, by the names of the features where they have names. In Parquet the
         probabilities are columns ``probabilities_0`` and so on.
     keep : sequence of str, default=()
-        Columns of X, of any type, that are written beside the predictions, such as a key. For Parquet files
-        and data frames, and into Parquet. The index of a data frame is always kept.
+        Columns of X, of any type, that are written beside the predictions, such as a key: of Parquet files
+        and data frames into Parquet, and arrays of the same Zarr group into either. The index of a data frame
+        is always kept.
     top : int, default=3
         How many components the output 'top' has.
     only_anomalies : bool, default=False
@@ -154,9 +156,8 @@ def write_predictions(
     _check_outputs(outputs, threshold)
     url = os.fspath(target)
     kind = format or _format(url)
-    if kind == "zarr" and (keep or only_anomalies):
-        name = "keep" if keep else "only_anomalies"
-        raise ValueError(f"{name} is for Parquet; a Zarr group has all samples, on the coordinates of X.")
+    if kind == "zarr" and only_anomalies:
+        raise ValueError("only_anomalies is for Parquet; a Zarr group has all samples, as X has them.")
     source = _rows(model, X, kind, outputs, keep)
     identity = {
         **source_identity(source),
@@ -180,7 +181,7 @@ def write_predictions(
         masked = nan_rule_of(source) == "drop"
         coordinates = source.coordinates if isinstance(source, HasCoordinates) else None
         source, grid = on_regular_grid(source)
-        place = ZarrTarget(location, grid, columns, dims, masked, coordinates)
+        place = ZarrTarget(location, grid, columns, dims, masked, coordinates, _kept_arrays(source))
     else:
         _check_table(source)
         only = "anomaly" if only_anomalies else None
@@ -198,7 +199,20 @@ def _rows(model: Any, X: Any, kind: str, outputs: Sequence[str], keep: Sequence[
     """Return the rows of X, with holes where they are to be filled, and with keys for Parquet."""
     rows = _partitioned(X) if kind == "parquet" else X
     source = imputed_source(model, rows) if IMPUTED in outputs else prediction_source(model, rows)
-    return _keyed(source, keep) if kind == "parquet" else source
+    if kind == "parquet":
+        return _keyed(source, keep)
+    if keep and not isinstance(source, ZarrSource):
+        raise ValueError(
+            "keep is for Parquet, or for arrays of a Zarr group; a Zarr group has all samples, on the "
+            "coordinates of X."
+        )
+    return _keyed(source, keep) if keep else source
+
+
+def _kept_arrays(source: Source) -> tuple[Column, ...]:
+    """Return the arrays of a Zarr group that are written beside the predictions."""
+    keys = source.keys if isinstance(source, ZarrSource) else ()
+    return tuple(Column(key.name, key.dtype, None, key.dtype.type()) for key in keys)
 
 
 def _run(
@@ -256,7 +270,9 @@ def _keyed(source: Source, keep: Sequence[str]) -> Source:
     if isinstance(source, KeepsKeys):
         return source.with_keys(keep)
     if keep:
-        raise ValueError(f"keep is for Parquet files and data frames; {source!r} has no other columns.")
+        raise ValueError(
+            f"keep is for Parquet files, data frames and Zarr groups; {source!r} has no other columns."
+        )
     return source
 
 

@@ -38,7 +38,7 @@ class Column:
     name: str
     dtype: np.dtype[Any]
     n_columns: int | None
-    missing: float | bool
+    missing: float | bool | np.generic
 
 
 class Target(Protocol):

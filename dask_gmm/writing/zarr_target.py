@@ -17,6 +17,7 @@ from dask_gmm.writing.sample_coordinates import write_coordinates
 from dask_gmm.writing.target import Column, Identity, Values, continues
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     import xarray as xr
 
 _NOTE = "dask_gmm_predictions"
@@ -43,6 +44,8 @@ class ZarrTarget:
         Some samples may have been dropped: labels of -1 are marked as missing.
     coordinates : xarray.Dataset or None
         Of the samples.
+    kept : tuple of Column
+        Arrays of keys, copied.
     """
 
     location: Location
@@ -51,6 +54,7 @@ class ZarrTarget:
     dims: tuple[str | None, ...] | None = None
     masked: bool = False
     coordinates: xr.Dataset | None = field(default=None, compare=False)
+    kept: tuple[Column, ...] = ()
 
     def prepare(self, identity: Identity, overwrite: bool) -> None:
         """Make the group and its arrays; see `Target.prepare`."""
@@ -81,13 +85,13 @@ class ZarrTarget:
     def _remove(self, note: Identity) -> None:
         """Remove what was written for this note, and nothing else that may be in the group."""
         group = _open_group(self.location, "r+")
-        for name in note["outputs"]:
+        for name in (*note["outputs"], *note.get("keep", ())):
             if name in group:
                 del group[name]
 
     def _make_arrays(self, group: Any) -> None:
         cell = tuple(starts.step for starts in self.grid.starts if isinstance(starts, range))
-        for column in self.columns:
+        for column in (*self.columns, *self.kept):
             if column.name in group:
                 continue
             more = () if column.n_columns is None else (column.n_columns,)
@@ -106,14 +110,14 @@ class ZarrTarget:
     def _attributes(self, column: Column) -> dict[str, Any]:
         """Return what xarray shows, and by which it knows missing labels."""
         told = {"long_name": LONG_NAMES[column.name]} if column.name in LONG_NAMES else {}
-        is_label = column.dtype.kind == "i"
+        is_label = column in self.columns and column.dtype.kind == "i"
         return told | ({"_FillValue": int(column.missing)} if is_label and self.masked else {})
 
     def finished(self) -> set[int]:
         """Return the cells that every array has; an empty cell is stored like any other."""
         filesystem, path = self.location.open_filesystem()
         complete = set(range(len(self.grid)))
-        for column in self.columns:
+        for column in (*self.columns, *self.kept):
             array = _open_array(self.location, column.name, "r")
             root = f"{path.rstrip('/')}/{column.name}"
             stored = {name.removeprefix(root).lstrip("/") for name in filesystem.find(root)}
@@ -122,10 +126,13 @@ class ZarrTarget:
             complete = {i for i in complete if encode((*self.grid.position(i), *last)) in stored}
         return complete
 
-    def write(self, index: int, values: Values, keys: object = None) -> None:
+    def write(self, index: int, values: Values, keys: pa.Table | None = None) -> None:
         """Write the same cell of each array: a chunk, which the store replaces as a whole."""
         region, shape = self.grid.region(index), self.grid.cell_shape(index)
-        for column in self.columns:
+        for column in self.kept:
+            assert keys is not None
+            values = {**values, column.name: keys[column.name].to_numpy().astype(column.dtype)}
+        for column in (*self.columns, *self.kept):
             array = _opened_once(self.location, column.name, pickle.dumps((column, self.grid)))
             array[region] = values[column.name].reshape(*shape, *values[column.name].shape[1:])
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import zarr
 
-from dask_gmm import GaussianMixture, read_parquet, write_predictions
+from dask_gmm import GaussianMixture, from_zarr, read_parquet, write_predictions
 from dask_gmm.errors import DataError
 
 RNG = np.random.default_rng(0)
@@ -140,3 +140,41 @@ def test_it_goes_on_where_it_stopped(folder, gm, tmp_path):
     assert (again.n_chunks, again.n_skipped) == (1, first.n_chunks - 1)
     with pytest.raises(FileExistsError, match="keep"):
         write_predictions(gm, folder, place, keep=["when"])
+
+
+@pytest.fixture
+def group(tmp_path):
+    """A Zarr group with rows, two arrays that are features, and keys in chunks of another length."""
+    group = zarr.open_group(tmp_path / "rows.zarr", mode="w")
+    group.create_array("rows", data=ROWS, chunks=(50, 2))
+    group.create_array("x", data=ROWS[:, 0].copy(), chunks=(60,))
+    group.create_array("y", data=ROWS[:, 1].copy(), chunks=(60,))
+    group.create_array("number", data=np.arange(N, dtype=np.uint32) * 7, chunks=(30,))
+    group.create_array("code", data=np.array([f"c{i:03d}" for i in range(N)], dtype="U4"), chunks=(100,))
+    group.create_array("short", data=np.arange(5), chunks=(5,))
+    return tmp_path / "rows.zarr"
+
+
+@pytest.mark.parametrize("component", ["rows", ["x", "y"]], ids=["rows", "variables"])
+def test_arrays_of_a_zarr_group_are_kept(group, gm, tmp_path, component):
+    source = from_zarr(group, component)
+    write_predictions(gm, source, tmp_path / "p.parquet", keep=["number", "code"])
+    found = pd.read_parquet(tmp_path / "p.parquet")
+    assert list(found["number"]) == list(range(0, 7 * N, 7))
+    assert list(found["code"]) == [f"c{i:03d}" for i in range(N)]
+    np.testing.assert_array_equal(found["labels"], gm.predict(ROWS))
+    written = write_predictions(gm, source, tmp_path / "p.zarr", keep=["number"])
+    copied = zarr.open_group(tmp_path / "p.zarr", mode="r")
+    np.testing.assert_array_equal(copied["number"][:], np.arange(N) * 7)
+    assert copied["number"].dtype == np.uint32
+    np.testing.assert_array_equal(copied["labels"][:], gm.predict(ROWS))
+    again = write_predictions(gm, source, tmp_path / "p.zarr", keep=["number"])
+    assert (again.n_chunks, again.n_skipped) == (0, written.n_chunks)
+
+
+def test_arrays_that_are_no_keys_are_told(group, gm, tmp_path):
+    source = from_zarr(group, "rows")
+    with pytest.raises(DataError, match="There is no array 'nowhere' beside"):
+        write_predictions(gm, source, tmp_path / "p.zarr", keep=["nowhere"])
+    with pytest.raises(DataError, match=r"has shape \(5,\), the samples have \(300,\)"):
+        write_predictions(gm, source, tmp_path / "p.zarr", keep=["short"])

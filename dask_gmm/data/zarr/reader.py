@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from dask_gmm.data.rows import NanRule, as_rows, stack_rows, under_nan_rule
 from dask_gmm.data.sample_grid import SampleGrid
@@ -29,6 +30,8 @@ class ZarrReader:
     dtype : dtype
         Of the rows.
     nan : {'error', 'drop', 'keep'}
+    keys : tuple of Variable
+        What is read beside the rows.
     """
 
     variables: tuple[Variable, ...]
@@ -36,6 +39,7 @@ class ZarrReader:
     feature_axis: int | None
     dtype: np.dtype[Any]
     nan: NanRule
+    keys: tuple[Variable, ...] = ()
 
     def read(self, index: int) -> Block:
         """Read cell `index`: each stored chunk in it once."""
@@ -46,10 +50,14 @@ class ZarrReader:
         else:
             rows = as_rows(self.variables[0].read(self._selection(region)), self.feature_axis, self.dtype)
         numbers = partial(self.grid.numbers, index)
-        block = Block(rows=rows, name=self.name(index), index=index, numbers=numbers)
+        keys = self._keys_of(region) if self.keys else None
+        block = Block(rows=rows, name=self.name(index), index=index, numbers=numbers, keys=keys)
         if self.nan == "error":
             self._refuse_missing(block)
         return under_nan_rule(block, self.nan)
+
+    def _keys_of(self, region: tuple[slice, ...]) -> pa.Table:
+        return pa.table({key.name: key.read(region).ravel() for key in self.keys})
 
     def _refuse_missing(self, block: Block) -> None:
         """Say which stored numbers stand for missing values where some do: nobody sees it in the rows."""

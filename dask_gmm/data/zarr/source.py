@@ -23,6 +23,7 @@ from dask_gmm.data.zarr.left_out import MissingChunks
 from dask_gmm.data.zarr.reader import ZarrReader
 from dask_gmm.data.zarr.stored_array import StoredArray
 from dask_gmm.data.zarr.variables import Variable, on_one_grid
+from dask_gmm.errors import DataError
 from dask_gmm.storage.fingerprint import joined
 
 
@@ -129,6 +130,8 @@ class ZarrSource(BaseSource):
     feature_axis : int or None
         None where every array is a feature.
     nan : {"error", "drop"}, default="error"
+    keys : sequence of Variable
+        Arrays of the samples' shape that are no features, but are read beside them.
     """
 
     numbered = True
@@ -136,7 +139,11 @@ class ZarrSource(BaseSource):
     grid: SampleGrid
 
     def __init__(
-        self, variables: Sequence[Variable], feature_axis: int | None, nan: NanRule = "error"
+        self,
+        variables: Sequence[Variable],
+        feature_axis: int | None,
+        nan: NanRule = "error",
+        keys: Sequence[Variable] = (),
     ) -> None:
         check_nan_rule(nan)
         self.variables = on_one_grid(variables)
@@ -152,7 +159,8 @@ class ZarrSource(BaseSource):
             self.feature_names = None
             self.n_features = shape[self.feature_axis]
             shape, chunk = (_without(each, self.feature_axis) for each in (shape, chunk))
-        self.grid = SampleGrid.regular(shape, chunk)
+        self.keys = tuple(keys)
+        self.grid = SampleGrid.regular(shape, cell_shape_lcm([chunk, *(key.chunk_shape for key in keys)]))
         self.sample_shape = self.grid.shape
         self.dims = tuple(dim for axis, dim in enumerate(first.dims) if axis != self.feature_axis)
         self.dtype = np.result_type(*(working_dtype(v.dtype, f"the Zarr array {v!r}") for v in variables))
@@ -162,11 +170,25 @@ class ZarrSource(BaseSource):
         known = {variable.name: variable for variable in self.variables}
         if self.feature_names is None or self.feature_names == tuple(names) or not set(names) <= set(known):
             return self
-        return ZarrSource([known[name] for name in names], None, self.nan)
+        return ZarrSource([known[name] for name in names], None, self.nan, self.keys)
 
     def with_nan(self, nan: NanRule) -> ZarrSource:
         """Return the same rows under another rule for a NaN."""
-        return ZarrSource(self.variables, self.feature_axis, nan)
+        return ZarrSource(self.variables, self.feature_axis, nan, self.keys)
+
+    def with_keys(self, names: Sequence[str]) -> ZarrSource:
+        """Return the same rows with these arrays of the same group, of any dtype, as their keys.
+
+        Raises
+        ------
+        DataError
+            An array that is not there, or of another shape than the samples.
+        """
+        keys = [Variable.of(self.variables[0].stored.beside(name), decode=False) for name in names]
+        for key in keys:
+            if key.shape != self.sample_shape:
+                raise DataError(f"{key!r} has shape {key.shape}, the samples have {self.sample_shape}.")
+        return ZarrSource(self.variables, self.feature_axis, self.nan, keys)
 
     @classmethod
     def from_array(cls, array: zarr.Array[Any], feature_axis: int = -1, nan: NanRule = "error") -> ZarrSource:
@@ -184,7 +206,7 @@ class ZarrSource(BaseSource):
     def _reader(self) -> ZarrReader:
         may_be_nan = any(v.dtype.kind == "f" for v in self.variables)
         nan: NanRule = self.nan if may_be_nan else "error"
-        return ZarrReader(self.variables, self.grid, self.feature_axis, self.dtype, nan)
+        return ZarrReader(self.variables, self.grid, self.feature_axis, self.dtype, nan, self.keys)
 
     def reader(self, indices: Sequence[int]) -> ZarrReader:
         """Return a reader of all chunks; it is as small as one of a few."""

@@ -73,6 +73,25 @@ class StoredArray:
         array = patiently(lambda: open_array(location, component or ""), f"{location} cannot be opened")
         return cls(array, location, component or "", missing_chunks)
 
+    def beside(self, name: str) -> StoredArray:
+        """Return the array of this name in the same group.
+
+        Raises
+        ------
+        DataError
+            There is none, or no address that leads to it.
+        """
+        group, _, _ = self.component.rpartition("/")
+        component = f"{group}/{name}" if group else name
+        location = self.location
+        if location is None or not self.component:
+            raise DataError(f"{self!r} is not in a group that could have {name!r} beside it.")
+        try:
+            array = patiently(lambda: open_array(location, component), f"{location} cannot be opened")
+        except (ValueError, FileNotFoundError) as error:
+            raise DataError(f"There is no array {component!r} beside {self!r}.") from error
+        return StoredArray(array, location, component, self.missing_chunks)
+
     @cached_property
     def array(self) -> zarr.Array[Any]:
         """The array as Zarr opens it, without checks when chunks are read."""
