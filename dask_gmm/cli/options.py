@@ -249,7 +249,7 @@ PREDICT = (
         "What to write; labels without it. May be given several times.",
         multiple=True,
     ),
-    Option("keep", str, None, "Parquet: a column to write beside the predictions, such as a key.", True),
+    Option("keep", str, None, "A column, or array of a Zarr group, to write beside the predictions.", True),
     Option("top", int, None, "Write this many of the likeliest components, and their probabilities."),
     Option("threshold", float, None, "Log density, in nats, below which a row is an anomaly; writes it."),
     Option("only_anomalies", bool, False, "Parquet: write only rows below the threshold, or the model's."),

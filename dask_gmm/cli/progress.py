@@ -7,12 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
 
-from sklearn.callback import CallbackContext
-
 from dask_gmm.data.source import Source, byte_counts
 from dask_gmm.mixture.gaussian_mixture import GaussianMixture
 from dask_gmm.mixture.gaussian_mixture_ic import GaussianMixtureIC
 from dask_gmm.mixture.validation import known_rows
+from dask_gmm.reporting.callback_support import CallbackContext
 
 
 @dataclass(frozen=True, slots=True)

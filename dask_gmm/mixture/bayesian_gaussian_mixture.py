@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import sklearn.mixture
 from sklearn.base import BaseEstimator, DensityMixin
-from sklearn.callback import CallbackSupportMixin, with_callbacks
 
 from dask_gmm.data.rows import NanRule
 from dask_gmm.data.source import Source
@@ -27,6 +26,7 @@ from dask_gmm.mixture.repr import ShownMixin
 from dask_gmm.mixture.specification import spec_of_one
 from dask_gmm.mixture.validation import MeasurementErrors, start_settings, training_source
 from dask_gmm.model.estimation.variational import Variational
+from dask_gmm.reporting.callback_support import CallbackSupportMixin, with_callbacks
 from dask_gmm.reporting.callbacks import FitReport
 from dask_gmm.reporting.verbose import Verbose
 
@@ -36,7 +36,7 @@ _LEAST_ROWS = 1.0
 
 class BayesianGaussianMixture(
     ShownMixin,
-    CallbackSupportMixin,  # type: ignore[misc]
+    CallbackSupportMixin,
     PredictingMixin,
     PersistenceMixin,
     DensityMixin,  # type: ignore[misc]
@@ -157,7 +157,7 @@ class BayesianGaussianMixture(
         self.nan = nan
         self.missing = missing
 
-    @with_callbacks  # type: ignore[untyped-decorator]
+    @with_callbacks
     def fit(
         self, X: Any, y: Any = None, sample_weight: Any = None, X_err: Any = None, X_corr: Any = None
     ) -> Self:
@@ -190,7 +190,7 @@ class BayesianGaussianMixture(
         self._fit(X, y, sample_weight, MeasurementErrors.given(X_err, X_corr))
         return self
 
-    @with_callbacks  # type: ignore[untyped-decorator]
+    @with_callbacks
     def fit_predict(
         self, X: Any, y: Any = None, sample_weight: Any = None, X_err: Any = None, X_corr: Any = None
     ) -> Any:

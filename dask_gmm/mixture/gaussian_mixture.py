@@ -6,7 +6,6 @@ import os
 from typing import Any, ClassVar, Literal, Self
 
 from sklearn.base import BaseEstimator, DensityMixin
-from sklearn.callback import CallbackSupportMixin, with_callbacks
 
 from dask_gmm.data.rows import NanRule
 from dask_gmm.engine.cache import Cache
@@ -20,11 +19,12 @@ from dask_gmm.mixture.predict import PredictingMixin
 from dask_gmm.mixture.repr import ShownMixin
 from dask_gmm.mixture.update import UpdatingMixin
 from dask_gmm.mixture.validation import MeasurementErrors
+from dask_gmm.reporting.callback_support import CallbackSupportMixin, with_callbacks
 
 
 class GaussianMixture(
     ShownMixin,
-    CallbackSupportMixin,  # type: ignore[misc]
+    CallbackSupportMixin,
     PredictingMixin,
     ImputingMixin,
     DenseMixin,
@@ -266,7 +266,7 @@ class GaussianMixture(
         self.step_exponent = step_exponent
         self.step_offset = step_offset
 
-    @with_callbacks  # type: ignore[untyped-decorator]
+    @with_callbacks
     def fit(
         self, X: Any, y: Any = None, sample_weight: Any = None, X_err: Any = None, X_corr: Any = None
     ) -> Self:
@@ -313,7 +313,7 @@ class GaussianMixture(
         fit_one(self, X, y, sample_weight, MeasurementErrors.given(X_err, X_corr))
         return self
 
-    @with_callbacks  # type: ignore[untyped-decorator]
+    @with_callbacks
     def fit_predict(
         self, X: Any, y: Any = None, sample_weight: Any = None, X_err: Any = None, X_corr: Any = None
     ) -> Any:

@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, DensityMixin
-from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import check_random_state
 
 from dask_gmm.data.rows import NanRule
@@ -30,13 +29,14 @@ from dask_gmm.mixture.priors import estimation_of
 from dask_gmm.mixture.repr import ShownMixin
 from dask_gmm.mixture.validation import start_settings, training_source
 from dask_gmm.model.covariance import unspelled
+from dask_gmm.reporting.callback_support import CallbackSupportMixin, with_callbacks
 from dask_gmm.reporting.callbacks import FitReport
 from dask_gmm.reporting.verbose_sweep import SweepVerbose
 
 
 class GaussianMixtureIC(
     ShownMixin,
-    CallbackSupportMixin,  # type: ignore[misc]
+    CallbackSupportMixin,
     PredictingMixin,
     DenseMixin,
     DensityMixin,  # type: ignore[misc]
@@ -155,7 +155,7 @@ class GaussianMixtureIC(
         self.covariance_prior = covariance_prior
         self.degrees_of_freedom_prior = degrees_of_freedom_prior
 
-    @with_callbacks  # type: ignore[untyped-decorator]
+    @with_callbacks
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Fit all candidates and choose.
 

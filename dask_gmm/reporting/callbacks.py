@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from sklearn.callback import CallbackContext
-
 from dask_gmm.fitting.em import Collapse, Run, best_of
 from dask_gmm.fitting.history import History
 from dask_gmm.fitting.passes import PassRecord
+from dask_gmm.reporting.callback_support import CallbackContext
 from dask_gmm.reporting.verbose import Verbose
 from dask_gmm.reporting.verbose_sweep import SweepVerbose
 
@@ -58,8 +57,8 @@ class FitReport:
         self._fit_data = {"X": X, "y": X if y is None else y, "metadata": metadata}
         self._heard = bool(getattr(estimator, "_skl_callbacks", None))
         self._n_groups = 0
-        self._fit: CallbackContext = None
-        self._pass: CallbackContext = None
+        self._fit: CallbackContext
+        self._pass: CallbackContext
 
     def fit_begins(self, *, n_groups: int, most_passes: int) -> None:
         """Open the task of the fit.

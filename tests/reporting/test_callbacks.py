@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dask.array as da
 import numpy as np
 import pytest
 from distributed import Client, LocalCluster
-from sklearn.callback import ProgressBar, ScoringMonitor
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 from dask_gmm import GaussianMixture
+
+if TYPE_CHECKING:
+    from sklearn.callback import ProgressBar, ScoringMonitor
+else:
+    callback = pytest.importorskip("sklearn.callback", reason="scikit-learn has no callbacks before 1.9")
+    ProgressBar, ScoringMonitor = callback.ProgressBar, callback.ScoringMonitor
 
 
 class Recorder:
