@@ -33,6 +33,7 @@ def info(given: Mapping[str, Any], log: Log) -> dict[str, Any]:
     try:
         told = {"model": public_url(given["model"]), **_described(header, arrays)}
         if log.human:
+            log.has_shown_result = True
             log.event("model", info_table(told, shutil.get_terminal_size().columns))
         return told
     except (LookupError, TypeError, ValueError) as error:

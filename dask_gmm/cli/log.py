@@ -21,6 +21,8 @@ class Log:
 
     def __init__(self, form: str | None = None) -> None:
         self.human = sys.stderr.isatty() if form is None else form == "human"
+        #: Whether people have read the result already, as text.
+        self.has_shown_result = False
         #: What asked the command to stop.
         self.stop: BaseException | None = None
 

@@ -77,7 +77,10 @@ def run(job: Callable[[Log], Mapping[str, Any]], log_format: str | None, when_st
         raise
     except Exception as error:
         _fail(log, error)
-    print(_shown(result) if sys.stdout.isatty() else json.dumps(result, allow_nan=False))
+    if not sys.stdout.isatty():
+        print(json.dumps(result, allow_nan=False))
+    elif not (log.human and log.has_shown_result):
+        print(_shown(result))
 
 
 def _shown(result: Mapping[str, Any]) -> str:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -58,3 +62,16 @@ def test_a_model_as_a_table(run: Any, tmp_path: Path, make_rows: Any) -> None:
     assert max(map(len, lines[1:])) <= 80
     assert len(ended.result["means"][0]) == 9
     assert run("info", model, "--log", "json").stderr == ""
+
+
+def test_on_a_terminal_the_table_is_enough(tmp_path: Path, make_rows: Any) -> None:
+    model = tmp_path / "m.gmm"
+    GaussianMixture(2, random_state=0).fit(make_rows(100, 2, 2)).save(model)
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "dask_gmm", "info", str(model)]
+    subprocess.run(command, stdout=theirs, stderr=theirs, check=True, timeout=60)
+    os.close(theirs)
+    shown = os.read(ours, 1 << 16).decode()
+    os.close(ours)
+    assert "2 components (full) of 2 features" in shown
+    assert "{" not in shown
