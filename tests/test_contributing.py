@@ -113,6 +113,18 @@ def test_each_room_is_in_the_figure():
     assert set(re.findall(r"(\w+)/", figure)) == rooms
 
 
+@pytest.mark.parametrize(
+    "page", ["examples/README.md", "deploy/reliability.md", "tests/benchmarks/README.md"]
+)
+def test_links_of_the_pages_behind_it_lead_somewhere(page):
+    links = re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text())
+    missing = [link for link in links if "://" not in link and not ((ROOT / page).parent / link).exists()]
+    assert not missing
+    scripts = re.findall(r"python (tests/[\w/.]+)", (ROOT / page).read_text())
+    assert links or scripts
+    assert all((ROOT / script).exists() for script in scripts)
+
+
 def test_files_that_the_readme_names_exist():
     places = {span for span in spans(README) if is_path(span)}
     links = {link for link in re.findall(r"\]\(([^)]+)\)", README) if "://" not in link}

@@ -1,4 +1,4 @@
-"""What a pass buys: ``python tests/benchmarks/passes.py NAME``, for each table of the README's section on it.
+"""What a pass buys: ``python tests/benchmarks/passes.py NAME``, for each table of README.md's section on it.
 
 Counts, not timings: they are the same on any machine, busy or quiet, up to rounding.
 """

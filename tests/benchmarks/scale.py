@@ -1,6 +1,6 @@
 """What a pass costs at scale: ``python tests/benchmarks/scale.py NAME ...``; without a name, all.
 
-Every number of the README's section on scale comes from here. Rows are generated as they are read, so that
+Every number of README.md's section on scale comes from here. Rows are generated as they are read, so that
 no size is limited by the disk; generating is cheap next to the arithmetic.
 """
 

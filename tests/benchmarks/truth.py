@@ -120,7 +120,7 @@ def compared(
 
 
 def main() -> None:
-    """Print the table of the README."""
+    """Print the table of README.md."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--seeds", type=int, default=20)

@@ -15,8 +15,8 @@ from dask_gmm.errors import DataError
 def null_error(where: str) -> DataError:
     """Return the error for nulls in the column that `where` names."""
     return DataError(
-        f"{where}: there are null values. Fill them or filter them out first, or leave such rows out with "
-        'nan="drop".'
+        f"{where}: there are null values. Fill them or filter them out first, leave such rows out with "
+        'nan="drop", or keep them with nan="keep" for an estimator with missing="em".'
     )
 
 

@@ -59,9 +59,10 @@ def read_parquet(
     storage_options : mapping, optional
         For fsspec. Credentials in it stay in this process: workers use their own environment or role.
 
-    nan : {'error', 'drop'}, default='error'
+    nan : {'error', 'drop', 'keep'}, default='error'
         Whether rows with a null or NaN are an error, or count for nothing. Predictions keep their positions,
-        with label -1 and NaN elsewhere.
+        with label -1 and NaN elsewhere. With 'keep' they are values that were not observed, for an estimator
+        with ``missing="em"``; for any other they are an error.
 
     errors : sequence of str, optional
         The columns of the features' standard errors, one for each feature in their order. 0 is an exact

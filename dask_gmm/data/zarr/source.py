@@ -61,8 +61,9 @@ def from_zarr(
         store that is neither local nor fsspec's is sent with its store, and with what that holds.)
     feature_axis : int, default=-1
         Axis of a single array along which the features lie; all other axes are samples.
-    nan : {"error", "drop"}, default="error"
-        With "drop", rows that contain a NaN count for nothing, and predictions have -1 or NaN there.
+    nan : {"error", "drop", "keep"}, default="error"
+        With "drop", rows that contain a NaN count for nothing, and predictions have -1 or NaN there. Both
+        others leave NaN to an estimator with ``missing="em"``; for any other it is an error.
     missing_chunks : {"auto", "error", "fill"}, default="auto"
         Zarr does not store a chunk that contains nothing but the fill value, and reads a chunk that was
         lost in the same way. With "auto" a chunk that is not stored is of the first kind where all stored
