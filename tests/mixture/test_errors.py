@@ -136,7 +136,7 @@ def test_correlated_errors(truth, errors):
     assert one.score(X, X_err=errors, X_corr={(0, 1): rho}) > without.score(X, X_err=errors)
 
 
-def test_weights_and_chunks_of_a_cluster(rows, errors, tmp_path):
+def test_weights_and_chunks_of_a_cluster(rows, errors, tmp_path, fit_interrupted):
     path = in_parquet(rows, errors, tmp_path)
     source = read_parquet(path, NAMES, errors=ERRORS, correlations={("a", "b"): "ab"})
     weights = np.random.default_rng(1).uniform(size=N)
@@ -148,6 +148,13 @@ def test_weights_and_chunks_of_a_cluster(rows, errors, tmp_path):
     ):
         on_cluster = GaussianMixture(2, random_state=0).fit(source, sample_weight=weights)
     assert_array_equal(on_cluster.means_, on_threads.means_)
+    settings = {"random_state": 0, "checkpoint": tmp_path / "c"}
+    went_on, n_interruptions = fit_interrupted(
+        lambda: GaussianMixture(2, **settings).fit(source, sample_weight=weights), 3
+    )
+    assert n_interruptions > 1
+    assert_array_equal(went_on.means_, on_threads.means_)
+    assert_array_equal(went_on.covariances_, on_threads.covariances_)
 
 
 def test_zarr_variables_with_errors(rows, errors, expected, tmp_path):
