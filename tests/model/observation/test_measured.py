@@ -268,19 +268,37 @@ def test_predictions(covariance_type):
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.sampled_from(covariance_types()), st.integers(0, 10**6), st.integers(1, 6))
-def test_the_bound_never_falls_in_any_chunks(covariance_type, seed, parts):
+@given(st.sampled_from(covariance_types()), st.integers(0, 10**6), st.integers(1, 6), st.booleans())
+def test_the_bound_never_falls_in_any_chunks(covariance_type, seed, parts, weighted):
     rng = np.random.default_rng(seed)
     parameters, rows, errors = noisy(covariance_type, 120, 3, seed)
     errors[rng.random(errors.shape) < 0.3] = 0.0
     errors[rng.random(120) < 0.3] = 0.0
     rows[rng.random(rows.shape) < 0.1] = np.nan
     rows[0] = rows_of(parameters, 1)[0]
-    bound, once = step(parameters, rows, errors)
-    again, same = step(parameters, rows, errors, parts=parts)
+    errors[rng.random(errors.shape) < 0.05] = np.inf
+    errors[0] = 0.5
+    weights = rng.uniform(size=120) * (rng.random(120) < 0.9) if weighted else None
+    correlations = {(0, 2): rng.uniform(-0.9, 0.9, 120)}
+    bound, once = step(parameters, rows, errors, weights, correlations)
+    again, same = step(parameters, rows, errors, weights, correlations, parts)
     assert again == pytest.approx(bound, rel=1e-12)
     assert_same(same, once, 1e-11)
-    assert step(once, rows, errors)[0] > bound - 1e-12
+    assert step(once, rows, errors, weights, correlations)[0] > bound - 1e-12
+
+
+@TYPES
+def test_the_bound_never_falls(covariance_type):
+    """Over two hundred iterations, some rows exact, some with holes."""
+    _, rows, errors = noisy(covariance_type)
+    rng = np.random.default_rng(3)
+    errors[:80] = 0.0
+    rows[rng.random(rows.shape) < 0.15] = np.nan
+    weights, parameters, bounds = rng.uniform(size=250), mixture(covariance_type, 1.0, seed=11), []
+    for _ in range(200):
+        bound, parameters = step(parameters, rows, errors, weights)
+        bounds.append(bound)
+    assert np.diff(bounds).min() > -1e-12
 
 
 @TYPES
