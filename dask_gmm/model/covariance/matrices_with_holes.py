@@ -31,6 +31,8 @@ class MatricesWithHoles:
         As in `Covariance`.
     """
 
+    takes_complete_rows = False
+
     def __init__(self, components: Components, pooled: Callable[[Array], Array]) -> None:
         self._means, self._pooled = components.means, pooled
         self.kernel = ConditionalKernel(

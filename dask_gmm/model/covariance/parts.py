@@ -64,7 +64,11 @@ class WithHoles(Protocol):
     Attributes
     ----------
     kernel : Kernel
+    takes_complete_rows : bool
+        Whether it takes rows without holes in less time than it would take to pick them out.
     """
+
+    takes_complete_rows: bool
 
     @property
     def kernel(self) -> Kernel: ...

@@ -42,10 +42,10 @@ class VariancesWithHoles:
         self, components: Components, factors: Array, *, near: bool, of_squares: Callable[[Array], Array]
     ) -> None:
         self._components, self._factors, self._of_squares = components, factors, of_squares
-        self._near = near
+        self._near = self.takes_complete_rows = near
         # The log-joint is that at the mean, without what features would add that are not there.
         self._constant = components.peaks - (np.log(factors) - 0.5 * _LOG_TWO_PI).sum(axis=1)
-        self.kernel: Kernel = _Near(self) if near else _Far(self)
+        self.kernel: Kernel = _near(self) if near else _Far(self)
 
     def sums(self, kernel_sums: Array, origins: Array) -> Sums:
         d = self._factors.shape[1]
@@ -65,45 +65,15 @@ class VariancesWithHoles:
         return filled
 
 
-class _Near(Kernel):
-    """The quadratic form in m, m y and m y^2, with m = 0 in holes and y = x - centre."""
-
-    def __init__(self, mixture: VariancesWithHoles) -> None:
-        components, factors = mixture._components, mixture._factors
-        super().__init__(factors.shape[0], factors.shape[1], np.float64)
-        d = self.n_features
-        precisions, distances = factors**2, components.means - components.centre
-        self._centre = components.centre
-        seen = np.log(factors) - 0.5 * _LOG_TWO_PI - 0.5 * precisions * distances**2
-        theta = np.concatenate(
-            [mixture._constant[:, np.newaxis], seen, precisions * distances, -0.5 * precisions], axis=1
-        )
-        lines = np.arange(2 * d + 1)
-        left = np.concatenate([np.zeros(2 * d + 1, np.intp), lines[d + 1 :]])
-        right = np.concatenate([lines, lines[d + 1 :]])
-        features = Features(left, right, np.zeros((0, 0)))
-        self._kernel = QuadraticKernel(features, np.zeros(2 * d), theta)
-
-    def statistics(self, rows: NDArray[Any], weights: Array | None) -> tuple[float, Array]:
-        return self._kernel.statistics(self._expanded(rows), weights)
-
-    def _call(self, rows: NDArray[Any], given: list[NDArray[Any]], statistics: Array | None) -> float:
-        expanded = self._expanded(rows)
-        outputs = [np.empty(array.shape) if array.dtype == np.float32 else array for array in given]
-        total = self._kernel._call(expanded, outputs, statistics)
-        for array, output in zip(given, outputs, strict=True):
-            if array is not output:
-                array[...] = output
-        return total
-
-    def _expanded(self, rows: NDArray[Any]) -> Array:
-        d = self.n_features
-        expanded = np.empty((len(rows), 2 * d))
-        np.subtract(rows, self._centre, out=expanded[:, d:])
-        holes = np.isnan(rows)
-        np.logical_not(holes, out=expanded[:, :d], casting="unsafe")
-        expanded[:, d:][holes] = 0.0
-        return expanded
+def _near(mixture: VariancesWithHoles) -> QuadraticKernel:
+    """Return the quadratic form in m, m y and m y^2, with m = 0 in holes and y = x - centre."""
+    components, factors = mixture._components, mixture._factors
+    precisions, distances = factors**2, components.means - components.centre
+    seen = np.log(factors) - 0.5 * _LOG_TWO_PI - 0.5 * precisions * distances**2
+    theta = np.concatenate(
+        [mixture._constant[:, np.newaxis], seen, precisions * distances, -0.5 * precisions], axis=1
+    )
+    return QuadraticKernel(Features.masked_squares(factors.shape[1]), components.centre, theta)
 
 
 class _Far(RowOutputs):

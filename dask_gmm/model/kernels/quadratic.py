@@ -8,13 +8,14 @@ With y = x - shift, a mixture's log-joint log(weight_k) + log N(x | k) is ``thet
 ``products(d)``     1, y_1 .. y_d, y_i y_j for i <= j              (d + 1)(d + 2) / 2   (K, P)
                     (row by row, as ``np.triu_indices``)
 ``squares(d)``      1, y_1 .. y_d, y_1^2 .. y_d^2                  2 d + 1              (K, P)
+``masked_squares``  1, m_1 .. m_d, m_j y_j, m_j y_j^2      3 d + 1              (K, P)
 ``norm()``          1, y_1 .. y_d, \|y\|^2                         d + 2                (K, P)
 ``norm(whitening)`` 1, z_1 .. z_d, \|z\|^2 with z = y @ whitening  d + 2                (K, d + 1)
 =================== ============================================== ==================== ================
 
 and the statistics of the M-step are ``sum over rows of weight * responsibility_k * phi(x)``; with a whitening
 only those of 1 and y (not z): where components share it, the sum of their second moments is that of all rows
-and never changes.
+and never changes. m_j is 1 where a row has the feature j, and 0 where that is NaN.
 
 It is accurate while components are not far from `shift` in units of their own size: the rounding error of the
 log-joint is about kappa times the machine epsilon, kappa the largest squared Mahalanobis distance of `shift`
@@ -48,9 +49,9 @@ from dask_gmm.model.kernels.tiles import lines_of, load, rows_per_tile, scratch
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
-#: Shift, whitening, theta, number of features, `left`, `right`; tiles of features, of rows and of log-joints.
+#: Shift, whitening, theta, number of features, line of y_1, `left`, `right`; tiles of features, rows, joints.
 Form = tuple[
-    Array, NDArray[Any], NDArray[Any], int, Indices, Indices, NDArray[Any], NDArray[Any], NDArray[Any]
+    Array, NDArray[Any], NDArray[Any], int, int, Indices, Indices, NDArray[Any], NDArray[Any], NDArray[Any]
 ]
 
 _NOTHING = np.zeros((0, 0))
@@ -66,11 +67,14 @@ class Features:
         The two lines of 1, y_1 .. y_d whose product each feature is; empty where a norm is among them.
     whitening : ndarray of shape (d, d), or (0, 0)
         What y is multiplied by; empty for nothing.
+    masked : bool
+        Whether the lines are 1, m_1 .. m_d, y_1 .. y_d, with y = 0 where m is.
     """
 
     left: Indices
     right: Indices
     whitening: Array
+    masked: bool = False
 
     @classmethod
     def products(cls, n_features: int) -> Features:
@@ -84,6 +88,14 @@ class Features:
         lines = np.arange(n_features + 1)
         left, right = np.append(np.zeros_like(lines), lines[1:]), np.append(lines, lines[1:])
         return cls(left, right, _NOTHING)
+
+    @classmethod
+    def masked_squares(cls, n_features: int) -> Features:
+        """Return 1, all m, all m y, and their squares."""
+        lines = np.arange(2 * n_features + 1)
+        squared = lines[n_features + 1 :]
+        left, right = np.append(np.zeros_like(lines), squared), np.append(lines, squared)
+        return cls(left, right, _NOTHING, masked=True)
 
     @classmethod
     def norm(cls, whitening: Array | None = None) -> Features:
@@ -112,6 +124,7 @@ class QuadraticKernel(Kernel):
         self._theta = packed(BITS * theta.T, self.dtype)
         self._whitening = packed(features.whitening, self.dtype)
         self._left, self._right = features.left, features.right
+        self._first = 1 + self.n_features if features.masked else 1
         self._n_expanded = theta.shape[1]
 
     def statistics(self, rows: NDArray[Any], weights: Array | None) -> tuple[float, Array]:
@@ -146,6 +159,7 @@ class QuadraticKernel(Kernel):
             self._whitening,
             self._theta,
             self._n_expanded,
+            self._first,
             self._left,
             self._right,
             features,
@@ -160,6 +174,7 @@ def form_type(tile: types.Type) -> types.Type:
         read_only(types.float64, 1, "C"),
         read_only(tile, 1, "C"),
         read_only(tile, 1, "C"),
+        types.intp,
         types.intp,
         read_only(types.intp, 1, "C"),
         read_only(types.intp, 1, "C"),
@@ -182,6 +197,17 @@ def _append_norm(features: NDArray[Any], d: int, width: int) -> None:
 
 
 @inlined
+def _mask(tile: NDArray[Any], d: int, width: int) -> None:
+    """Write where the lines of y are no NaN to the lines before them, and zero where they are."""
+    for j in range(1, 1 + d):
+        seen, line = tile[j], tile[d + j]
+        for t in range(width):
+            gone = np.isnan(line[t])
+            seen[t] = 0.0 if gone else 1.0
+            line[t] = 0.0 if gone else line[t]
+
+
+@inlined
 def log_joints(
     rows: NDArray[Any],
     start: int,
@@ -193,9 +219,11 @@ def log_joints(
 
     The tile before it holds the rows less `shift` then, and that before what they were multiplied with.
     """
-    shift, whitening, theta, n_features, left, right, features, tile, log_joint = form
+    shift, whitening, theta, n_features, first, left, right, features, tile, log_joint = form
     d = rows.shape[1]
-    load(rows, start, count, shift, tile[1 : d + 1], width)
+    load(rows, start, count, shift, tile[first : first + d], width)
+    if first > 1:
+        _mask(tile, d, width)
     if len(whitening):
         multiply(whitening, tile[1 : d + 1], width, features[1 : 1 + len(whitening) // d])
     if len(left):
@@ -226,7 +254,7 @@ def _pass(
     form: Form,
 ) -> float:
     """Take the rows tile by tile: features, log-joints, and whichever outputs are not empty."""
-    _, whitening, _, n_features, _, _, features, tile, log_joint = form
+    _, whitening, _, n_features, _, _, _, features, tile, log_joint = form
     n, d = rows.shape
     n_rows = features.shape[1]
     block = rows_per_block(features)

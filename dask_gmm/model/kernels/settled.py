@@ -125,7 +125,7 @@ def _pass(
     n_components: int,
     form: Form,
 ) -> None:
-    _, _, _, _, _, _, features, tile, log_joint = form
+    _, _, _, _, _, _, _, features, tile, log_joint = form
     n, d = rows.shape
     n_rows, block = features.shape[1], rows_per_block(features)
     ones_first(features)

@@ -64,7 +64,7 @@ class HolesKernel:
         holes = _holes(observed.rows)
         if holes is None:
             return None
-        _, empty = _kinds(holes)
+        empty = _empty(holes)
         return ~empty if empty.any() else None
 
     def accumulate(self, statistics: Statistics, observed: Observed) -> None:
@@ -72,10 +72,12 @@ class HolesKernel:
         if holes is None:
             self._add_complete(statistics, observed)
             return
-        any_hole, empty = _kinds(holes)
-        if not any_hole.all():
-            self._add_complete(statistics, Part.of(observed, ~any_hole))
-        partial = any_hole & ~empty
+        partial = ~_empty(holes)
+        if not self._with_holes.takes_complete_rows:
+            complete = _complete(holes)
+            if complete.any():
+                self._add_complete(statistics, Part.of(observed, complete))
+            partial &= ~complete
         if partial.any():
             part = Part.of(observed, partial)
             log_likelihood, sums = self._with_holes.kernel.statistics(part.rows, part.weights)
@@ -125,7 +127,7 @@ class HolesKernel:
         out[...] = observed.rows
         holes = _holes(observed.rows)
         if holes is not None:
-            some = holes.any(axis=1)
+            some = ~_complete(holes)
             filled = self._with_holes.fill(observed.rows[some])
             # What was observed stays as it is, to the last bit.
             out[some] = np.where(holes[some], filled, observed.rows[some])
@@ -157,10 +159,10 @@ class HolesKernel:
         if holes is None:
             getattr(self._complete, name)(observed, out)
             return
-        any_hole, empty = _kinds(holes)
+        complete, empty = _complete(holes), _empty(holes)
         for which, write in (
-            (~any_hole, getattr(self._complete, name)),
-            (any_hole & ~empty, lambda part, to: getattr(self._with_holes.kernel, name)(part.rows, to)),
+            (complete, getattr(self._complete, name)),
+            (~complete & ~empty, lambda part, to: getattr(self._with_holes.kernel, name)(part.rows, to)),
         ):
             if which.any():
                 part = np.empty((int(which.sum()), *out.shape[1:]), dtype=out.dtype)
@@ -178,9 +180,24 @@ def _holes(rows: NDArray[Any]) -> NDArray[np.bool_] | None:
     return holes if holes.any() else None
 
 
-def _kinds(holes: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return which rows have a hole, and which have nothing else."""
-    return np.asarray(holes.any(axis=1)), np.asarray(holes.all(axis=1))
+def _complete(holes: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which rows have no hole. Column by column: along the rows NumPy takes several times as long."""
+    some = holes[:, 0].copy()
+    for column in holes.T[1:]:
+        some |= column
+    return ~some
+
+
+def _empty(holes: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which rows have nothing but holes."""
+    left = np.flatnonzero(holes[:, 0])
+    for column in holes.T[1:]:
+        if not len(left):
+            break
+        left = left[column[left]]
+    empty = np.zeros(len(holes), dtype=np.bool_)
+    empty[left] = True
+    return empty
 
 
 #: It has no state: this one is enough.

@@ -49,7 +49,9 @@ class Part:
 
     @classmethod
     def of(cls, observed: Observed, which: NDArray[np.bool_]) -> Part:
-        """Take some rows."""
+        """Take some rows; where these are all, they are not copied."""
+        if which.all():
+            return cls(observed.rows, observed.weights, {})
         weights = None if observed.weights is None else observed.weights[which]
         return cls(observed.rows[which], weights, {})
 
