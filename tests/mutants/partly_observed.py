@@ -332,3 +332,18 @@ def columns_stay_while_rows_are_sampled():
 @noticed_by(ERRORS + "test_bad_errors_are_named_by_lazy_predictions")
 def errors_are_not_checked_before_they_are_predicted_by():
     put("data.splitting:checked_answer", lambda _: lambda block, answer: answer.function(block))
+
+
+@noticed_by(
+    MEASURED + "test_units_do_not_matter", MEASURED + "test_errors_without_bound_are_those_of_missing_values"
+)
+def products_of_variances_leave_the_range():
+    put(
+        "model.kernels.errors_in_range:Units.rows",
+        lambda rows: lambda self, given, errors: (*rows(self, given, errors)[:2], None),
+    )
+
+
+@noticed_by(HOLES + "test_iterates_of_the_textbook", MISSING + "test_empty_rows_count_for_nothing")
+def empty_rows_are_not_seen():
+    put("model.observation.holes:_empty", lambda _: lambda holes: np.zeros(len(holes), dtype=np.bool_))

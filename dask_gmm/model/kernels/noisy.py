@@ -14,12 +14,12 @@ components' means, of which nk V is added at the end.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dask_gmm.model.kernels.errors_in_range import Errors, Units
 from dask_gmm.model.kernels.lanes import LANES
 from dask_gmm.model.kernels.noisy_pass import MOST_WRITTEN_OUT, entry_point
 from dask_gmm.model.kernels.softmax import BITS
@@ -29,29 +29,6 @@ Array = NDArray[np.float64]
 
 # What is kept of all components for a tile, and the most rows of one.
 _TILE_BYTES, _MOST_ROWS = 1 << 20, 48
-
-
-@dataclass(frozen=True, slots=True)
-class Errors:
-    """What is known of the errors of rows.
-
-    Attributes
-    ----------
-    deviations : ndarray of shape (n, d)
-        Standard errors; inf where a value is missing.
-    correlations : ndarray of shape (n, n_pairs)
-        Of the errors of two values of a row.
-    pairs : ndarray of shape (n_pairs, 2)
-        Which two features, the first one first.
-    """
-
-    deviations: Array
-    correlations: Array
-    pairs: NDArray[np.intp]
-
-    def of(self, which: NDArray[Any]) -> Errors:
-        """Return those of some rows."""
-        return Errors(self.deviations[which], self.correlations[which], self.pairs)
 
 
 class NoisyKernel:
@@ -66,8 +43,10 @@ class NoisyKernel:
 
     def __init__(self, means: Array, covariances: Array, log_weights: Array) -> None:
         self.n_components, self.n_features = means.shape
-        self._means = np.ascontiguousarray(means, np.float64)
-        self._covariances = np.ascontiguousarray(covariances, np.float64)
+        self._units = Units.of(means, covariances)
+        scales = self._units.scales
+        self._means = np.ascontiguousarray(means * scales, np.float64)
+        self._covariances = np.ascontiguousarray(covariances * np.outer(scales, scales), np.float64)
         self._peaks = BITS * (log_weights - 0.5 * self.n_features * np.log(2.0 * np.pi))
 
     def statistics(self, rows: NDArray[Any], errors: Errors, weights: Array | None) -> tuple[float, Array]:
@@ -75,9 +54,11 @@ class NoisyKernel:
         d = self.n_features
         sums = np.zeros((self.n_components, 1 + d + d * (d + 1) // 2, LANES))
         log_likelihood = self._run(rows, errors, weights=weights, statistics=sums)
-        summed = sums.sum(axis=2)
+        summed, scales = sums.sum(axis=2), self._units.scales
         i, j = np.triu_indices(d)
         summed[:, 1 + d :] += summed[:, :1] * self._covariances[:, i, j]
+        summed[:, 1 : 1 + d] /= scales
+        summed[:, 1 + d :] /= scales[i] * scales[j]
         return log_likelihood, summed
 
     def labels(self, rows: NDArray[Any], errors: Errors, out: NDArray[np.int64]) -> None:
@@ -96,6 +77,7 @@ class NoisyKernel:
         """Return where the rows are expected to be truly, shape (n, d)."""
         denoised = np.zeros((len(rows), self.n_features))
         self._run(rows, errors, denoised=denoised)
+        denoised /= self._units.scales
         return denoised
 
     def _run(
@@ -112,6 +94,7 @@ class NoisyKernel:
         if not len(rows):
             return 0.0
         d = self.n_features
+        rows, errors, more = self._units.rows(rows, errors)
         # Denoising goes by loops, as it is rare.
         written_out = d if d <= MOST_WRITTEN_OUT and denoised is None else 0
         total: float = entry_point(rows.dtype, written_out)(
@@ -131,6 +114,10 @@ class NoisyKernel:
             *self._work(len(rows)),
             (0,) * written_out,
         )
+        if more is not None:
+            if log_density is not None:
+                log_density += more.astype(log_density.dtype)
+            total += float(more.sum() if weights is None else more @ weights)
         return total
 
     def _work(self, n: int) -> tuple[Any, ...]:

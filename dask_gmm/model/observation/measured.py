@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from dask_gmm.model.covariance.matrices_with_holes import recentred
 from dask_gmm.model.density import Density
-from dask_gmm.model.kernels.noisy import Errors, NoisyKernel
+from dask_gmm.model.kernels.errors_in_range import Errors
+from dask_gmm.model.kernels.noisy import NoisyKernel
 from dask_gmm.model.moments import Moments
 from dask_gmm.model.observation.holes import HOLES, HolesKernel
 from dask_gmm.model.observation.observation import Observation, Observed, Part

@@ -310,6 +310,46 @@ def test_an_offset_costs_no_digits(covariance_type):
     assert_allclose(far.covariances, near.covariances, rtol=1e-8, atol=1e-8)
 
 
+@pytest.mark.parametrize("d", [3, 8, 11])
+@pytest.mark.parametrize("unit", [1e-60, 1e-20, 1e20, 1e60])
+def test_units_do_not_matter(unit, d):
+    """Not even those in which the product of all variances is no number."""
+    parameters, rows, errors = noisy("full", 100, d)
+    rows[::5, 1] = np.nan
+    weights = np.random.default_rng(1).uniform(size=100)
+    bound, expected = step(parameters, rows, errors, weights)
+    far = Parameters.from_covariances(
+        "full", parameters.weights, unit * parameters.means, unit**2 * parameters.covariances
+    )
+    found, ours = step(far, unit * rows, unit * errors, weights)
+    n_seen = weights @ (~np.isnan(rows)).sum(axis=1) / weights.sum()
+    assert found == pytest.approx(bound - n_seen * np.log(unit), rel=1e-12)
+    assert_allclose(ours.means / unit, expected.means, rtol=1e-10, atol=1e-12)
+    assert_allclose(ours.covariances / unit**2, expected.covariances, rtol=1e-10, atol=1e-12)
+    kernels = [MEASURED.kernel(Density.of(one), DOUBLE) for one in (parameters, far)]
+    clean, cleaned = np.empty_like(rows), np.empty_like(rows)
+    kernels[0].denoise(Weighted(rows, None, columns_of(errors)), clean)
+    kernels[1].denoise(Weighted(unit * rows, None, columns_of(unit * errors)), cleaned)
+    assert_allclose(cleaned / unit, clean, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("d", [3, 8, 11])
+@pytest.mark.parametrize("huge", [1e20, 1e40, 1e99, 1e200, 1e300])
+def test_errors_without_bound_are_those_of_missing_values(huge, d):
+    """But for the density of the values themselves."""
+    parameters, rows, errors = noisy("full", 100, d)
+    rng = np.random.default_rng(2)
+    gone = rng.random(rows.shape) < 0.5
+    gone[:, 0] = False
+    size = huge * rng.uniform(1.0, 2.0, size=rows.shape)
+    values = np.where(gone, size * rng.normal(size=rows.shape), rows)
+    bound, expected = step(parameters, np.where(gone, np.nan, rows), errors)
+    found, ours = step(parameters, values, np.where(gone, size, errors))
+    own = -0.5 * (values / size) ** 2 - np.log(size) - 0.5 * np.log(2.0 * np.pi)
+    assert found == pytest.approx(bound + np.where(gone, own, 0.0).sum() / 100, rel=1e-11)
+    assert_same(ours, expected, 1e-9)
+
+
 @pytest.mark.parametrize("size", [1e-4, 0.1, 3.0])
 @pytest.mark.parametrize("condition", [1e4, 1e8])
 def test_log_densities_to_fifty_digits(condition, size):
