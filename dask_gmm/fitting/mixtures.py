@@ -99,7 +99,7 @@ def _begun(
     engine_of: EngineOf,
 ) -> list[Candidate]:
     """Return the candidates before their first iteration: where earlier fits ended, or at starts."""
-    if any(one.warm is not None and one.estimation.has_prior for one in settings):
+    if any(one.warm is not None and one.estimation.asks_moments for one in settings):
         if passes.rows.sample is None:
             # A prior may be of the moments of all rows, and no start asks for them.
             passes.survey(Sampling(1, 0, passes.rows.n_rows))

@@ -156,6 +156,8 @@ class Passes:
         Whether a NaN is a value that was not observed.
     appended : bool
         Whether others were fitted before these rows: then any number of them will do, with any holes.
+    box : bool
+        Whether any mixture needs the smallest and largest values.
     """
 
     def __init__(
@@ -168,11 +170,13 @@ class Passes:
         least_rows: int,
         holes: bool = False,
         appended: bool = False,
+        box: bool = False,
     ) -> None:
         self.rows = rows
         self._engine = engine
         self._observer = observer
         self.scatter = scatter
+        self._box = box
         self._least_rows = least_rows
         self._holes = holes
         self._appended = appended
@@ -196,11 +200,11 @@ class Passes:
         if sample is None:
             assert self.moments is not None
             return self.moments
-        zero = Moments.zero(self.rows.n_features, scatter=self.scatter)
+        zero = Moments.zero(self.rows.n_features, scatter=self.scatter, box=self._box)
         if self._holes:
             known, inexact = seen_values(sample.rows, sample.columns)
             return zero.with_partial_rows(known, sample.weights, inexact)
-        return zero.with_rows(sample.rows, sample.weights)
+        return zero.with_rows(sample.rows, sample.weights).with_box_of(sample.rows)
 
     def check_coverage(self, sample: Sample) -> None:
         """Refuse holes that leave nothing to fit, where all rows are in memory to start from.
@@ -303,7 +307,14 @@ class Passes:
 
     def _survey(self, sampling: Sampling | None) -> Survey:
         checked = self.rows.sample is not None
-        return Survey(self.rows.n_features, self.scatter, sampling, checked=checked, holes=self._holes)
+        return Survey(
+            self.rows.n_features,
+            self.scatter,
+            sampling,
+            checked=checked,
+            holes=self._holes,
+            box=self._box,
+        )
 
     def _learn(self, surveyed: Surveyed, sampling: Sampling | None) -> None:
         if surveyed.coverage is not None and not self._appended:

@@ -76,6 +76,11 @@ class FitSettings:
         """Whether the first pass has to gather the scatter of all rows."""
         return self.estimation.has_prior or covariance_structure(self.start.covariance_type).needs_scatter
 
+    @property
+    def needs_box(self) -> bool:
+        """Whether the first pass has to find the smallest and largest values."""
+        return self.estimation.asks_box
+
     def value_bytes(self, n_features: int) -> int:
         """Return the size of what an E-step computes, for all restarts that share a pass."""
         n_components = self.start.n_components

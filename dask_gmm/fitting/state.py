@@ -23,7 +23,7 @@ from dask_gmm.fitting.passes import PassRecord
 from dask_gmm.fitting.row_sample import Sampling
 from dask_gmm.model.kept_statistics import KeptStatistics
 from dask_gmm.model.moments import Moments
-from dask_gmm.model.parameters import Parameters, Posterior
+from dask_gmm.model.parameters import Background, Parameters, Posterior
 from dask_gmm.model.statistics import Statistics, Totals
 
 Arrays = dict[str, NDArray[Any]]
@@ -71,6 +71,7 @@ _CLASSES: dict[str, Any] = {
         Moments,
         Parameters,
         Posterior,
+        Background,
         Sampling,
         Checksums,
         KeptStatistics,

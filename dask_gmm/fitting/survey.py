@@ -58,6 +58,8 @@ class Survey:
         The rows have been checked already.
     holes : bool
         A NaN is a value that was not observed.
+    box : bool
+        Whether the smallest and largest values are wanted.
     """
 
     n_features: int
@@ -65,11 +67,12 @@ class Survey:
     sampling: Sampling | None
     checked: bool = False
     holes: bool = False
+    box: bool = False
 
     def zero(self) -> Surveyed:
         """Return the survey of no rows."""
         coverage = Coverage.zero(self.n_features) if self.holes else None
-        return Surveyed(Moments.zero(self.n_features, scatter=self.scatter), coverage=coverage)
+        return Surveyed(Moments.zero(self.n_features, scatter=self.scatter, box=self.box), coverage=coverage)
 
     def update(self, value: Surveyed, block: Block) -> Surveyed:
         """Check a block, add its moments and draw from it."""
@@ -81,7 +84,7 @@ class Survey:
             drawn = self._limited([*drawn, self._draw(block, self.sampling, self.holes)], self.sampling.limit)
         rows, weights = block.rows, block.weights
         if value.coverage is None:
-            return Surveyed(value.moments.with_rows(rows, weights), drawn)
+            return Surveyed(value.moments.with_rows(rows, weights).with_box_of(rows), drawn)
         rows, inexact = seen_values(rows, block.columns)
         moments = value.moments.with_partial_rows(rows, weights, inexact)
         return Surveyed(moments, drawn, value.coverage.with_rows(rows, weights))

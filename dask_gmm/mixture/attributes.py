@@ -20,6 +20,8 @@ _OPTIONAL = (
     "feature_dim_",
     "nan_",
     "threshold_",
+    "background_weight_",
+    "background_log_volume_",
     "statistics_",
     "update_",
     "n_samples_seen_",
@@ -42,7 +44,14 @@ def fitted_attributes(run: Run, dtype: np.dtype[Any]) -> dict[str, Any]:
 
 def parameter_attributes(parameters: Parameters, dtype: np.dtype[Any]) -> dict[str, Any]:
     """Return the attributes that say what a mixture is, numbers in `dtype`."""
+    background = parameters.background
+    of_background = (
+        {}
+        if background is None
+        else {"background_weight_": background.weight, "background_log_volume_": background.log_volume}
+    )
     return {
+        **of_background,
         # A parameter may be set to something else afterwards; what was fitted stays.
         "covariance_type_": parameters.covariance_type,
         **{

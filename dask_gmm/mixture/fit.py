@@ -170,6 +170,7 @@ def run_fit(spec: FitSpec, source: Source, report: FitReport) -> Fit:
             scatter=any(one.needs_scatter for one in spec.mixtures),
             least_rows=max(one.start.n_components for one in spec.mixtures),
             holes=any(one.observation.takes_holes for one in spec.mixtures),
+            box=any(one.needs_box for one in spec.mixtures),
         )
         candidates = fit_mixtures(passes, spec.mixtures, spec.random_states, engine_in_memory, report, keeper)
         evaluations = _evaluated(passes, candidates) if spec.compared else ()

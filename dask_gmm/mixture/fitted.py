@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dask_gmm.data.abilities import HasErrors
 from dask_gmm.data.source import Source
-from dask_gmm.mixture.priors import fitted_posterior
+from dask_gmm.mixture.priors import fitted_posterior, n_free_of_background
 from dask_gmm.model.covariance import asked_type, covariance_structure
 from dask_gmm.model.density import Density
 from dask_gmm.model.estimation.variational import expected_density
@@ -18,7 +18,7 @@ from dask_gmm.model.observation.complete import COMPLETE
 from dask_gmm.model.observation.holes import HOLES
 from dask_gmm.model.observation.measured import MEASURED
 from dask_gmm.model.observation.observation import Observation
-from dask_gmm.model.parameters import Parameters
+from dask_gmm.model.parameters import Background, Parameters
 
 _OBSERVATIONS: Mapping[str, Observation] = {"error": COMPLETE, "em": HOLES}
 
@@ -98,7 +98,26 @@ def fitted_parameters(estimator: FittedMixture) -> Parameters:
             )
     own = {name.removesuffix("_"): array for name, array in arrays.items()}
     covariances, factors = structure.of_attributes(own)
-    return Parameters(covariance_type, weights, means, covariances, factors, fitted_posterior(estimator))
+    posterior, background = fitted_posterior(estimator), _fitted_background(estimator)
+    return Parameters(covariance_type, weights, means, covariances, factors, posterior, background)
+
+
+def _fitted_background(estimator: Any) -> Background | None:
+    if not hasattr(estimator, "background_weight_"):
+        return None
+    n_free = n_free_of_background(estimator)
+    return Background(float(estimator.background_weight_), float(estimator.background_log_volume_), n_free)
+
+
+def refuse_background(estimator: object, what: str) -> None:
+    """Refuse what there is no formula, or no place, for where a mixture has a background.
+
+    Raises
+    ------
+    ValueError
+    """
+    if hasattr(estimator, "background_weight_"):
+        raise ValueError(f"{what} does not go with a background.")
 
 
 def attribute_shapes(covariance_type: str, means: NDArray[Any]) -> dict[str, tuple[int, ...]]:

@@ -105,6 +105,13 @@ class GaussianMixture(
     noise : {'diag', 'spherical'}, default='diag'
         For 'factor': whether the variances besides the factors are the features' own, or one for each
         component as in probabilistic PCA.
+    background : {'uniform'}, default=None
+        One more thing that a row may belong to than the components: a uniform density (Banfield and Raftery,
+        1993), so that strays and garbage do not widen them. `predict` gives -1 for its rows, and what rows of
+        `predict_proba` lack of one is its probability. `sample` draws from the components.
+    background_volume : float, default=None
+        In which it is uniform, in units of the data to the power of the number of features; without it that
+        of the box of all rows, which the first pass finds.
     missing : {'error', 'em'}, default='error'
         What a NaN, a null or a masked value means. With 'em' it is a value that was not observed: the fit is
         by EM to what was (Ghahramani and Jordan, 1994), which is right where values are missing at random,
@@ -132,6 +139,8 @@ class GaussianMixture(
         Covariance type of the fitted mixture, whatever `covariance_type` is set to since.
     weights_ : ndarray of shape (n_components,)
         Mixing proportions. Like all parameters in the dtype of the rows, float32 or float64.
+    background_weight_, background_log_volume_ : float
+        With a background: what `weights_` lack of one, and the logarithm of its volume.
     means_ : ndarray of shape (n_components, n_features)
         Means.
     covariances_ : ndarray
@@ -228,6 +237,8 @@ class GaussianMixture(
         nan: NanRule = "error",
         n_factors: int = 1,
         noise: str = "diag",
+        background: Literal["uniform"] | None = None,
+        background_volume: float | None = None,
         missing: Literal["error", "em"] = "error",
         contamination: float | None = None,
         mean_prior: Any = None,
@@ -255,8 +266,8 @@ class GaussianMixture(
         self.checkpoint = checkpoint
         self.accelerate = accelerate
         self.nan = nan
-        self.n_factors = n_factors
-        self.noise = noise
+        self.n_factors, self.noise = n_factors, noise
+        self.background, self.background_volume = background, background_volume
         self.missing = missing
         self.contamination = contamination
         self.mean_prior = mean_prior

@@ -63,7 +63,8 @@ class GaussianMixtureIC(
         penalty of `criterion`: for p parameters and n rows p ln n / (20 n) nats per row with BIC and ICL,
         p / (10 n) with AIC. A fixed tolerance leaves more than that where n is large, and what it leaves then
         decides the choice.
-    reg_covar, max_iter, n_init, init_params, random_state, cache, checkpoint, accelerate, nan, noise
+    reg_covar, max_iter, n_init, init_params, random_state, cache, checkpoint, accelerate, nan, noise, \
+        background, background_volume
         As in `GaussianMixture`, for each candidate. All start from the same `random_state`. `max_iter` is
         1000 unless given; ``accelerate=True`` saves most of these passes.
     verbose : int, default=0
@@ -127,6 +128,8 @@ class GaussianMixtureIC(
         nan: NanRule = "error",
         n_factors: int | Sequence[int] = 1,
         noise: str = "diag",
+        background: Literal["uniform"] | None = None,
+        background_volume: float | None = None,
         missing: Literal["error", "em"] = "error",
         mean_prior: Any = None,
         mean_precision_prior: Any = None,
@@ -149,6 +152,8 @@ class GaussianMixtureIC(
         self.nan = nan
         self.n_factors = n_factors
         self.noise = noise
+        self.background = background
+        self.background_volume = background_volume
         self.missing = missing
         self.mean_prior = mean_prior
         self.mean_precision_prior = mean_precision_prior

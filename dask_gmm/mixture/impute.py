@@ -17,7 +17,7 @@ from dask_gmm.data.imported import is_instance
 from dask_gmm.data.source import Source
 from dask_gmm.errors import DataError
 from dask_gmm.mixture.attributes import parameter_attributes
-from dask_gmm.mixture.fitted import fitted_parameters
+from dask_gmm.mixture.fitted import fitted_parameters, refuse_background
 from dask_gmm.mixture.prediction import denoising, imputation
 from dask_gmm.mixture.validation import MeasurementErrors, imputed_source
 from dask_gmm.model.parameters import Parameters
@@ -64,6 +64,7 @@ class ImputingMixin:
         array([[1., 2.]])
         """
         check_is_fitted(self)
+        refuse_background(self, "Imputing")
         source: Source = imputed_source(self, X)
         seed = int(check_random_state(random_state).randint(2**31 - 1)) if draw else None
         values = source.apply(imputation(self, source.dtype, seed))  # type: ignore[arg-type]
@@ -84,6 +85,7 @@ class ImputingMixin:
             of X.
         """
         check_is_fitted(self)
+        refuse_background(self, "Denoising")
         source: Source = imputed_source(self, X, MeasurementErrors.given(X_err, X_corr))
         values = source.apply(denoising(self, source.dtype))  # type: ignore[arg-type]
         return _as_given(X, values, getattr(self, "feature_dim_", None))
@@ -102,6 +104,7 @@ class ImputingMixin:
             None, unknown ones, or the same twice.
         """
         check_is_fitted(self)
+        refuse_background(self, "A marginal")
         chosen = self._positions(features)
         whole = fitted_parameters(self)  # type: ignore[arg-type]
         covariances = whole.structure.selected(whole.covariances, chosen)
@@ -136,6 +139,7 @@ class ImputingMixin:
         array([[2.]])
         """
         check_is_fitted(self)
+        refuse_background(self, "Conditioning")
         known = self._positions(list(given))
         whole = fitted_parameters(self)  # type: ignore[arg-type]
         left = [feature for feature in range(whole.n_features) if feature not in set(known)]

@@ -31,6 +31,8 @@ _PLAIN: Mapping[str, Callable[[Any], Any]] = {
     "n_iter_": int,
     "converged_": bool,
     "threshold_": float,
+    "background_weight_": float,
+    "background_log_volume_": float,
     "feature_dim_": str,
     "nan_": str,
 }

@@ -95,6 +95,8 @@ class StreamingMixin:
         5000
         """
         self._validate_params()  # type: ignore[attr-defined]
+        if getattr(self, "background", None) is not None:
+            raise ValueError("partial_fit is not for mixtures with a background.")
         if covariance_structure(asked_type(vars(self))).projects:
             raise ValueError(
                 f"partial_fit has no sums to keep for covariance_type={self.covariance_type!r}: what is "

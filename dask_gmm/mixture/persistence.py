@@ -12,7 +12,7 @@ import sklearn.mixture
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from dask_gmm.mixture.fitted import attribute_shapes, check_type_kept, fitted_type
+from dask_gmm.mixture.fitted import attribute_shapes, check_type_kept, fitted_type, refuse_background
 from dask_gmm.mixture.model_file import FITTED, POSTERIOR, estimator_of, read_model, state_of, write_model
 from dask_gmm.model.covariance import covariance_structure
 
@@ -142,6 +142,8 @@ def converted_to(cls: type[Estimator], estimator: BaseEstimator) -> Estimator:
     """Return an estimator of another class with the parameters and attributes of a fitted one, copied."""
     check_is_fitted(estimator)
     check_type_kept(estimator)
+    if not issubclass(cls, PersistenceMixin):
+        refuse_background(estimator, "Conversion to scikit-learn")
     converted: Any = cls()
     known = converted.get_params(deep=False)
     # Copies, so that a later fit of one leaves the other alone.

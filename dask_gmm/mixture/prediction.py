@@ -15,9 +15,10 @@ from dask_gmm.data.source import Answer, Block, Source
 from dask_gmm.engine.blas import SingleBlasThread
 from dask_gmm.engine.memory_pressure import give_back_if_short
 from dask_gmm.fitting.precision import arithmetic
-from dask_gmm.mixture.fitted import FittedMixture, fitted_density, observation_of
+from dask_gmm.mixture.fitted import FittedMixture, fitted_density, observation_of, refuse_background
 from dask_gmm.model.density import Density
 from dask_gmm.model.draws import row_seeds
+from dask_gmm.model.observation.complete import COMPLETE
 from dask_gmm.model.observation.holes import HOLES, HolesKernel
 from dask_gmm.model.observation.measured import MEASURED, MeasuredRows
 from dask_gmm.model.observation.observation import Kernel, Observation
@@ -99,6 +100,7 @@ class _ByBits:
         self._bits = (
             observation,
             density.covariance_type,
+            density.background,
             arithmetic,
             *((array.shape, array.tobytes()) for array in arrays),
         )
@@ -209,4 +211,6 @@ def prediction(model: FittedMixture, quantity: Quantity, source: Source) -> Answ
     result = np.int64 if quantity == "labels" else np.result_type(source.dtype, model.weights_)
     density, dtype = fitted_density(model), np.dtype(result)
     observation = observation_of(model, source)
+    if observation is not COMPLETE:
+        refuse_background(model, "A prediction for rows with missing values or errors")
     return Prediction(density, observation, quantity, dtype, arithmetic(source.dtype)).answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -12,6 +13,7 @@ from sklearn.utils import check_array
 from dask_gmm.fitting.em import Run
 from dask_gmm.fitting.init.initialization import StartSettings
 from dask_gmm.model.covariance import conjugate_types, covariance_structure
+from dask_gmm.model.estimation.background import OverBackground
 from dask_gmm.model.estimation.estimation import Estimation
 from dask_gmm.model.estimation.likelihood import MAXIMUM_LIKELIHOOD
 from dask_gmm.model.estimation.posterior_mode import PosteriorMode
@@ -41,14 +43,45 @@ class Bayesian(WithPriors, Protocol):
     weight_concentration_prior: float | None
 
 
-def estimation_of(estimator: WithPriors, start: StartSettings, n_features: int) -> Estimation:
+class OverSomething(WithPriors, Protocol):
+    """Parameters that say what there is besides components, too."""
+
+    background: str | None
+    background_volume: float | None
+    accelerate: bool
+    missing: str
+
+
+def estimation_of(estimator: OverSomething, start: StartSettings, n_features: int) -> Estimation:
     """Return what a `GaussianMixture` estimates: the likelihood's maximum, or with a prior the posterior's.
 
     Raises
     ------
     ValueError
-        A prior of another shape, or out of range; or of a covariance type that has none.
+        A prior of another shape, or out of range; or of a covariance type that has none. A background beside
+        what it does not go with.
     """
+    within = _of_components(estimator, start, n_features)
+    if estimator.background is None:
+        return within
+    for name, given, needed in (
+        ("accelerate", estimator.accelerate, False),
+        ("missing", estimator.missing, "error"),
+    ):
+        if given != needed:
+            raise ValueError(f"background={estimator.background!r} does not go with {name}={given!r}.")
+    volume = estimator.background_volume
+    return OverBackground(
+        within, None if volume is None else math.log(volume), n_free_of_background(estimator)
+    )
+
+
+def n_free_of_background(estimator: OverSomething) -> int:
+    """Return its free parameters: its weight, and its volume where the data say it, as mclust counts."""
+    return 2 if estimator.background_volume is None else 1
+
+
+def _of_components(estimator: WithPriors, start: StartSettings, n_features: int) -> Estimation:
     given = (
         estimator.mean_prior,
         estimator.mean_precision_prior,

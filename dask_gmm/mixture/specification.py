@@ -13,11 +13,12 @@ from dask_gmm.engine.cache import Cache
 from dask_gmm.fitting.init.initialization import StartSettings
 from dask_gmm.mixture.fit import FitSpec, mixture_settings
 from dask_gmm.mixture.fitted import observation_of
-from dask_gmm.mixture.priors import WithPriors, estimation_of
+from dask_gmm.mixture.priors import OverSomething, estimation_of
 from dask_gmm.mixture.validation import start_settings
 from dask_gmm.mixture.warm_start import Continued, warm_start
 from dask_gmm.model.covariance import asked_type
 from dask_gmm.model.estimation.estimation import Estimation
+from dask_gmm.model.observation.complete import COMPLETE
 
 
 class OneMixture(Continued, Protocol):
@@ -39,7 +40,7 @@ class OneMixture(Continued, Protocol):
         """Return all of them."""
 
 
-class MixtureParameters(OneMixture, WithPriors, Protocol):
+class MixtureParameters(OneMixture, OverSomething, Protocol):
     """The parameters of a `GaussianMixture`, by their names."""
 
     weights_init: Any
@@ -76,6 +77,10 @@ def fit_spec(estimator: MixtureParameters, source: Source, features: Mapping[str
         precisions_init=estimator.precisions_init,
     )
     estimation = estimation_of(estimator, start, source.n_features)
+    if estimator.background is not None and observation_of(estimator, source) is not COMPLETE:
+        raise ValueError(
+            "background does not go with measurement errors: fit without X_err, or without a background."
+        )
     return spec_of_one(
         estimator, source, features, start=start, estimation=estimation, accelerate=estimator.accelerate
     )

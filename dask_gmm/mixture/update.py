@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from dask_gmm.engine.cache import Cache
 from dask_gmm.fitting.append import Appended, append_rows
 from dask_gmm.mixture.attributes import parameter_attributes, set_fitted
-from dask_gmm.mixture.fitted import check_type_kept
+from dask_gmm.mixture.fitted import check_type_kept, refuse_background
 from dask_gmm.mixture.new_rows import passes_over_new_rows, settings_of
 from dask_gmm.mixture.validation import MeasurementErrors, prediction_source
 from dask_gmm.model.kept_statistics import KeptStatistics
@@ -115,6 +115,7 @@ class UpdatingMixin:
         """
         check_is_fitted(self)
         check_type_kept(self)  # type: ignore[arg-type]
+        refuse_background(self, "Updating")
         self._validate_params()  # type: ignore[attr-defined]
         kept = _kept(self)
         if not isinstance(passes, Integral) or passes < 1:

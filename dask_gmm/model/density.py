@@ -27,18 +27,26 @@ class Density:
     means : ndarray of shape (n_components, n_features)
     precisions_cholesky : ndarray
         The factors that the covariance type makes of its covariances, see `dask_gmm.model.covariance`.
+    background : float
+        Log-joint of what belongs to no component, the same for each row, in nats.
     """
 
     covariance_type: str
     weights: Array
     means: Array
     precisions_cholesky: Array
+    background: float = -math.inf
 
     @classmethod
     def of(cls, parameters: Parameters) -> Density:
         """Take what evaluation needs from `parameters`."""
+        background = -math.inf if parameters.background is None else parameters.background.log_joint
         return cls(
-            parameters.covariance_type, parameters.weights, parameters.means, parameters.precisions_cholesky
+            parameters.covariance_type,
+            parameters.weights,
+            parameters.means,
+            parameters.precisions_cholesky,
+            background,
         )
 
     @property

@@ -39,4 +39,6 @@ def entropy(density: Density, statistics: Statistics, origins: Array) -> float:
         squares += nk[k] * float((whitened**2).sum())
     logs = density.log_factors[present] - 0.5 * density.n_features * math.log(2.0 * math.pi)
     complete = float(nk[present] @ logs) - 0.5 * squares
+    if density.background > -math.inf:
+        complete += max(0.0, statistics.totals.weight - float(nk.sum())) * density.background
     return max(0.0, statistics.totals.log_likelihood - complete)

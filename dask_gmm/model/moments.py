@@ -36,6 +36,8 @@ class Moments:
         Sum of w (x - mean)(x - mean)^T; None when it was not asked for.
     partial_rows, partial_weight : int, float
         Other rows, of which not all features are known: their number and weight; they are in no moment.
+    lowest, highest : ndarray of shape (n_features,), or None
+        Smallest and largest value of each feature; None when they were not asked for.
     """
 
     n_rows: int
@@ -45,12 +47,24 @@ class Moments:
     scatter: Array | None
     partial_rows: int = 0
     partial_weight: float = 0.0
+    lowest: Array | None = None
+    highest: Array | None = None
 
     @classmethod
-    def zero(cls, n_features: int, *, scatter: bool) -> Moments:
+    def zero(cls, n_features: int, *, scatter: bool, box: bool = False) -> Moments:
         """Return the moments of no rows."""
         empty = np.zeros(n_features)
-        return cls(0, 0.0, empty, empty, np.zeros((n_features, n_features)) if scatter else None)
+        moments = cls(0, 0.0, empty, empty, np.zeros((n_features, n_features)) if scatter else None)
+        if not box:
+            return moments
+        return replace(moments, lowest=empty + np.inf, highest=empty - np.inf)
+
+    def with_box_of(self, rows: NDArray[Any]) -> Moments:
+        """Return the same with the box of these rows, which the moments have already, in that of all."""
+        if self.lowest is None or self.highest is None or not len(rows):
+            return self
+        lowest = np.minimum(self.lowest, rows.min(axis=0))
+        return replace(self, lowest=lowest, highest=np.maximum(self.highest, rows.max(axis=0)))
 
     @property
     def all_rows(self) -> int:
@@ -83,9 +97,10 @@ class Moments:
         weight = self.weight + other.weight
         n_rows = self.n_rows + other.n_rows
         partial = self.partial_rows + other.partial_rows, self.partial_weight + other.partial_weight
+        box = self._box_with(other)
         if other.weight == 0.0 or self.weight == 0.0:
             heavier = self if other.weight == 0.0 else other
-            return Moments(n_rows, weight, heavier.mean, heavier.squares, heavier.scatter, *partial)
+            return Moments(n_rows, weight, heavier.mean, heavier.squares, heavier.scatter, *partial, *box)
         between = self.weight * (other.weight / weight)
         scatter = None
         with np.errstate(over="ignore", invalid="ignore"):  # what overflows is for the survey to refuse
@@ -94,7 +109,14 @@ class Moments:
             squares = self.squares + other.squares + between * difference**2
             if self.scatter is not None and other.scatter is not None:
                 scatter = self.scatter + other.scatter + between * np.outer(difference, difference)
-        return Moments(n_rows, weight, mean, squares, scatter, *partial)
+        return Moments(n_rows, weight, mean, squares, scatter, *partial, *box)
+
+    def _box_with(self, other: Moments) -> tuple[Array | None, Array | None]:
+        if self.lowest is None or self.highest is None:
+            return other.lowest, other.highest
+        if other.lowest is None or other.highest is None:
+            return self.lowest, self.highest
+        return np.minimum(self.lowest, other.lowest), np.maximum(self.highest, other.highest)
 
     def with_rows(self, rows: NDArray[Any], weights: Array | None) -> Moments:
         """Return the moments of these rows, finite and of shape (n, n_features), too."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,32 @@ class Posterior:
 
 
 @dataclass(frozen=True, slots=True)
+class Background:
+    """Rows that belong to no component: uniform in a volume.
+
+    Banfield and Raftery, Model-based Gaussian and non-Gaussian clustering (1993), section 4.
+
+    Attributes
+    ----------
+    weight : float
+        Its share of the rows.
+    log_volume : float
+        Logarithm of the volume, in units of the data to the power of the number of features.
+    n_free : int
+        Free parameters: the weight, and the volume where it is taken from the data.
+    """
+
+    weight: float
+    log_volume: float
+    n_free: int
+
+    @property
+    def log_joint(self) -> float:
+        """Log weight + log density, the same for each row, in nats; -inf for a weight of zero."""
+        return math.log(self.weight) - self.log_volume if self.weight > 0.0 else -math.inf
+
+
+@dataclass(frozen=True, slots=True)
 class Parameters:
     """A Gaussian mixture, in float64 whatever the data are.
 
@@ -49,6 +76,8 @@ class Parameters:
         The factors P with P P^T the precision, which the covariance type makes of its covariances.
     posterior : Posterior or None
         Where the mixture is a variational posterior.
+    background : Background or None
+        Weights of components and background together sum to one.
     """
 
     covariance_type: str
@@ -57,6 +86,7 @@ class Parameters:
     covariances: Array
     precisions_cholesky: Array
     posterior: Posterior | None = None
+    background: Background | None = None
 
     @property
     def structure(self) -> Covariance:
@@ -76,7 +106,8 @@ class Parameters:
     @property
     def n_free(self) -> int:
         """Number of free parameters, as `aic` and `bic` count them."""
-        return n_free_parameters(self.covariance_type, self.n_components, self.n_features)
+        own = n_free_parameters(self.covariance_type, self.n_components, self.n_features)
+        return own + (0 if self.background is None else self.background.n_free)
 
     @property
     def precisions(self) -> Array:

@@ -635,6 +635,66 @@ def equal_noise_that_differs():
     put("model.covariance.factor:Factor._with_noise", make)
 
 
+@noticed_by("model/estimation/test_background.py::test_statistics_of_the_textbook")
+def a_background_without_its_volume():
+    put(
+        "model.parameters:Background.log_joint",
+        lambda f: property(lambda self: np.log(self.weight) if self.weight > 0.0 else -np.inf),
+    )
+
+
+@noticed_by("model/estimation/test_background.py::TestOverBackground::test_weights_sum_to_one")
+def weights_without_the_background():
+    def make(maximize):
+        def wrong(self, parameters, *arguments, **options):
+            found = maximize(self, parameters, *arguments, **options)
+            return replace(found, weights=found.weights / found.weights.sum())
+
+        return wrong
+
+    put("model.estimation.background:OverBackground.maximize", make)
+
+
+@noticed_by("model/estimation/test_background.py::test_statistics_of_the_textbook")
+def tied_moments_with_those_of_the_background():
+    def make(over):
+        def wrong(self, background, means):
+            changed = over(replace(self, second_of_scatter=None), background, means)
+            return replace(changed, second_of_scatter=self.second_of_scatter)
+
+        return wrong
+
+    put("model.kernels.prepared:Prepared.over", make)
+
+
+@noticed_by("model/estimation/test_background.py::test_predictions_of_the_textbook")
+def rows_of_the_background_are_the_nearest_components():
+    def make(labels):
+        def wrong(self, rows, out):
+            before, self.background = self.background, -np.inf
+            labels(self, rows, out)
+            self.background = before
+
+        return wrong
+
+    put("model.kernels.kernel:Kernel.labels", make)
+
+
+@noticed_by("mixture/test_background.py::test_its_volume_is_the_box_of_the_rows")
+def a_box_of_the_last_chunk():
+    put(
+        "model.moments:Moments.with_box_of",
+        lambda f: (
+            lambda self, rows: replace(self, lowest=rows.min(axis=0) - 1.0, highest=rows.max(axis=0) + 1.0)
+        ),
+    )
+
+
+@noticed_by("mixture/test_background.py::test_its_volume_is_the_box_of_the_rows")
+def a_volume_from_the_data_is_free():
+    put("mixture.fitted:n_free_of_background", lambda f: lambda estimator: 1)
+
+
 @noticed_by("mixture/test_update.py::test_what_is_kept_makes_the_fitted_mixture")
 def sums_of_an_undone_step_are_kept():
     from dask_gmm.model.kept_statistics import KeptStatistics

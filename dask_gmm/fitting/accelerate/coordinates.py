@@ -14,7 +14,7 @@ Every point is a valid mixture, so steps of any length are safe.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,9 +55,14 @@ class Coordinates:
         weights = origin.weights * np.exp(logs - logs.max())
         structure, factors = origin.structure, origin.precisions_cholesky
         means = origin.means + structure.unwhitened_moves(moves.reshape(origin.means.shape), factors)
-        return Parameters.from_precisions_cholesky(
+        found = Parameters.from_precisions_cholesky(
             origin.covariance_type, weights / weights.sum(), means, structure.with_spreads(spreads, factors)
         )
+        if origin.background is None:
+            return found
+        # A background keeps its weight; EM's own steps move it.
+        shares = (1.0 - origin.background.weight) * found.weights
+        return replace(found, weights=shares, background=origin.background)
 
     @property
     def lengths(self) -> Array:

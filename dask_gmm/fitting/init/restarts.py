@@ -58,7 +58,7 @@ def find_starts(
         Gives an engine for rows in memory.
     """
     given = all(one.start.given for one in settings)
-    if given and not any(one.estimation.has_prior for one in settings):
+    if given and not any(one.estimation.asks_moments for one in settings):
         return [Candidate(one, _given_restarts(one)) for one in settings]
     sample, sampling, complete = _drawn(passes, settings, random_states[0])
     settings = informed(passes, settings)
@@ -76,7 +76,7 @@ def find_starts(
 
 def informed(passes: Passes, settings: Sequence[FitSettings]) -> list[FitSettings]:
     """Return the settings whose estimations know the moments of all rows, where any has a prior of them."""
-    if not any(one.estimation.has_prior for one in settings):
+    if not any(one.estimation.asks_moments for one in settings):
         return list(settings)
     moments = passes.known_moments()
     return [replace(one, estimation=one.estimation.informed(moments)) for one in settings]
@@ -105,7 +105,7 @@ def _drawn(
 
 
 def _given_restarts(settings: FitSettings) -> tuple[Run | Collapse, ...]:
-    start = given_start(settings.start)
+    start = settings.estimation.as_given(given_start(settings.start))
     return tuple(new_run(number, settings, start) for number in range(settings.n_init))
 
 

@@ -30,6 +30,16 @@ class Estimation(ABC):
     is_likelihood: bool = True
 
     @property
+    def asks_moments(self) -> bool:
+        """Whether `informed` has to be told the moments of all rows, or their box."""
+        return self.has_prior
+
+    @property
+    def asks_box(self) -> bool:
+        """Whether it has to know the smallest and the largest value of each feature."""
+        return False
+
+    @property
     def asks_rows(self) -> bool:
         """Whether it takes something from all rows before their first pass; see `informed`."""
         return False
@@ -46,6 +56,10 @@ class Estimation(ABC):
         parameters : Parameters
             Those of the start: shares, means and covariances of clusters.
         """
+        return parameters
+
+    def as_given(self, parameters: Parameters) -> Parameters:
+        """Return given parameters with what else belongs to a mixture of this kind."""
         return parameters
 
     def objective_after(

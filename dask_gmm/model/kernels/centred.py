@@ -89,7 +89,7 @@ class CentredKernel(Kernel):
             self._peaks,
             self._matrices,
             np.zeros(d),
-            *lines_of(n_rows, self.dtype),
+            *lines_of(n_rows, self.dtype, self.background),
             scratch(d, n_rows, np.dtype(np.float64)),
             scratch(padded_lines(d + 1), n_rows, self.dtype),
             scratch(padded_columns(d + 1), n_rows, self.dtype),

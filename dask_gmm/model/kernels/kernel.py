@@ -32,6 +32,8 @@ class Kernel(ABC):
         self.n_components = n_components
         self.n_features = n_features
         self.dtype = np.dtype(dtype)
+        #: Log-joint, in bits, of what is not a component: the same for each row.
+        self.background = -np.inf
 
     @abstractmethod
     def statistics(self, rows: NDArray[Any], weights: Array | None) -> tuple[float, Array]:
@@ -53,7 +55,7 @@ class Kernel(ABC):
         """
 
     def labels(self, rows: NDArray[Any], out: NDArray[np.int64]) -> None:
-        """Write each row's most probable component, the first of equals, to `out`, shape (n,)."""
+        """Write each row's most probable component, the first of equals, to `out`; -1 for the background."""
         self._run(rows, labels=out)
 
     def log_density(self, rows: NDArray[Any], out: NDArray[Any]) -> None:
@@ -144,6 +146,10 @@ def write_outputs(
     """
     if len(labels):
         argmax(log_joint, n_components, labels[start : start + count], row_sums[0], row_sums[1])
+        if row_sums[2, 0] > -np.inf:
+            for t in range(count):
+                if row_sums[0, t] < row_sums[2, t]:
+                    labels[start + t] = -1
         return 0.0
     # Element by element: for each assignment to a slice numba compiles a check of shapes, with its message.
     tile_weights, tile_density = row_values[0], row_values[1]
@@ -152,7 +158,7 @@ def write_outputs(
     if len(weights):
         for t in range(count):
             tile_weights[t] = weights[start + t]
-    softmax(log_joint, n_components, width, tile_weights, tile_density, row_sums[0], row_sums[1])
+    softmax(log_joint, n_components, width, tile_weights, tile_density, row_sums)
     if len(log_density):
         for t in range(count):
             log_density[start + t] = tile_density[t]

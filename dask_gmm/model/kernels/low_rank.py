@@ -94,7 +94,7 @@ class FactorKernel(Kernel):
             self._projections,
             self._peaks,
             np.zeros(d),
-            *lines_of(n_rows, self.dtype),
+            *lines_of(n_rows, self.dtype, self.background),
             scratch(d, n_rows, tile),
             (
                 scratch(padded_lines(d + 1), n_rows, self.dtype),

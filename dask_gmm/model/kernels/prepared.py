@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dask_gmm.model.kernels.kernel import Kernel
 from dask_gmm.model.kernels.settled import SettledLabels, SettlingKernel
+from dask_gmm.model.kernels.softmax import BITS
 
 Array = NDArray[np.float64]
 Labels = Callable[[NDArray[Any], NDArray[np.int64]], None]
@@ -41,6 +42,30 @@ class Prepared:
     far: Callable[[], Kernel]
     second_of_scatter: Callable[[Array], Array] | None = None
     quick: Callable[[], SettlingKernel] | None = None
+
+    def over(self, background: float, means: Array) -> Prepared:
+        """Return the same over a background.
+
+        Parameters
+        ----------
+        background : float
+            Its log-joint, in nats; -inf for none.
+        means : ndarray of shape (n_components, n_features)
+        """
+        if background == -np.inf:
+            return self
+
+        def with_background(kernel: Kernel) -> Kernel:
+            kernel.background = BITS * background
+            return kernel
+
+        def far() -> Kernel:
+            return with_background(self.far())
+
+        # Where not all of a row is the components', their second moments are not those of all rows.
+        if self.second_of_scatter is not None:
+            return Prepared(far(), means, far)
+        return Prepared(with_background(self.kernel), self.origins, far)
 
     def labels(self) -> Labels:
         """Return what writes each row's most probable component to an array."""

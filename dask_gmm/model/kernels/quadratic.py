@@ -141,7 +141,7 @@ class QuadraticKernel(Kernel):
             rows,
             *given,
             _NOTHING if statistics is None else statistics,
-            *lines_of(n_rows, self.dtype),
+            *lines_of(n_rows, self.dtype, self.background),
             self.n_components,
             form,
         )

@@ -94,8 +94,7 @@ def softmax(
     width: int,
     weights: NDArray[np.float64],
     log_density: NDArray[np.float64],
-    largest: NDArray[Any],
-    total: NDArray[Any],
+    row_sums: NDArray[Any],
 ) -> None:
     """Turn a tile of log-joints (in bits) into responsibilities, in place, and write each row's log density.
 
@@ -111,9 +110,12 @@ def softmax(
         What a row's responsibilities sum to; for 0 they are 0 even where the density is NaN.
     log_density : ndarray of shape (>= width,), float64
         Overwritten, in nats.
-    largest, total : ndarray of shape (>= width,)
-        Of the dtype of `log_joint`; overwritten.
+    row_sums : ndarray of shape (3, >= width)
+        Of the dtype of `log_joint`. The first two lines are overwritten; the third has the log-joint of what
+        has no line, -inf where there is nothing.
     """
+    largest, total, background = row_sums[0], row_sums[1], row_sums[2]
+    some = background[0] > -np.inf
     line = log_joint[0]
     for t in range(width):
         largest[t] = line[t]
@@ -122,11 +124,17 @@ def softmax(
         line = log_joint[k]
         for t in range(width):
             largest[t] = line[t] if line[t] > largest[t] else largest[t]
+    if some:
+        for t in range(width):
+            largest[t] = background[t] if background[t] > largest[t] else largest[t]
     for k in range(n_components):
         line = log_joint[k]
         for t in range(width):
             line[t] = exp2_nonpositive(line[t] - largest[t])
             total[t] += line[t]
+    if some:
+        for t in range(width):
+            total[t] += exp2_nonpositive(background[t] - largest[t])
     for t in range(width):
         log_density[t] = NATS * (largest[t] + log2_positive(np.float64(total[t])))
         total[t] = weights[t] / total[t] if weights[t] != 0.0 else 0.0

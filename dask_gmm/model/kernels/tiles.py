@@ -45,12 +45,17 @@ def scratch(n_lines: int, n_rows: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     return tile
 
 
-def lines_of(n_rows: int, dtype: np.dtype[Any]) -> tuple[NDArray[np.float64], NDArray[Any]]:
-    """Return memory for two float64 numbers and two of `dtype` for each row of a tile, as columns.
+def lines_of(
+    n_rows: int, dtype: np.dtype[Any], background: float = -np.inf
+) -> tuple[NDArray[np.float64], NDArray[Any]]:
+    """Return memory for two float64 numbers and three of `dtype` for each row of a tile, as columns.
 
-    What is allocated here need not be allocated by compiled code: that would take longer to compile.
+    The last one holds the log-joint of a background, in bits. What is allocated here need not be allocated by
+    compiled code: that would take longer to compile.
     """
-    return np.empty((2, n_rows)), np.empty((2, n_rows), dtype)
+    sums = np.empty((3, n_rows), dtype)
+    sums[2] = background
+    return np.empty((2, n_rows)), sums
 
 
 @inlined

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -21,7 +22,8 @@ class Complete(Observation):
     """A row is the point that it says: its density is the mixture's, its moments are its own."""
 
     def kernel(self, density: Density, dtype: np.dtype[Any]) -> Kernel:
-        return CompleteKernel(density, density.structure.kernel(density.components, dtype))
+        prepared = density.structure.kernel(density.components, dtype)
+        return CompleteKernel(density, prepared.over(density.background, density.means))
 
 
 class CompleteKernel:
@@ -33,10 +35,10 @@ class CompleteKernel:
     prepared : Prepared
     """
 
-    exact = True
-
     def __init__(self, density: Density, prepared: Prepared) -> None:
         self.density, self.origins = density, prepared.origins
+        # What a background takes of the rows is in no sum.
+        self.exact = density.background == -math.inf
         self._prepared = prepared
 
     def told(self, observed: Observed) -> None:
