@@ -260,8 +260,7 @@ class GaussianMixture(
         self.precisions_init = precisions_init
         self.random_state = random_state
         self.warm_start = warm_start
-        self.verbose = verbose
-        self.verbose_interval = verbose_interval
+        self.verbose, self.verbose_interval = verbose, verbose_interval
         self.cache = cache
         self.checkpoint = checkpoint
         self.accelerate = accelerate
@@ -274,8 +273,7 @@ class GaussianMixture(
         self.mean_precision_prior = mean_precision_prior
         self.covariance_prior = covariance_prior
         self.degrees_of_freedom_prior = degrees_of_freedom_prior
-        self.step_exponent = step_exponent
-        self.step_offset = step_offset
+        self.step_exponent, self.step_offset = step_exponent, step_offset
 
     @with_callbacks
     def fit(
