@@ -76,9 +76,9 @@ def estimation_of(estimator: OverSomething, start: StartSettings, n_features: in
     )
 
 
-def n_free_of_background(estimator: OverSomething) -> int:
+def n_free_of_background(estimator: object) -> int:
     """Return its free parameters: its weight, and its volume where the data say it, as mclust counts."""
-    return 2 if estimator.background_volume is None else 1
+    return 2 if getattr(estimator, "background_volume", None) is None else 1
 
 
 def _of_components(estimator: WithPriors, start: StartSettings, n_features: int) -> Estimation:

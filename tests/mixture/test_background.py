@@ -184,3 +184,15 @@ def test_what_does_not_go_with_it_is_refused():
     ):
         with pytest.raises(ValueError, match="does not go with a background"):
             ask()
+
+
+def test_thresholds_summaries_and_reports_know_it(tmp_path):
+    rows, _ = with_garbage(0.1)
+    gm = fitted(rows, contamination=0.02)
+    # Rows that are nothing but background are all as likely, and more of them than that share.
+    assert gm.threshold_ == pytest.approx(np.log(gm.background_weight_) - gm.background_log_volume_)
+    counts = gm.summarize(rows).to_frame()["n_rows"]
+    labels = gm.predict(rows)
+    assert [counts.loc[k].iloc[0] for k in range(3)] == [(labels == k).sum() for k in range(3)]
+    gm.report(tmp_path / "page.html", rows)
+    assert (tmp_path / "page.html").stat().st_size > 10_000
