@@ -146,9 +146,9 @@ def write_outputs(
     """
     if len(labels):
         argmax(log_joint, n_components, labels[start : start + count], row_sums[0], row_sums[1])
-        if row_sums[2, 0] > -np.inf:
+        if row_sums[3, 0] > -np.inf:
             for t in range(count):
-                if row_sums[0, t] < row_sums[2, t]:
+                if row_sums[0, t] < row_sums[3, t]:
                     labels[start + t] = -1
         return 0.0
     # Element by element: for each assignment to a slice numba compiles a check of shapes, with its message.

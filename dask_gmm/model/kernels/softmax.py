@@ -110,31 +110,27 @@ def softmax(
         What a row's responsibilities sum to; for 0 they are 0 even where the density is NaN.
     log_density : ndarray of shape (>= width,), float64
         Overwritten, in nats.
-    row_sums : ndarray of shape (3, >= width)
-        Of the dtype of `log_joint`. The first two lines are overwritten; the third has the log-joint of what
-        has no line, -inf where there is nothing.
+    row_sums : ndarray of shape (4, >= width)
+        Of the dtype of `log_joint`. The first three lines are overwritten; the fourth has the log-joint of
+        what has no line in the tile, -inf where there is nothing.
     """
     largest, total, background = row_sums[0], row_sums[1], row_sums[2]
-    some = background[0] > -np.inf
+    # As one more line of the same loops: others of its own would take longer to compile.
+    n_lines = n_components + (1 if row_sums[3, 0] > -np.inf else 0)
     line = log_joint[0]
     for t in range(width):
         largest[t] = line[t]
         total[t] = 0.0
-    for k in range(1, n_components):
-        line = log_joint[k]
+        background[t] = row_sums[3, t]
+    for k in range(1, n_lines):
+        line = log_joint[k] if k < n_components else background
         for t in range(width):
             largest[t] = line[t] if line[t] > largest[t] else largest[t]
-    if some:
-        for t in range(width):
-            largest[t] = background[t] if background[t] > largest[t] else largest[t]
-    for k in range(n_components):
-        line = log_joint[k]
+    for k in range(n_lines):
+        line = log_joint[k] if k < n_components else background
         for t in range(width):
             line[t] = exp2_nonpositive(line[t] - largest[t])
             total[t] += line[t]
-    if some:
-        for t in range(width):
-            total[t] += exp2_nonpositive(background[t] - largest[t])
     for t in range(width):
         log_density[t] = NATS * (largest[t] + log2_positive(np.float64(total[t])))
         total[t] = weights[t] / total[t] if weights[t] != 0.0 else 0.0

@@ -48,13 +48,13 @@ def scratch(n_lines: int, n_rows: int, dtype: np.dtype[Any]) -> NDArray[Any]:
 def lines_of(
     n_rows: int, dtype: np.dtype[Any], background: float = -np.inf
 ) -> tuple[NDArray[np.float64], NDArray[Any]]:
-    """Return memory for two float64 numbers and three of `dtype` for each row of a tile, as columns.
+    """Return memory for two float64 numbers and four of `dtype` for each row of a tile, as columns.
 
     The last one holds the log-joint of a background, in bits. What is allocated here need not be allocated by
     compiled code: that would take longer to compile.
     """
-    sums = np.empty((3, n_rows), dtype)
-    sums[2] = background
+    sums = np.empty((4, n_rows), dtype)
+    sums[3] = background
     return np.empty((2, n_rows)), sums
 
 
