@@ -485,7 +485,7 @@ def a_failed_fit_leaves_traces():
 
         return wrong
 
-    put("mixture.gaussian_mixture:GaussianMixture._fit", make)
+    put("mixture.fit_one:fit_one", make)
 
 
 # --- rows that come later -----------------------------------------------------------------------------
