@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dask_gmm.model.kernels.conditional_pass import entry_point
+from dask_gmm.model.kernels.conditional_pass import BLOCK, entry_point
 from dask_gmm.model.kernels.kernel import Kernel
 from dask_gmm.model.kernels.lanes import LANES
 from dask_gmm.model.kernels.patterns import pattern_order
@@ -34,8 +34,8 @@ from dask_gmm.model.kernels.tiles import lines_of, scratch
 Array = NDArray[np.float64]
 
 _DOUBLE = np.dtype(np.float64)
-# Rows of a tile: blocks of 24, at least one and at most so many, while what is kept of them takes no more.
-_BLOCK, _MOST_BLOCKS, _TILE_BYTES = 24, 9, 1 << 20
+# Blocks of a tile: at least one and at most so many, while what is kept of them takes no more.
+_MOST_BLOCKS, _TILE_BYTES = 9, 1 << 20
 # Triangles of all components that are kept between the two halves of a step; larger ones are made again.
 _TRIANGLE_BYTES = 1 << 24
 
@@ -101,7 +101,7 @@ class ConditionalKernel(Kernel):
     ) -> float:
         """Take the rows in the order of their holes."""
         n_rows = self._tile_rows(len(rows))
-        order = pattern_order(rows, n_rows, _BLOCK)
+        order = pattern_order(rows, n_rows, BLOCK)
         ordered = [array[order.rows] if len(array) else array for array in (*given, filled)]
         *arrays, ordered_filled = ordered
         total: float = entry_point(rows.dtype)(
@@ -124,8 +124,8 @@ class ConditionalKernel(Kernel):
     def _tile_rows(self, n: int) -> int:
         """Return how many rows are worked on at once."""
         row_bytes = 8 * self.n_components * self._lines
-        blocks = min(_TILE_BYTES // (row_bytes * _BLOCK), _MOST_BLOCKS, -(-n // _BLOCK))
-        return max(1, blocks) * _BLOCK
+        blocks = min(_TILE_BYTES // (row_bytes * BLOCK), _MOST_BLOCKS, -(-n // BLOCK))
+        return max(1, blocks) * BLOCK
 
     def _work(self, n_rows: int, most: int) -> tuple[Any, ...]:
         """Return memory for tiles, and for the systems of eight rows."""

@@ -14,7 +14,7 @@ from dask_gmm.compiled import compile_for, inner, read_only
 from dask_gmm.model.kernels.filling import factorize_all, fill_holes, fill_same_holes
 from dask_gmm.model.kernels.kernel import given_types, write_outputs
 from dask_gmm.model.kernels.lanes import LANES
-from dask_gmm.model.kernels.products import accumulate, multiply, rows_per_block
+from dask_gmm.model.kernels.products import accumulate, multiply
 from dask_gmm.model.kernels.small_systems import (
     add_inverse,
     add_log_diagonals,
@@ -25,6 +25,8 @@ from dask_gmm.model.kernels.softmax import BITS, HALF_LOG_TWO_PI, log2_positive
 Array = NDArray[np.float64]
 Indices = NDArray[np.uintp]
 
+#: Rows of a block: a multiple of `rows_per_block` on any processor and of `LANES`.
+BLOCK = 24
 # Responsibilities below change no sum that counts.
 _NOTHING = 1e-30
 
@@ -219,11 +221,11 @@ def _pass(
     means, matrices, products, peaks = mixture
     row_values, row_sums, tile, seen, holes, v, product, triangles, _, log_joint = tiles
     n_components = len(means)
-    block, pad = rows_per_block(tile), len(product) - 1
+    pad = len(product) - 1
     log_likelihood = 0.0
     for number in range(len(same)):
         start, count = starts[number], starts[number + 1] - starts[number]
-        width = -(-count // block) * block
+        width = -(-count // BLOCK) * BLOCK
         # Rows beyond the last are copies of it, whose weights are none.
         _load(rows, start, count, width, tile, seen, holes, pad)
         n_holes = most_holes(holes, 0, most, pad) if same[number] else most
