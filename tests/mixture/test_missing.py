@@ -376,3 +376,20 @@ def test_imputed_rows_are_written(rows, expected, ending, tmp_path):
         found = pd.DataFrame({name: group[name][:] for name in [*NAMES, "labels"]})
     assert_allclose(found[NAMES], expected.impute(rows), rtol=1e-7, atol=1e-7)
     assert_array_equal(found["labels"], expected.predict(rows))
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("unit", [1e-140, 1e140])
+@TYPES
+def test_any_unit_of_the_rows(covariance_type, unit):
+    """Variances and their inverses may be anything that float64 holds, however many values are missing."""
+    rng = np.random.default_rng(0)
+    mixed = rng.normal(size=(1500, 9)) @ (np.eye(9) + rng.normal(size=(9, 9)) / 3.0)
+    rows = mixed + 4.0 * rng.integers(2, size=(1500, 1))
+    rows[rng.random(rows.shape) < 0.75] = np.nan
+    rows = rows[~np.isnan(rows).all(axis=1)]
+    options = {**EM, "covariance_type": covariance_type, "reg_covar": 0.0, "max_iter": 5}
+    fitted, other = GaussianMixture(2, **options).fit(rows), GaussianMixture(2, **options).fit(unit * rows)
+    seen = np.count_nonzero(~np.isnan(rows)) / len(rows)
+    assert other.lower_bound_ + seen * np.log(unit) == pytest.approx(fitted.lower_bound_, rel=1e-9)
+    assert_allclose(other.means_ / unit, fitted.means_, rtol=1e-7, atol=1e-9)

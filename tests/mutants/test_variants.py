@@ -10,7 +10,7 @@ import pytest
 
 
 @pytest.mark.long
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(2400)
 def test_each_wrong_variant_is_noticed():
     done = subprocess.run(
         [sys.executable, str(Path(__file__).with_name("run.py"))], capture_output=True, text=True, check=False

@@ -59,9 +59,11 @@ class FactorKernel(Kernel):
         super().__init__(means.shape[0], means.shape[1], dtype)
         self.n_factors = projections.shape[2]
         self._means = np.ascontiguousarray(means, np.float64)
-        high = self._means.astype(np.float32).astype(np.float64)
         # In float32 the difference to the first, exact where it is small, less what that leaves of the mean.
-        self._halves = np.stack([high, self._means - high]).astype(np.float32)
+        # Means of rows in float64 may be beyond it; then nobody asks.
+        with np.errstate(over="ignore", invalid="ignore"):
+            high = self._means.astype(np.float32).astype(np.float64)
+            self._halves = np.stack([high, self._means - high]).astype(np.float32)
         self._roots = np.ascontiguousarray(roots, self.dtype)
         self._projections = np.ascontiguousarray(packed(projections, self.dtype))
         self._peaks = BITS * np.asarray(peaks, np.float64)

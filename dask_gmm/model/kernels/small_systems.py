@@ -29,8 +29,9 @@ from dask_gmm.model.kernels.softmax import log2_positive
 Array = NDArray[np.float64]
 Indices = NDArray[np.uintp]
 
-# Factors of a product before its logarithm is taken: their sizes may be extreme.
-_FACTORS = 6
+# Factors of a product before its logarithm is taken. Each is the root of a variance or of its inverse: a
+# product of two stays a normal number in any units in which variances are.
+_FACTORS = 2
 
 
 @inner
