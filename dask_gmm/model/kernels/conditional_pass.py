@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from math import lcm
 from typing import Any
 
 import numpy as np
@@ -15,18 +16,20 @@ from dask_gmm.model.kernels.filling import factorize_all, fill_holes, fill_same_
 from dask_gmm.model.kernels.kernel import given_types, write_outputs
 from dask_gmm.model.kernels.lanes import LANES
 from dask_gmm.model.kernels.products import accumulate, multiply
+from dask_gmm.model.kernels.registers import VECTORS
 from dask_gmm.model.kernels.small_systems import (
     add_inverse,
     add_log_diagonals,
     most_holes,
 )
 from dask_gmm.model.kernels.softmax import BITS, HALF_LOG_TWO_PI, log2_positive
+from dask_gmm.model.kernels.vectors import VECTOR_BYTES
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.uintp]
 
-#: Rows of a block: a multiple of `rows_per_block` on any processor and of `LANES`.
-BLOCK = 24
+#: Rows of a block: those that `multiply` takes at once, and whole lanes, on any processor.
+BLOCK = lcm(VECTORS * VECTOR_BYTES // 8, LANES)
 # Responsibilities below change no sum that counts.
 _NOTHING = 1e-30
 
@@ -76,7 +79,7 @@ def _log_joint(
     mean, matrix, factors, peak = component
     tile, seen, holes = rows
     v, product, triangle, out = work
-    d, pad, at = len(mean), len(product) - 1, systems[4]
+    d, pad = len(mean), len(product) - 1
     _deviate(mean, width, tile, seen, v)
     multiply(factors, v[1 : 1 + d], width, product[:pad])
     for t in range(width):
@@ -106,7 +109,7 @@ def _log_joint(
         return
     for lane in range(0, width, LANES):
         n_holes = most_holes(holes, lane, most, pad)
-        add_log_diagonals(lane, n_holes, triangle, out, at)
+        add_log_diagonals(lane, n_holes, triangle, out)
         for a in range(n_holes):
             for t in range(LANES):
                 if holes[a, lane + t] != pad:

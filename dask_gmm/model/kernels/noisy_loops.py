@@ -55,7 +55,7 @@ def _solve(lane: int, d: int, triangle: Array, solved: Array, at: int, n: int) -
 
 
 @inner
-def log_joint_by_loops(component: Any, width: int, rows: Any, kept: Array, out: Array, at: Array) -> None:
+def log_joint_by_loops(component: Any, width: int, rows: Any, kept: Array, out: Array) -> None:
     """Write the log-joint of one component, in bits; keep factors and solutions."""
     mean, covariance, peak = component
     tile, seen, both, noise, missing = rows
@@ -75,7 +75,7 @@ def log_joint_by_loops(component: Any, width: int, rows: Any, kept: Array, out: 
     for t in range(width):
         out[t] = peak + (0.5 * BITS) * out[t] + HALF_LOG_TWO_PI * missing[t]
     for lane in range(0, width, LANES):
-        add_log_diagonals(lane, d, triangle, out, at)
+        add_log_diagonals(lane, d, triangle, out)
 
 
 @inner

@@ -77,7 +77,7 @@ def _log_joint_of(dims: Any, component: Any, width: int, rows: Any, kept: Any, o
             out[t] = constant + (0.5 * BITS) * out[t]
 
     def by_loops(dims: Any, component: Any, width: int, rows: Any, kept: Any, out: Any, at: Any) -> None:
-        log_joint_by_loops(component, width, rows, kept, out, at)
+        log_joint_by_loops(component, width, rows, kept, out)
 
     return written_out if dims.count else by_loops
 

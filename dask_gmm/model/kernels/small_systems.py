@@ -29,10 +29,6 @@ from dask_gmm.model.kernels.softmax import log2_positive
 Array = NDArray[np.float64]
 Indices = NDArray[np.uintp]
 
-# Factors of a product before its logarithm is taken. Each is the root of a variance or of its inverse: a
-# product of two stays a normal number in any units in which variances are.
-_FACTORS = 2
-
 
 @inner
 def most_holes(holes: Indices, lane: int, most: int, padding: int) -> int:
@@ -172,21 +168,17 @@ def project_out(basis: Array, d: int, lane: int, n_holes: int, product: Array, s
 
 
 @inner
-def add_log_diagonals(lane: int, n_holes: int, triangle: Array, out: NDArray[Any], at: Array) -> None:
-    """Add the logarithm of 1 / det T to `out`, shape (n_rows,), in bits."""
-    for t in range(LANES):
-        at[t] = 1.0
-    factors = 0
-    for a in range(n_holes):
-        place = a * (a + 1) // 2 + a
-        for t in range(LANES):
-            at[t] *= triangle[place, lane + t]
-        factors += 1
-        if factors == _FACTORS or a == n_holes - 1:
-            for t in range(LANES):
-                out[lane + t] += log2_positive(at[t])
-                at[t] = 1.0
-            factors = 0
+def add_log_diagonals(lane: int, n_holes: int, triangle: Array, out: NDArray[Any]) -> None:
+    """Add the logarithm of 1 / det T to `out`, shape (n_rows,), in bits.
+
+    Two diagonals share a logarithm, no more: each is the root of a variance or of its inverse, so that their
+    product is a normal number in any units in which variances are.
+    """
+    for a in range(0, n_holes, 2):
+        first, second = a * (a + 1) // 2 + a, (a + 1) * (a + 2) // 2 + a + 1
+        for t in range(lane, lane + LANES):
+            factor = triangle[second, t] if a + 1 < n_holes else 1.0
+            out[t] += log2_positive(triangle[first, t] * factor)
 
 
 @inner
